@@ -1,0 +1,60 @@
+# Each target prepares what it needs. ARGS goes to the program behind a target: make test ARGS="-k releases".
+SHELL := /usr/bin/env bash
+.SHELLFLAGS := -euo pipefail -c
+MAKEFLAGS += --no-print-directory --no-builtin-rules
+.PHONY: help setup setup-demo demo test check accept docs lock wheel clean
+BIN := .venv/bin
+UV := .setup/uv/bin/uv
+COMPILE = $(UV) pip compile --quiet --no-config --system-certs --universal --python-version 3.11 --generate-hashes \
+  --custom-compile-command "make lock" $(ARGS)
+FILES = git ls-files --cached --others --exclude-standard
+UNITS = $(wildcard packaging/systemd/*.service packaging/systemd/*.timer)
+
+help: ## this list
+	@sed -nE 's/^([a-z]+):.*## /\1\t/p' Makefile | expand -t 10
+
+setup: ## make .venv and install what everything here needs; a second run is quick
+	@requirements/setup test
+
+setup-demo:
+	@requirements/setup demo
+
+demo: setup-demo ## the whole story on this machine: a node, its store, a release, a failure, a roll-back
+	$(BIN)/rolecall demo $(ARGS)
+
+test: setup ## all tests
+	$(BIN)/pytest $(ARGS)
+
+check: setup ## format, lint, types, layers, shell scripts, spelling, generated files, units
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy agent tests packaging/generate.py
+	$(BIN)/lint-imports --no-logo
+	shebang='^#!.*[/ ](ba|da)?sh( |$$)'; $(FILES) -- ':!*.j2' | while IFS= read -r file; do \
+	  if [[ -f $$file ]] && read -r first <"$$file" && [[ $$first =~ $$shebang ]]; then printf '%s\0' "$$file"; fi; \
+	done | xargs -0 shellcheck
+	$(FILES) -z | xargs -0 $(BIN)/codespell
+	$(BIN)/python packaging/generate.py --check
+	$(if $(UNITS),systemd-analyze verify --man=no --recursive-errors=yes $(UNITS),@echo "packaging/systemd has no units to verify")
+
+accept: setup ## rewrite the expected trees in tests/roles; read the diff before you commit it
+	ROLECALL_ACCEPT=1 $(BIN)/pytest tests/roles $(ARGS)
+
+docs: setup ## regenerate the man page and the completions from the command line's parser
+	$(BIN)/python packaging/generate.py
+
+lock: $(UV) ## pin the requirements with hashes; ARGS=--upgrade for newer versions
+	$(COMPILE) -o requirements/agent.txt pyproject.toml
+	$(COMPILE) -o requirements/dev.txt --group dev -c requirements/agent.txt pyproject.toml
+	$(COMPILE) -o requirements/build.txt -c requirements/dev.txt - <<<$$'editables\nhatchling\nsetuptools'
+
+$(UV): | setup
+	$(BIN)/python -m venv .setup/uv
+	.setup/uv/bin/pip install --quiet uv
+
+wheel: setup ## build dist/*.whl
+	$(BIN)/python -m hatchling build -t wheel -d dist
+
+clean: ## remove everything that these targets made
+	rm -rf .venv .setup .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,42 @@
+"""The command line: turns faults into words and exit codes."""
+
+import os
+import sys
+
+
+def main() -> int:
+    """`rolecall`: the exit code of the command."""
+    # The common case, every minute on every machine: asked before anything is imported.
+    if sys.argv[1:2] == ["refresh"] and nothing_moved(sys.argv[2:]):
+        return 0
+    from rolecall import commands
+    from rolecall.cli import parser
+    from rolecall.errors import Fault
+
+    arguments = parser().parse_args()
+    try:
+        return commands.dispatch(arguments)
+    except Fault as fault:
+        return commands.say(fault, as_json=getattr(arguments, "json", False))
+    except BrokenPipeError:
+        # Whoever read our answer has read enough; nothing more may be written, not even at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return 130
+
+
+def nothing_moved(arguments: list[str]) -> bool:
+    """Whether `refresh` with these arguments has nothing to do; anything unusual is left to the run itself."""
+    config = "/etc/rolecall/agent.toml"
+    if len(arguments) == 2 and arguments[0] == "--config":
+        config = arguments[1]
+    elif arguments:
+        return False
+    from rolecall.host import steady
+
+    return steady.holds(config)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,93 @@
+"""What a run does to the machine, step by step. Each step is small, may be killed anywhere and runs again without harm."""
+
+from collections.abc import Mapping
+
+from rolecall.errors import HostFault
+from rolecall.generation import Generation
+from rolecall.host import accounts, probes, rehearsal
+from rolecall.node import Node
+from rolecall.report import Report
+
+
+def stage(node: Node, wanted: Generation, secrets: Mapping[str, str] | None, live: Generation) -> str:
+    """Everything slow and failing, beside what is live: accounts, releases, files, folders."""
+    accounts.make_accounts(wanted, node.settings.paths.root)
+    fresh = [use.product for use in wanted.releases if node.releases.ensure(use, node.store.stream)]
+    node.generations.stage(wanted, secrets or {})
+    note = f"unpacked {', '.join(fresh)}" if fresh else ""
+    if secrets is not None and (damage := node.generations.damage(wanted, secrets)):
+        for unit in wanted.units:
+            node.loaded.forget(unit)
+        node.generations.repair(wanted, secrets, damage)
+        note = f"repaired {', '.join(damage)}" if wanted.id == live.id else note
+    accounts.make_folders(wanted, node.generations.folder / wanted.id)
+    return note
+
+
+def rehearse(node: Node, wanted: Generation, live: Generation, report: Report) -> str:
+    """Every validator on the whole future state; returns why not, where this machine lets us make no namespaces."""
+    folder = node.generations.folder
+    if wanted.id == live.id:
+        rehearsal.validate_live(wanted)
+    elif rehearsal.possible(folder):
+        rehearsal.rehearse(wanted, folder / wanted.id, folder / live.id)
+    else:
+        report.warn("no mount namespaces here: validated after the switch, before any daemon was told")
+        return "postponed"
+    return ""
+
+
+def commit(node: Node, wanted: Generation, live: Generation, *, rehearsed: bool) -> None:
+    """The switch. Without a rehearsal the validators run right after it, and it is taken back if they refuse."""
+    if wanted.id != live.id:
+        node.generations.commit(wanted.id)
+    if not rehearsed:
+        try:
+            rehearsal.validate_live(wanted)
+        except HostFault:
+            node.generations.commit(live.id)
+            raise
+
+
+def activate(node: Node, generation: Generation) -> str:
+    """Tell every unit that has not loaded its files, once each. Returns whom."""
+    told = []
+    for unit in node.loaded.owed(generation, node.manager):
+        node.manager.tell(unit)
+        node.loaded.record(unit)
+        told.append(f"{unit.action} {unit.name}")
+    return ", ".join(told)
+
+
+def self_test(node: Node, generation: Generation, report: Report, deadline: float | None = None) -> str:
+    """All checks until they pass or the deadline is over. Raises HostFault with the reasons."""
+    subject = probes.Subject(generation, node.settings.state, node.settings.paths.root, node.manager)
+    results = probes.test(subject, node.settings.boot.selftest_deadline if deadline is None else deadline)
+    report.tested(results)
+    for one in results:
+        if not one.ok and not one.required:
+            report.warn(f"{one.name}: {one.reason}")
+    if failed := probes.failed(results):
+        reasons = "\n".join(f"  {one.name}: {one.reason}" for one in failed)
+        raise HostFault(
+            f"{len(failed)} of {len(results)} self-tests failed:\n{reasons}",
+            "the product's log and `rolecall selftest` tell more",
+        )
+    return f"{len(results)} passed"
+
+
+def roll_back(node: Node, failed: Generation, report: Report) -> None:
+    """Back to the generation that last passed its self-tests, code and configuration together."""
+    ready = node.generations.load(node.generations.ready())
+    if ready is None or ready.id == failed.id:
+        return
+    try:
+        with report.step("roll back") as step:
+            node.generations.commit(ready.id)
+            activate(node, ready)
+            after = Report(report.command)
+            self_test(node, ready, after, min(10.0, node.settings.boot.selftest_deadline))
+            step.note = f"generation {ready.id[:12]} serves again"
+        report.outcome = "rolled back"
+    except HostFault as fault:
+        report.error += f"\nand the generation before it fails too: {fault.message}"

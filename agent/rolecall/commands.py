@@ -1,0 +1,203 @@
+"""What each command does: open, ask, show. Every function returns an exit code."""
+
+import argparse
+import json
+import signal
+import sys
+from datetime import UTC, datetime
+from types import FrameType
+from typing import NoReturn
+
+from rolecall import show
+from rolecall.errors import BusyFault, ConfigFault, Fault, HostFault
+from rolecall.host import attachments, probes
+from rolecall.host.lock import locked
+from rolecall.host.templates import roles_folder
+from rolecall.node import Node, open_node
+from rolecall.report import Report
+from rolecall.settings import load_settings
+
+
+def dispatch(arguments: argparse.Namespace) -> int:
+    """Do what the command line asks."""
+    signal.signal(signal.SIGTERM, _stopped)
+    if arguments.version:
+        return version()
+    match arguments.command, getattr(arguments, "verb", None):
+        case "boot" | "refresh", _:
+            return converge(arguments)
+        case "plan", _:
+            return plan(arguments)
+        case "status" | "selftest" | "history" | "rollback" | "blame" as name, _:
+            return {"status": status, "selftest": selftest, "history": history, "rollback": rollback, "blame": blame}[
+                name
+            ](arguments, open_node(load_settings(arguments.config)))
+        case "doctor", _:
+            from rolecall import doctor
+
+            return show.causes(doctor.examine(arguments.config), as_json=arguments.json)
+        case "fleet", "check":
+            return fleet_check(arguments)
+        case "fleet", "diff":
+            return fleet_diff(arguments)
+        case "fleet", "schema":
+            return fleet_schema()
+        case "image", "attach":
+            return attach(arguments)
+        case "demo", _:
+            from rolecall.demo import story
+
+            return story.tell(arguments.folder, keep=arguments.keep)
+        case _:
+            from rolecall.cli import parser
+
+            parser().print_help(sys.stderr)
+            return 2
+
+
+def say(fault: Fault, *, as_json: bool) -> int:
+    """A fault in words, on standard error; as JSON on standard output where that was asked for."""
+    if as_json:
+        from rolecall.document import Mistakes
+
+        found = [vars(one) for one in fault.mistakes] if isinstance(fault, Mistakes) else []
+        print(json.dumps({"error": fault.message, "hint": fault.hint, "exit_code": fault.exit_code, "mistakes": found}))
+    print(f"rolecall: {fault.message}", file=sys.stderr)
+    if fault.hint:
+        print(f"  hint: {fault.hint}", file=sys.stderr)
+    return fault.exit_code
+
+
+def _stopped(number: int, _: FrameType | None) -> NoReturn:
+    raise BusyFault(f"told to stop by {signal.Signals(number).name}", "the next run completes what was begun")
+
+
+def version() -> int:
+    """`--version`."""
+    from importlib.metadata import version as installed
+
+    print(f"rolecall {installed('rolecall')}")
+    return 0
+
+
+def converge(arguments: argparse.Namespace) -> int:
+    """`boot` and `refresh`."""
+    from rolecall import run
+
+    node = open_node(load_settings(arguments.config))
+    with show.progress(quiet=arguments.json) as watch:
+        report = run.converge(node, arguments.command, config=arguments.config, resume=arguments.resume, watch=watch)
+    return show.outcome(report, as_json=arguments.json)
+
+
+def plan(arguments: argparse.Namespace) -> int:
+    """`plan`: of this node, or offline of any server of a document."""
+    from rolecall import offline, run
+    from rolecall.generation import Generation
+    from rolecall.plan import make_plan
+
+    warnings: list[str] = []
+    if arguments.fleet or arguments.server:
+        if not (arguments.fleet and arguments.server):
+            raise ConfigFault("--fleet and --as belong together", "rolecall plan --fleet fleet.json --as web1")
+        platform = arguments.platform or offline.platform_of(arguments.config)
+        new = offline.generation(arguments.fleet, arguments.server, platform, arguments.templates)
+        made = make_plan(Generation("", "", ""), new)
+    else:
+        report = Report("plan")
+        made = run.decide(open_node(load_settings(arguments.config)), report).plan
+        warnings = report.warnings
+    return show.plan(made, warnings, summary=arguments.summary, as_json=arguments.json)
+
+
+def status(arguments: argparse.Namespace, node: Node) -> int:
+    """`status`: exit code 0 only if what is current is ready and its self-tests pass now."""
+    generations = node.generations
+    current, ready = generations.current(), generations.ready()
+    live, note = generations.load(current), node.notes.read("fleet/verified")
+    results = probes.test(_subject(node, current), 0) if live else []
+    fetched = note.get("fetched")
+    age = (datetime.now(UTC) - datetime.fromisoformat(fetched)).total_seconds() if fetched else None
+    last = (node.reports.last(1) or [None])[0]
+    known = {
+        "server": note.get("server"), "role": node.settings.role, "fleet": note.get("fleet"),
+        "current": current, "ready": ready, "healthy": bool(live) and current == ready and not probes.failed(results),
+        "serial": note.get("serial"), "source": note.get("source"), "document_age_seconds": age,
+        "unsigned": node.settings.trust.unsigned, "held": bool(node.notes.read("hold")),
+        "owed": [unit.name for unit in node.loaded.owed(live, node.manager)] if live else [],
+        "releases": {use.product: use.version for use in live.releases} if live else {},
+        "checks": [vars(one) for one in results], "last_run": last,
+    }  # fmt: skip
+    return show.status(known, as_json=arguments.json)
+
+
+def _subject(node: Node, generation: str | None) -> probes.Subject:
+    live = node.generations.load(generation)
+    if live is None:
+        raise HostFault("this node has no generation yet", "run `rolecall boot`")
+    return probes.Subject(live, node.settings.state, node.settings.paths.root, node.manager)
+
+
+def selftest(arguments: argparse.Namespace, node: Node) -> int:
+    """`selftest`: each check once."""
+    results = probes.test(_subject(node, node.generations.current()), 0)
+    return show.checks(results, as_json=arguments.json)
+
+
+def history(arguments: argparse.Namespace, node: Node) -> int:
+    """`history`."""
+    return show.history(node.reports.last(arguments.n), as_json=arguments.json)
+
+
+def blame(arguments: argparse.Namespace, node: Node) -> int:
+    """`blame`."""
+    return show.blame(node.reports.last(arguments.n), node.settings.boot.budget, as_json=arguments.json)
+
+
+def rollback(arguments: argparse.Namespace, node: Node) -> int:
+    """`rollback`: hold an older generation until the document changes."""
+    from rolecall import run
+
+    with show.progress(quiet=arguments.json) as watch:
+        report = run.go_back(node, arguments.generation, watch=watch)
+    return show.outcome(report, as_json=arguments.json)
+
+
+def fleet_check(arguments: argparse.Namespace) -> int:
+    """`fleet check`."""
+    from rolecall import offline
+
+    return show.checked(offline.read_fleet(arguments.file), arguments.file, as_json=arguments.json)
+
+
+def fleet_diff(arguments: argparse.Namespace) -> int:
+    """`fleet diff`: the blast radius of a new document."""
+    from rolecall import offline
+
+    plans = offline.compare(arguments.old, arguments.new, arguments.platform, arguments.templates)
+    return show.fleet_diff(plans, as_json=arguments.json)
+
+
+def fleet_schema() -> int:
+    """`fleet schema`."""
+    from rolecall.fleet import schema
+
+    print(json.dumps(schema(), indent=2))
+    return 0
+
+
+def attach(arguments: argparse.Namespace) -> int:
+    """`image attach`: with no product assigned, the attachments are the same."""
+    from rolecall.assignment import Assignment
+    from rolecall.render import render
+    from rolecall.role import read_role
+
+    node = open_node(load_settings(arguments.config))
+    settings = node.settings
+    role = read_role(roles_folder(settings.paths.templates), settings.role)
+    empty = render(role, Assignment("image", "image", settings.role, "none", "127.0.0.1", ()), node.place)
+    with locked(settings.run, "image attach"):
+        laid = attachments.lay(empty, settings.state, settings.paths.root)
+    return show.laid([str(path) for path in laid], as_json=arguments.json)
+
+

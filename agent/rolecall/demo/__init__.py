@@ -1,0 +1,1 @@
+"""`rolecall demo`: the whole story on this machine, in one scratch folder, with real daemons and without AWS."""

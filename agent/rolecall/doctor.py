@@ -1,0 +1,71 @@
+"""`rolecall doctor`: why can this node not boot? Every cause at once, each with its remedy; nothing is changed."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+from rolecall.errors import BusyFault, Fault
+from rolecall.host import attachments, command, rehearsal
+from rolecall.host.lock import locked
+from rolecall.host.templates import roles_folder
+from rolecall.metadata import identify
+from rolecall.node import Node, open_node
+from rolecall.report import Report
+from rolecall.role import read_role
+from rolecall.run import Decision, decide
+from rolecall.settings import Settings, load_settings
+
+T = TypeVar("T")
+Finding = tuple[bool, str, str]
+
+
+def examine(config: Path) -> list[Finding]:
+    """(all well, what, remedy) for each thing that a boot needs."""
+    found: list[Finding] = []
+    settings = _asked(found, f"settings {config}", lambda: load_settings(config))
+    node = settings and _asked(found, "stores, reporters and identity sources are known", lambda: open_node(settings))
+    if settings and node:
+        _asked(found, "identity", lambda: identify(settings.identity, settings.boot.metadata_timeout))
+        _asked(found, f"role {settings.role}", lambda: read_role(roles_folder(settings.paths.templates), settings.role))
+        decision = _asked(found, "fleet document, assignment and rendering", lambda: decide(node, Report("doctor")))
+        found.extend(_machine(settings, node, decision))
+    return found
+
+
+def _asked(found: list[Finding], what: str, ask: Callable[[], T]) -> T | None:
+    try:
+        answer = ask()
+    except Fault as fault:
+        found.append((False, f"{what}: {fault.message}", fault.hint))
+        return None
+    found.append((True, what, ""))
+    return answer
+
+
+def _machine(settings: Settings, node: Node, decision: Decision | None) -> Iterator[Finding]:
+    if settings.accounts != "none":
+        yield os.geteuid() == 0, "runs as root", "accounts and owners need it; sudo rolecall doctor"
+    try:
+        with locked(settings.run, "doctor"):
+            yield True, "no other run holds the lock", ""
+    except BusyFault as fault:
+        yield False, fault.message, fault.hint
+    except Fault as fault:
+        yield False, fault.message, fault.hint
+    if rehearsal.possible(node.generations.folder):
+        yield True, "mount namespaces for rehearsals", ""
+    else:
+        yield True, "no mount namespaces here: generations are validated after the switch, before a daemon is told", ""
+    if decision is None:
+        return
+    wanted = decision.plan.new
+    for validator in wanted.validators:
+        yield (command.installed(validator.argv[0]), f"validator {validator.name} ({validator.argv[0]})",
+               "install the package that brings it; role.toml lists the role's packages")
+    for problem in attachments.missing(wanted, settings.state, settings.paths.root):
+        yield False, f"attachment: {problem}", "rolecall image attach"
+    live = node.generations.load(node.generations.current())
+    for unit in live.units if live else ():
+        if node.manager.runs(unit):
+            yield node.manager.active(unit), f"unit {unit.service} is active", "its log tells why it is not"

@@ -1,0 +1,36 @@
+"""What can go wrong, named by what the caller does next. `__main__` turns these into words and exit codes."""
+
+
+class Fault(Exception):
+    """A foreseeable failure: `message` says what and where, `hint` what to do next."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class ConfigFault(Fault):
+    """The document, a role or the settings are wrong: nothing was changed, trying again will not help (EX_CONFIG)."""
+
+    exit_code = 78
+
+
+class FetchFault(Fault):
+    """The store or the metadata could not be read and nothing was there to fall back on: try again (EX_TEMPFAIL)."""
+
+    exit_code = 75
+
+
+class HostFault(Fault):
+    """This machine did not do what it was asked: roll back, or stay not ready."""
+
+    exit_code = 1
+
+
+class BusyFault(Fault):
+    """Another run has the lock, or this one was told to stop: the next run completes the work (EX_TEMPFAIL)."""
+
+    exit_code = 75

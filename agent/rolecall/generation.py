@@ -1,0 +1,222 @@
+"""Everything rendered for one assignment, as plain data: it stands in `generation.json` and needs no library to read.
+
+A text holds two kinds of tokens, made of control characters that no value of a document can contain:
+a secret (its name and the quoting it needs), filled in only when the file is written, so that no secret is ever in a
+plan, a diff or an id; and a unit's tag (the digest of the configuration the text itself is part of), left out of
+hashing as Nix leaves self-references out of the hash of a store path.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from rolecall.check import Check
+from rolecall.errors import ConfigFault
+from rolecall.quoting import FORMATS
+
+FORMAT = 1
+_SECRET = re.compile("\x01([^\x01|]*)\\|([a-z_]+)\x01")
+_TAG = re.compile("\x02([^\x02]*)\x02")
+
+
+def secret_token(key: str, form: str) -> str:
+    """Stands for the secret `key`, to be quoted as `form` asks."""
+    return f"\x01{key}|{form}\x01"
+
+
+def tag_token(unit: str) -> str:
+    """Stands for the tag of a unit's configuration."""
+    return f"\x02{unit}\x02"
+
+
+@dataclass(frozen=True)
+class ManagedFile:
+    """A file of a generation. `text` has tokens in it."""
+
+    path: str
+    text: str
+    mode: int
+    owner: str
+    group: str
+    units: tuple[str, ...]
+
+    @property
+    def secrets(self) -> frozenset[str]:
+        """The keys of the secrets that it holds."""
+        return frozenset(key for key, _ in _SECRET.findall(self.text))
+
+
+@dataclass(frozen=True)
+class ReleaseUse:
+    """The code of one product, where it comes from and where it lies below the state folder."""
+
+    product: str
+    version: str
+    artifact: str
+    sha256: str
+    size: int
+    folder: str
+    document_root: str
+    writable: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class DirectUse:
+    """How a unit is run without a service manager."""
+
+    pidfile: str
+    start: tuple[str, ...]
+    reload: str
+    stop: str
+
+
+@dataclass(frozen=True)
+class UnitUse:
+    """A daemon, and the digest of all it reads from this generation."""
+
+    name: str
+    service: str
+    action: str
+    direct: DirectUse | None = None
+    digest: str = ""
+
+    @property
+    def tag(self) -> str:
+        """The digest, short enough for a header: which configuration is answering."""
+        return self.digest[:12]
+
+
+@dataclass(frozen=True)
+class AttachmentUse:
+    """A fixed place outside of the state folder: a link to `link` in the current generation, or a file."""
+
+    path: str
+    link: str | None
+    content: str | None
+
+
+@dataclass(frozen=True)
+class ValidatorUse:
+    """A program that must accept the configuration."""
+
+    name: str
+    argv: tuple[str, ...]
+    timeout: float
+
+
+@dataclass(frozen=True)
+class Generation:
+    """A finished decision: what the node is to be, byte by byte but for the secrets."""
+
+    role: str
+    platform: str
+    server: str
+    accounts: str | None = None
+    folders: str | None = None
+    files: tuple[ManagedFile, ...] = ()
+    releases: tuple[ReleaseUse, ...] = ()
+    units: tuple[UnitUse, ...] = ()
+    attachments: tuple[AttachmentUse, ...] = ()
+    validators: tuple[ValidatorUse, ...] = ()
+    checks: tuple[Check, ...] = ()
+    secrets: Mapping[str, str] = field(default_factory=dict)  # key → fingerprint of its value
+    id: str = ""
+
+    @property
+    def empty(self) -> bool:
+        """Whether this is what a node has before its first run: nothing."""
+        return not self.role
+
+    def file(self, path: str | None) -> ManagedFile | None:
+        """The file at a path of the generation."""
+        return next((one for one in self.files if one.path == path), None)
+
+    def text_of(self, file: ManagedFile, values: Mapping[str, str]) -> str:
+        """A file's final text. Raises ConfigFault for a secret that its format cannot express."""
+
+        def value(match: re.Match[str]) -> str:
+            try:
+                return FORMATS[match[2]](values[match[1]])
+            except ValueError:
+                raise ConfigFault(
+                    f"the secret {match[1]} cannot be written to {file.path}: it holds a character that a "
+                    f"{match[2]} file cannot", "give it a value of printable characters on one line",
+                ) from None  # fmt: skip
+
+        return _SECRET.sub(value, self.with_tags(file.text))
+
+    def with_tags(self, text: str) -> str:
+        """The text with every unit's tag filled in."""
+        tags = {unit.name: unit.tag for unit in self.units}
+        return _TAG.sub(lambda match: tags[match[1]], text)
+
+    def final_checks(self) -> tuple[Check, ...]:
+        """The checks with every unit's tag filled in."""
+        return tuple(replace(one, expect=_everywhere(one.expect, self.with_tags)) for one in self.checks)
+
+    def to_json(self) -> str:
+        """As it stands in generation.json."""
+        return json.dumps({"format": FORMAT, **asdict(self)}, indent=1, sort_keys=True) + "\n"
+
+
+def shown(text: str) -> str:
+    """A text for people: the names of secrets, never their values."""
+    return _TAG.sub(r"<tag of \1>", _SECRET.sub(r"<secret \1>", text))
+
+
+def sealed(generation: Generation) -> Generation:
+    """The generation with its units' digests and its own id: equal content, equal id."""
+    units = tuple(replace(unit, digest=_unit_digest(generation, unit)) for unit in generation.units)
+    body = asdict(replace(generation, units=units, id=""))
+    return replace(generation, units=units, id=_digest(body)[:32])
+
+
+def _unit_digest(generation: Generation, unit: UnitUse) -> str:
+    files = [one for one in generation.files if unit.name in one.units]
+    secrets = sorted({key for one in files for key in one.secrets})
+    return _digest([[asdict(one) for one in files], [[key, generation.secrets.get(key, "")] for key in secrets],
+                    unit.service, asdict(unit.direct) if unit.direct else None])  # fmt: skip
+
+
+def _digest(data: Any) -> str:
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
+
+
+def _everywhere(value: Any, change: Callable[[str], str]) -> Any:
+    """Apply a change to every text in plain data."""
+    if isinstance(value, dict):
+        return {key: _everywhere(one, change) for key, one in value.items()}
+    return change(value) if isinstance(value, str) else value
+
+
+def from_json(text: str) -> Generation:
+    """A generation from its generation.json. Raises ValueError or KeyError on anything else."""
+    data = json.loads(text)
+    if data.pop("format") != FORMAT:
+        raise ValueError("written by another version of rolecall")
+    parts: dict[str, Any] = {
+        "files": [ManagedFile(**_tuples(one)) for one in data.pop("files")],
+        "releases": [ReleaseUse(**_tuples(one)) for one in data.pop("releases")],
+        "units": [_unit(one) for one in data.pop("units")],
+        "attachments": [AttachmentUse(**one) for one in data.pop("attachments")],
+        "validators": [ValidatorUse(**_tuples(one)) for one in data.pop("validators")],
+        "checks": [Check(**one) for one in data.pop("checks")],
+    }
+    return Generation(**data, **{name: tuple(one) for name, one in parts.items()})
+
+
+def _unit(data: dict[str, Any]) -> UnitUse:
+    direct = data.pop("direct")
+    return UnitUse(**data, direct=DirectUse(**_tuples(direct)) if direct else None)
+
+
+def _tuples(data: dict[str, Any]) -> dict[str, Any]:
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}
+
+
+def by_path(files: Iterable[ManagedFile]) -> dict[str, ManagedFile]:
+    """Files by their paths."""
+    return {file.path: file for file in files}

@@ -1,0 +1,40 @@
+"""The few fixed places where daemons look for the current generation: laid when an image is baked, then only checked."""
+
+from pathlib import Path
+
+from rolecall.generation import AttachmentUse, Generation
+from rolecall.host import files
+
+
+def place_of(attachment: AttachmentUse, root: str) -> Path:
+    """Where it lies on this node."""
+    return Path(f"{root}{attachment.path}")
+
+
+def missing(generation: Generation, state: Path, root: str) -> list[str]:
+    """What is not in place, each in words."""
+    found = []
+    for one in generation.attachments:
+        path = place_of(one, root)
+        if one.link is not None and files.read_link(path) != f"{state}/current/{one.link}":
+            found.append(f"{path} is no link to {state}/current/{one.link}")
+        if one.content is not None and files.read(path) != one.content.encode():
+            found.append(f"{path} is missing" if not path.exists() else f"{path} has other content")
+    return found
+
+
+def lay(generation: Generation, state: Path, root: str) -> list[Path]:
+    """Put every attachment in place; returns those that were not. A file that stood there is kept beside as .orig."""
+    laid = []
+    for one in generation.attachments:
+        path = place_of(one, root)
+        files.make_folders(path.parent)
+        if one.link is not None and files.read_link(path) != f"{state}/current/{one.link}":
+            if path.exists() and not path.is_symlink():
+                files.rename(path, path.with_name(f"{path.name}.orig"))
+            files.point(path, f"{state}/current/{one.link}")
+            laid.append(path)
+        if one.content is not None and files.read(path) != one.content.encode():
+            files.replace(path, one.content.encode(), 0o644)
+            laid.append(path)
+    return laid

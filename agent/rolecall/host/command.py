@@ -1,0 +1,64 @@
+"""The one door to other programs: argv lists, never a shell; a deadline; the output kept for the message."""
+
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass
+
+from rolecall.errors import HostFault
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a program ended: its exit status and what it said, standard output and error together."""
+
+    argv: tuple[str, ...]
+    status: int
+    output: str
+
+    @property
+    def ok(self) -> bool:
+        """Whether the program ended with exit status 0."""
+        return self.status == 0
+
+    @property
+    def words(self) -> str:
+        """What it said, short enough for a message: the last twelve lines."""
+        return "\n".join(self.output.strip().splitlines()[-12:]) or f"exit status {self.status}, no output"
+
+
+def run(argv: tuple[str, ...], timeout: float = 60.0, env: dict[str, str] | None = None) -> Done:
+    """Run a program and wait at most `timeout` seconds. Raises HostFault if it is not installed or does not end."""
+    try:
+        ended = subprocess.run(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=timeout,
+            check=False,
+            env={**os.environ, "LC_ALL": "C.UTF-8", **(env or {})},
+        )
+    except FileNotFoundError as error:
+        hint = "install the package that brings it (the role's README lists them)"
+        raise HostFault(f"program not found: {argv[0]}", hint) from error
+    except PermissionError as error:
+        raise HostFault(
+            f"not allowed to run {argv[0]}", "check its mode, and that this user may run it"
+        ) from error
+    except subprocess.TimeoutExpired as error:
+        raise HostFault(f"{' '.join(argv)} did not end within {timeout:g} s") from error
+    return Done(argv, ended.returncode, ended.stdout.decode("utf-8", "replace"))
+
+
+def must(argv: tuple[str, ...], timeout: float = 60.0, env: dict[str, str] | None = None) -> Done:
+    """Run a program that has to succeed. Raises HostFault with its last words."""
+    done = run(argv, timeout, env)
+    if not done.ok:
+        raise HostFault(f"{' '.join(argv)} failed with exit status {done.status}:\n{done.words}")
+    return done
+
+
+def installed(program: str) -> bool:
+    """Whether a program can be found on PATH."""
+    return shutil.which(program) is not None

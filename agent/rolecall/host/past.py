@@ -1,0 +1,73 @@
+"""What earlier runs left: their reports, the last verified document, a roll-back that an operator asked for."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from rolecall.host import files
+
+
+class Reports:
+    """The folder `reports/`: one file a run that did something, the newest last by name."""
+
+    def __init__(self, state: Path) -> None:
+        self.folder = state / "reports"
+
+    def save(self, report: dict[str, Any]) -> Path:
+        """Write a run's report; the same run's earlier version is replaced."""
+        files.make_folders(self.folder, 0o750)
+        name = report["started"].replace(":", "").replace("+0000", "Z")
+        path = self.folder / f"{name}-{report['command']}.json"
+        files.replace(path, (json.dumps(report, indent=1) + "\n").encode(), 0o640)
+        return path
+
+    def last(self, count: int) -> list[dict[str, Any]]:
+        """The newest reports, the newest first; one that cannot be read is left out."""
+        found = []
+        for path in reversed(self._paths()[-count:]):
+            try:
+                found.append(json.loads(path.read_bytes()))
+            except (OSError, ValueError):
+                continue
+        return found
+
+    def prune(self, keep: int) -> None:
+        """Remove all but the newest."""
+        for path in self._paths()[:-keep]:
+            files.remove(path)
+
+    def _paths(self) -> list[Path]:
+        try:
+            names = sorted(
+                name for name in os.listdir(self.folder) if name.endswith(".json") and name[0] != "."
+            )
+        except FileNotFoundError:
+            return []
+        return [self.folder / name for name in names]
+
+
+class Notes:
+    """Small JSON files, each replaced in one rename: what one run leaves for the next."""
+
+    def __init__(self, state: Path) -> None:
+        self.state = state
+
+    def read(self, name: str) -> dict[str, Any]:
+        """A note, or {} where there is none or it cannot be read: a note is never worth failing for."""
+        raw = files.read(self.state / f"{name}.json")
+        try:
+            note = json.loads(raw) if raw else {}
+        except ValueError:
+            return {}
+        return note if isinstance(note, dict) else {}
+
+    def write(self, name: str, note: dict[str, Any]) -> None:
+        """Replace a note."""
+        path = self.state / f"{name}.json"
+        files.make_folders(path.parent, 0o750)
+        files.replace(path, json.dumps(note).encode(), 0o600)
+
+    def remove(self, name: str) -> None:
+        """Take a note away."""
+        files.remove(self.state / f"{name}.json")

@@ -1,0 +1,73 @@
+"""Rehearsal: every validator reads the whole future state, unmodified, before it is live.
+
+In a private mount namespace (unshare(1), mount_namespaces(7)) the new generation is bind-mounted over the folder that
+`current` points to. Whatever a daemon would read through `current` is then the new generation, for the validator only.
+"""
+
+import functools
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from rolecall.errors import HostFault
+from rolecall.generation import Generation, ValidatorUse
+from rolecall.host import command
+
+_MOUNT = 'mount --bind "$1" "$2" && shift 2 && exec "$@"'
+# An ordinary user mounts as the root of a user namespace, and is itself again in a second one inside it.
+_MOUNT_AS_USER = (
+    'mount --bind "$1" "$2" && shift 2 && exec unshare --user --map-user="$1" --map-group="$2" -- "${@:3}"'
+)
+
+
+def rehearse(generation: Generation, new: Path, live: Path) -> None:
+    """Run the validators on `new` in the place of `live`. Raises HostFault with every one that refuses."""
+    _all(generation, lambda argv: _staged(new, live) + argv)
+
+
+def validate_live(generation: Generation) -> None:
+    """Run the validators on what `current` points to. Raises HostFault with every one that refuses."""
+    _all(generation, lambda argv: argv)
+
+
+def _all(generation: Generation, wrap: Callable[[tuple[str, ...]], tuple[str, ...]]) -> None:
+    refusals = [words for one in generation.validators if (words := _refusal(one, wrap(one.argv)))]
+    if refusals:
+        raise HostFault(
+            "the new configuration is refused by " + "\n".join(refusals),
+            "correct the document or the release; the last ready generation goes on serving",
+        )
+
+
+def _refusal(validator: ValidatorUse, argv: tuple[str, ...]) -> str:
+    done = command.run(argv, validator.timeout)
+    return "" if done.ok else f"{validator.name} ({' '.join(validator.argv)}):\n{done.words}"
+
+
+def _staged(new: Path, live: Path) -> tuple[str, ...]:
+    if os.geteuid() == 0:
+        return ("unshare", "--mount", "--", "sh", "-c", _MOUNT, "rehearsal", str(new), str(live))
+    return (
+        "unshare",
+        "--user",
+        "--map-root-user",
+        "--mount",
+        "--",
+        "bash",
+        "-c",
+        _MOUNT_AS_USER,
+        "rehearsal",
+        str(new),
+        str(live),
+        str(os.getuid()),
+        str(os.getgid()),
+    )
+
+
+@functools.cache
+def possible(folder: Path) -> bool:
+    """Whether this machine lets us make such namespaces: tried, not guessed."""
+    try:
+        return command.run((*_staged(folder, folder), "true"), 10).ok
+    except HostFault:
+        return False

@@ -1,0 +1,107 @@
+"""Releases on disk: fetched, checked, unpacked once, shared by generations, never written again."""
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+from rolecall.errors import ConfigFault
+from rolecall.generation import Generation, ReleaseUse
+from rolecall.host import archive, files
+
+
+class Releases:
+    """The folder `releases/<product>/<sha256>/`."""
+
+    def __init__(self, state: Path) -> None:
+        self.state = state
+        self.folder = state / "releases"
+
+    def ensure(self, use: ReleaseUse, stream: Callable[[str], Iterator[bytes]]) -> bool:
+        """Have a release unpacked. Returns False if it was there already.
+
+        Raises ConfigFault for an archive that is not what the document says, or that breaks the rules of unpacking;
+        FetchFault and HostFault pass through. Whatever fails, only dot files are left, and the next run removes them.
+        """
+        final = self.state / use.folder
+        if final.is_dir():
+            return False
+        files.make_folders(final.parent)
+        fetched, unpacked = final.parent / f".fetch-{final.name}", final.parent / f".unpack-{final.name}"
+        files.remove(fetched)
+        files.remove_tree(unpacked)
+        try:
+            self._fetch(use, stream, fetched)
+            archive.unpack(fetched, unpacked, use.artifact, skip=use.writable)
+            self._lay_writable(use, unpacked)
+            if not (unpacked / use.document_root).is_dir():
+                raise ConfigFault(
+                    f"the release {use.version} of {use.product} has no folder {use.document_root!r}",
+                    f"pack one, or set products.{use.product}.document_root to the folder that it has",
+                )
+            files.sync_tree(unpacked)
+            files.rename(unpacked, final)
+        finally:
+            files.remove(fetched)
+            files.remove_tree(unpacked)
+        return True
+
+    def _fetch(self, use: ReleaseUse, stream: Callable[[str], Iterator[bytes]], target: Path) -> None:
+        digest, size = hashlib.sha256(), 0
+
+        def checked() -> Iterator[bytes]:
+            nonlocal size
+            for chunk in stream(use.artifact):
+                size += len(chunk)
+                if size > use.size:
+                    break
+                digest.update(chunk)
+                yield chunk
+
+        files.create_from(target, checked(), 0o600)
+        if size != use.size:
+            more = "more than" if size > use.size else f"{size} bytes, not"
+            raise ConfigFault(
+                f"{use.artifact} has {more} the {use.size} bytes that the document says",
+                "publish the archive again, or correct size and sha256 in the document",
+            )
+        if digest.hexdigest() != use.sha256:
+            raise ConfigFault(
+                f"{use.artifact} has the SHA-256 {digest.hexdigest()}, the document says {use.sha256}",
+                "the archive was changed after the document was written, or the wrong one was uploaded",
+            )
+
+    def _lay_writable(self, use: ReleaseUse, unpacked: Path) -> None:
+        """Links from the release's writable folders to those that outlive releases."""
+        for folder in use.writable:
+            link = unpacked / folder
+            files.make_folders(link.parent)
+            files.make_link(link, str(self.state / "shared" / use.product / folder))
+
+    def templates(self, use: ReleaseUse, names: Iterable[str]) -> dict[str, str]:
+        """The templates of an unpacked release that the role allows by name."""
+        found = {}
+        for name in names:
+            path = self.state / use.folder / name
+            # A link could lead anywhere; the archive's rules keep links inside, and a template need not be one.
+            if path.is_file() and not path.is_symlink():
+                try:
+                    found[name] = path.read_text("utf-8")
+                except (OSError, UnicodeDecodeError) as error:
+                    raise ConfigFault(f"{use.product}: cannot read the release's {name}: {error}") from None
+        return found
+
+    def prune(self, generations: Iterable[Generation]) -> None:
+        """Remove every release that none of these generations uses, and what an interrupted run left behind."""
+        used = {self.state / use.folder for generation in generations for use in generation.releases}
+        if not self.folder.is_dir():
+            return
+        for product in sorted(os.scandir(self.folder), key=lambda one: one.name):
+            for entry in sorted(os.scandir(product.path), key=lambda one: one.name):
+                if Path(entry.path) not in used:
+                    if entry.is_dir(follow_symlinks=False):
+                        files.remove_tree(Path(entry.path))
+                    else:
+                        files.remove(Path(entry.path))
+            if not any(os.scandir(product.path)):
+                files.remove_tree(Path(product.path))

@@ -1,0 +1,19 @@
+"""Who this node is, wherever that was learnt from."""
+
+from rolecall.values import Address, Frozen, Name, Text, Word
+
+
+class Identity(Frozen):
+    """What a machine knows of itself before it has read anything of the fleet.
+
+    A server of the fleet document is this machine if its `instance` is ours; where the document names no instance,
+    if it has our `server` name or our `address`. Tags (`rolecall:role`, `rolecall:products`) speak for machines that
+    the document does not name, such as those that Auto Scaling starts.
+    """
+
+    instance: Word | None = None
+    server: Name | None = None
+    address: Address | None = None
+    zone: Word | None = None
+    region: Word | None = None
+    tags: dict[Text, Text] = {}

@@ -1,0 +1,63 @@
+"""The same decisions without a node: any server of a document, on a laptop, for `plan --as`, `fleet check` and `diff`."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from rolecall.assignment import assign
+from rolecall.document import suggest
+from rolecall.errors import ConfigFault
+from rolecall.fleet import Fleet, parse_fleet
+from rolecall.generation import Generation
+from rolecall.host.templates import roles_folder
+from rolecall.identity import Identity
+from rolecall.plan import Plan, make_plan
+from rolecall.render import Place, render
+from rolecall.role import read_role
+from rolecall.settings import load_settings
+
+
+def read_fleet(path: Path) -> Fleet:
+    """A document on disk. Raises ConfigFault."""
+    try:
+        return parse_fleet(path.read_bytes(), str(path))
+    except OSError as error:
+        raise ConfigFault(f"cannot read {path}: {error.strerror}") from None
+
+
+def platform_of(config: Path) -> str:
+    """The platform of this machine's settings, if it has any; else the one that users run."""
+    return load_settings(config).platform if config.exists() else "centos"
+
+
+def generation(document: Path, server: str, platform: str, templates: Path | None) -> Generation:
+    """What a server of a document would become. Secrets are not looked at. Raises ConfigFault."""
+    fleet = read_fleet(document)
+    if server not in fleet.servers:
+        raise ConfigFault(f"{document} has no server {server!r}",
+                          suggest(server, fleet.servers, f"it has: {', '.join(fleet.servers)}"))
+    return _generation(fleet, server, platform, templates)
+
+
+def _generation(fleet: Fleet, server: str, platform: str, templates: Path | None) -> Generation:
+    entry = fleet.servers[server]
+    role = read_role(roles_folder(str(templates) if templates else None), entry.role)
+    identity = Identity(server=server, instance=entry.instance, address=entry.address)
+    return render(role, assign(identity, fleet, entry.role), Place(platform))
+
+
+def compare(old: Path, new: Path, platform: str, templates: Path | None) -> dict[str, Plan | str]:
+    """For each server of either document: its plan, or in words why it has none."""
+    before, after = read_fleet(old), read_fleet(new)
+    return dict(_compared(before, after, platform, templates))
+
+
+def _compared(before: Fleet, after: Fleet, platform: str, templates: Path | None) -> Iterator[tuple[str, Plan | str]]:
+    nothing = Generation("", "", "")
+    for server in sorted(before.servers.keys() | after.servers.keys()):
+        try:
+            old = _generation(before, server, platform, templates) if server in before.servers else nothing
+            new = _generation(after, server, platform, templates) if server in after.servers else nothing
+        except ConfigFault as fault:
+            yield server, fault.message
+        else:
+            yield server, make_plan(old, new)

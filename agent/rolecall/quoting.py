@@ -1,0 +1,70 @@
+"""How a value is written in each format, so that the format's own reader reads it back as it was, or it is refused.
+
+Every function takes and returns text; a value that a format cannot express raises ValueError. The tests hand the
+results to the real readers (Apache, php-fpm, sh, my_print_defaults, systemd-sysusers, systemd-tmpfiles).
+"""
+
+import re
+import shlex
+from collections.abc import Callable
+
+from rolecall.values import printable
+
+
+def apache(value: str) -> str:
+    """An argument of an Apache directive, in double quotes.
+
+    Apache expands ${NAME} everywhere and has no escape for it; the base configuration defines `rolecall_dollar` as a
+    dollar sign, and what an expansion gives is not expanded again (ap_resolve_env in server/core.c).
+    """
+    escaped = printable(value).replace("\\", "\\\\").replace('"', '\\"')
+    return '"' + escaped.replace("${", "${rolecall_dollar}{") + '"'
+
+
+def php_ini(value: str) -> str:
+    """A value of php-fpm's ini files. Its reader knows no escape for quotes, so what would need one is refused."""
+    if re.search(r"[\"\\$`]", printable(value)):
+        raise ValueError(
+            f"{value!r} cannot be written to a php-fpm file: it holds a quote, backslash, backtick or $"
+        )
+    return f'"{value}"'
+
+
+def shell(value: str) -> str:
+    """A word of a POSIX shell script."""
+    return shlex.quote(printable(value))
+
+
+def my_cnf(value: str) -> str:
+    """A value of a MySQL option file, in double quotes with its escapes."""
+    return '"' + printable(value).replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def systemd(value: str) -> str:
+    """A field of sysusers.d or tmpfiles.d: quoted, C escapes, and % doubled since it starts a specifier."""
+    return '"' + printable(value).replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%") + '"'
+
+
+def word(value: str) -> str:
+    """A value for formats without any quoting (cron, munin, logrotate): plain words and paths only."""
+    if not re.fullmatch(r"[A-Za-z0-9._:@+/-]+", value):
+        raise ValueError(f"{value!r} cannot be written here: only letters, digits and . _ : @ + / - can")
+    return value
+
+
+def schedule(value: str) -> str:
+    """A checked cron schedule, as it is: only the characters that a schedule can have pass."""
+    if not re.fullmatch(r"@[a-z]+|[0-9A-Za-z*/, -]+", value):
+        raise ValueError(f"{value!r} is not a cron schedule")
+    return value
+
+
+FORMATS: dict[str, Callable[[str], str]] = {
+    "apache": apache,
+    "php_ini": php_ini,
+    "shell": shell,
+    "my_cnf": my_cnf,
+    "systemd": systemd,
+    "word": word,
+    "schedule": schedule,
+}

@@ -1,0 +1,41 @@
+"""Telling others how a run ended. A reporter that fails is a warning: the node is what it is.
+
+To add a reporter: a module with a class of one method, `tell`, and a `case` in `open_reporter`.
+"""
+
+from typing import Protocol
+
+from rolecall.errors import ConfigFault
+from rolecall.report import Report
+
+
+class Reporter(Protocol):
+    """Somebody who wants to know. Raises a Fault if it cannot be told."""
+
+    def tell(self, report: Report) -> None:
+        """How the run ended; the same news twice does no harm."""
+
+
+class Put(Protocol):
+    """What the store reporter needs of a store."""
+
+    def put(self, key: str, data: bytes) -> None:
+        """Write an object."""
+
+
+def open_reporter(kind: str, store: Put) -> Reporter:
+    """The reporter that agent.toml names. Raises ConfigFault for one that there is not."""
+    match kind:
+        case "store":
+            from rolecall.readiness.store import StoreReporter
+
+            return StoreReporter(store)
+        case "systemd":
+            from rolecall.readiness.systemd import SystemdReporter
+
+            return SystemdReporter()
+        case _:
+            raise ConfigFault(
+                f"readiness reporter {kind!r} is none that this version has",
+                "set readiness in agent.toml to some of: systemd, store",
+            )

@@ -1,0 +1,170 @@
+"""What has to agree across a fleet document: names that must exist, things that only one may have.
+
+It reads the raw data, so that these mistakes are found together with wrong types and unknown keys, and it passes over
+whatever has the wrong shape: that is reported by the types.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from rolecall.document import Mistake, Path, dotted, suggest
+
+_DUTIES = ("master", "candidate", "replicas", "snapshot")
+
+
+def mistakes(data: Any) -> Iterator[Mistake]:
+    """Every broken reference and every clash of a document, as mistakes with their paths."""
+    products, servers = dict(_members(data, "products")), dict(_members(data, "servers"))
+    databases, caches = dict(_members(data, "databases")), dict(_members(data, "caches"))
+
+    for name, server in servers.items():
+        yield from _known(("servers", name, "products"), server.get("products"), "product", products)
+    for name, product in products.items():
+        yield from _known(("products", name, "databases"), product.get("databases"), "database", databases)
+        yield from _known(("products", name, "caches"), product.get("caches"), "cache", caches)
+        yield from _folders(("products", name), product)
+        yield from _checks(("products", name, "checks"), product)
+        yield from _twice(
+            (("products", name, "cron", i, "name"), job.get("name")) for i, job in _entries(product, "cron")
+        )
+    for name, cache in caches.items():
+        yield from _known(("caches", name, "servers"), cache.get("servers"), "server", servers)
+    for name, database in databases.items():
+        yield from _duties(("databases", name), database, servers)
+
+    yield from _twice(
+        (("products", name, "hostnames", i), hostname)
+        for name, product in products.items()
+        for i, hostname in enumerate(_list(product.get("hostnames")))
+    )
+    yield from _twice((("products", name, "user"), product.get("user")) for name, product in products.items())
+    yield from _twice(
+        (("servers", name, "address"), server.get("address")) for name, server in servers.items()
+    )
+    yield from _twice(
+        (("servers", name, "instance"), server.get("instance")) for name, server in servers.items()
+    )
+    yield from _period(data)
+
+
+def _members(data: Any, key: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    members = data.get(key) if isinstance(data, dict) else None
+    if isinstance(members, dict):
+        yield from ((name, member) for name, member in members.items() if isinstance(member, dict))
+
+
+def _entries(data: dict[str, Any], key: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    yield from ((i, entry) for i, entry in enumerate(_list(data.get(key))) if isinstance(entry, dict))
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _known(path: Path, names: Any, kind: str, known: dict[str, Any]) -> Iterator[Mistake]:
+    """Each name of a list is there, and only once."""
+    for i, name in enumerate(_list(names)):
+        if not isinstance(name, str):
+            continue
+        if name not in known:
+            yield _unknown((*path, i), kind, name, known)
+        elif name in names[:i]:
+            yield Mistake((*path, i), f"{kind} {name!r} is listed twice", "remove one of them")
+
+
+def _unknown(path: Path, kind: str, name: str, known: dict[str, Any]) -> Mistake:
+    plural = "caches" if kind == "cache" else f"{kind}s"
+    return Mistake(
+        path, f"there is no {kind} {name!r}", suggest(name, known, f"add it to '{plural}' or remove it here")
+    )
+
+
+def _duties(path: Path, database: dict[str, Any], servers: dict[str, Any]) -> Iterator[Mistake]:
+    """Each server of a database exists and has one duty in it."""
+    duty_of: dict[str, str] = {}
+    for duty in _DUTIES:
+        value = database.get(duty)
+        places = (
+            [((*path, duty, i), name) for i, name in enumerate(value)]
+            if isinstance(value, list)
+            else [((*path, duty), value)]
+        )
+        for at, name in places:
+            if not isinstance(name, str):
+                continue
+            if name not in servers:
+                yield _unknown(at, "server", name, servers)
+            elif name in duty_of:
+                yield Mistake(
+                    at,
+                    f"server {name!r} is {duty_of[name]} of this database already",
+                    "give each server one duty of a database",
+                )
+            duty_of.setdefault(name, duty)
+
+
+def _twice(values: Iterator[tuple[Path, Any]]) -> Iterator[Mistake]:
+    """What only one may have: the second one is the mistake."""
+    first: dict[str, Path] = {}
+    for path, value in values:
+        if not isinstance(value, str):
+            continue
+        if value in first:
+            yield Mistake(path, f"{value!r} is taken by {dotted(first[value])}", "choose another")
+        first.setdefault(value, path)
+
+
+def _folders(path: Path, product: dict[str, Any]) -> Iterator[Mistake]:
+    """Writable folders do not contain one another, and the code itself is in none of them."""
+    writable = [(i, one) for i, one in enumerate(_list(product.get("writable"))) if isinstance(one, str)]
+    for i, folder in writable:
+        for j, other in writable:
+            if i != j and _inside(folder, other) and (folder != other or i > j):
+                yield Mistake(
+                    (*path, "writable", i), f"{folder!r} is inside {other!r}", "list only the outer one"
+                )
+        root = product.get("document_root", "public")
+        if isinstance(root, str) and _inside(root, folder):
+            yield Mistake(
+                (*path, "writable", i),
+                f"the document root {root!r} would be writable by the product",
+                "make a folder below it writable",
+            )
+
+
+def _inside(inner: str, outer: str) -> bool:
+    return f"{inner}/".startswith(f"{outer}/")
+
+
+def _checks(path: Path, product: dict[str, Any]) -> Iterator[Mistake]:
+    """A TCP check names host:port, or a database or cache that the product itself uses."""
+    for i, check in _entries(product, "checks"):
+        target = check.get("tcp")
+        if not isinstance(target, str):
+            continue
+        kind, _, name = target.rpartition(":")
+        if kind in ("database", "cache"):
+            used = [one for one in _list(product.get(f"{kind}s")) if isinstance(one, str)]
+            if name not in used:
+                hint = suggest(name, used, f"add it to the product's '{kind}s'")
+                yield Mistake((*path, i, "tcp"), f"the product uses no {kind} {name!r}", hint)
+        elif (
+            not re.fullmatch(r"[a-z0-9.-]+|\[[0-9a-f:]+\]", kind)
+            or not re.fullmatch(r"[1-9][0-9]{0,4}", name)
+            or int(name) > 65535
+        ):
+            yield Mistake((*path, i, "tcp"), f"{target!r} is neither host:port, database:NAME nor cache:NAME")
+
+
+def _period(data: Any) -> Iterator[Mistake]:
+    """A document does not expire before it was issued. RFC 3339 times in UTC compare as text."""
+    issued, until = (data.get("issued"), data.get("not_after")) if isinstance(data, dict) else (None, None)
+    if (
+        isinstance(issued, str)
+        and isinstance(until, str)
+        and issued.endswith("Z")
+        and until.endswith("Z")
+        and until <= issued
+    ):
+        yield Mistake(("not_after",), "the document expires before it is issued", "raise not_after")

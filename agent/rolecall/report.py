@@ -1,0 +1,101 @@
+"""A run's notebook: what it did, how long each step took and how it ended, as data. Only `step` and `note` write it."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from rolecall.check import CheckResult
+from rolecall.errors import Fault
+
+FORMAT = 1
+
+
+@dataclass
+class Step:
+    """One step of the run."""
+
+    name: str
+    seconds: float = 0.0
+    outcome: str = "running"  # then: done | failed
+    note: str = ""
+
+
+@dataclass
+class Report:
+    """What a run did. It grows while the run goes on, and is saved, told and shown as JSON."""
+
+    command: str
+    started: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="milliseconds"))
+    server: str = ""
+    role: str = ""
+    outcome: str = (
+        "running"  # ready | unchanged | rolled back | not ready | refused | failed | waiting | interrupted
+    )
+    exit_code: int = 0
+    error: str = ""
+    hint: str = ""
+    serial: int = 0
+    document: str = ""  # sha256 of the document
+    source: str = ""  # the store that it came from
+    generation: str = ""  # what was wanted
+    current: str = ""  # what the daemons read when the run ended
+    changes: list[dict[str, str]] = field(default_factory=list)
+    steps: list[Step] = field(default_factory=list)
+    checks: list[dict[str, Any]] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    degraded: str = ""
+    releases: dict[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+    _began: float = field(default_factory=time.monotonic, repr=False)
+    _watch: Callable[[Step], None] | None = field(default=None, repr=False)
+
+    def watched_by(self, watch: Callable[[Step], None]) -> "Report":
+        """Call `watch` when a step begins and when it ends."""
+        self._watch = watch
+        return self
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[Step]:
+        """Time a step and record how it ended."""
+        step, began = Step(name), time.monotonic()
+        self.steps.append(step)
+        self._tell(step)
+        try:
+            yield step
+            step.outcome = "done"
+        except BaseException as error:
+            step.outcome = "failed"
+            step.note = step.note or (
+                error.message.splitlines()[0] if isinstance(error, Fault) else repr(error)
+            )
+            raise
+        finally:
+            step.seconds = round(time.monotonic() - began, 4)
+            self._tell(step)
+
+    def _tell(self, step: Step) -> None:
+        if self._watch:
+            self._watch(step)
+
+    def warn(self, text: str) -> None:
+        """Something that people should know although the run goes on."""
+        if text not in self.warnings:
+            self.warnings.append(text)
+
+    def tested(self, results: list[CheckResult]) -> None:
+        """The self-tests' results; the last round counts."""
+        self.checks = [asdict(result) for result in results]
+
+    def failed(self, fault: Fault, outcome: str) -> None:
+        """How the run failed."""
+        self.outcome, self.exit_code = outcome, fault.exit_code
+        self.error, self.hint = fault.message, fault.hint
+
+    def data(self) -> dict[str, Any]:
+        """The report as plain data."""
+        self.seconds = round(time.monotonic() - self._began, 4)
+        plain = asdict(self)
+        return {"format": FORMAT, **{key: value for key, value in plain.items() if not key.startswith("_")}}

@@ -1,0 +1,131 @@
+"""A role as data: `templates/<role>/role.toml` and the templates beside it. No role has any Python of its own."""
+
+import json
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from pydantic import Field, ValidationError
+
+from rolecall.check import RoleCheck
+from rolecall.document import Mistake, Mistakes, mistakes_of, placed, suggest, toml_places
+from rolecall.errors import ConfigFault
+from rolecall.values import Frozen, Name, RelativePath
+
+
+class FileSpec(Frozen):
+    """A file of the generation. `path`, `owner`, `group` and `when` are templates."""
+
+    source: RelativePath = Field(
+        description="Template beside role.toml; with release = true, a file of the release"
+    )
+    path: str = Field(description="Where it lies within the generation")
+    each: Literal["product"] | None = Field(None, description="One file a product")
+    when: str = Field("", description="A Jinja expression; the file is there only where it is true")
+    release: bool = Field(False, description="The template comes with the product's release, if it has one")
+    mode: str = Field("0644", pattern=r"^0[0-7]{3}$")
+    owner: str = "root"
+    group: str = "root"
+    units: tuple[Name, ...] = Field((), description="Who reads it, and so has to be told when it changes")
+
+
+class Attachment(Frozen):
+    """A fixed place where a daemon looks: a link into the generation, or a file with one line that includes it."""
+
+    path: str
+    link: str | None = None
+    content: str | None = None
+
+
+class Validator(Frozen):
+    """A program that reads the configuration as the daemon would, and fails if the daemon would."""
+
+    name: Name
+    argv: tuple[str, ...] = Field(min_length=1)
+    timeout: float = 60.0
+
+
+class Direct(Frozen):
+    """How a unit is run where there is no service manager: commands, and the signals of its process."""
+
+    pidfile: str
+    start: tuple[str, ...] = Field(min_length=1)
+    reload: str = Field("", pattern=r"^([A-Z0-9]+)?$", description="A signal; none: stop and start")
+    stop: str = Field("TERM", pattern=r"^[A-Z0-9]+$")
+
+
+class Unit(Frozen):
+    """A daemon, and how it takes a new configuration. The order in role.toml is the order in which they are told."""
+
+    name: Name
+    service: str = Field(description="The service manager's name for it")
+    action: Literal["reload", "restart"]
+    direct: Direct | None = None
+
+
+class RoleFile(Frozen):
+    """All of role.toml."""
+
+    description: str
+    packages: dict[Name, tuple[str, ...]]
+    platform: dict[Name, dict[str, str | int]] = Field(description="Names that differ between platforms")
+    accounts: str | None = Field(None, description="The generation's file for systemd-sysusers")
+    folders: str | None = Field(None, description="The generation's file for systemd-tmpfiles")
+    file: tuple[FileSpec, ...] = ()
+    attachment: tuple[Attachment, ...] = ()
+    validator: tuple[Validator, ...] = ()
+    unit: tuple[Unit, ...] = ()
+    check: tuple[RoleCheck, ...] = ()
+
+
+class Role(NamedTuple):
+    """A role that was read: its name, its table, and its templates by name."""
+
+    name: str
+    table: RoleFile
+    templates: Mapping[str, str]
+
+
+def read_role(folder: Path, name: str) -> Role:
+    """The role `name` from a folder of roles. Raises ConfigFault."""
+    path = folder / name / "role.toml"
+    try:
+        text = path.read_text("utf-8")
+        templates = {one.name: one.read_text("utf-8") for one in sorted(path.parent.glob("*.j2"))}
+    except FileNotFoundError:
+        known = sorted(one.parent.name for one in folder.glob("*/role.toml"))
+        hint = suggest(name, known, f"roles there: {', '.join(known) or 'none'}")
+        raise ConfigFault(f"no role {name!r} in {folder}", hint) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigFault(f"cannot read the role {name!r} in {folder}: {error}") from None
+    return Role(name, parse_role(text, str(path), templates), templates)
+
+
+def parse_role(text: str, source: str, templates: Mapping[str, str]) -> RoleFile:
+    """role.toml as a type, its names checked against one another. Raises Mistakes."""
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise Mistakes(source, [Mistake((), f"not TOML: {error}")]) from None
+    try:
+        table = RoleFile.model_validate_json(json.dumps(data, default=str))
+    except ValidationError as error:
+        raise Mistakes(source, placed(mistakes_of(error, RoleFile), toml_places(text))) from None
+    found = []
+    units = [unit.name for unit in table.unit]
+    for i, file in enumerate(table.file):
+        if not file.release and file.source not in templates:
+            hint = suggest(file.source, templates, "add the template")
+            found.append(Mistake(("file", i, "source"), f"there is no template {file.source!r}", hint))
+        found += [
+            Mistake(("file", i, "units"), f"there is no unit {unit!r}", suggest(unit, units, "add [[unit]]"))
+            for unit in file.units
+            if unit not in units
+        ]
+    for i, attachment in enumerate(table.attachment):
+        if (attachment.link is None) == (attachment.content is None):
+            found.append(Mistake(("attachment", i), "must have exactly one of 'link' and 'content'"))
+    if found:
+        raise Mistakes(source, placed(found, toml_places(text)))
+    return table

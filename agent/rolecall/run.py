@@ -1,0 +1,230 @@
+"""The whole run, top to bottom, a verb a line. `boot` and `refresh` are the same function; `plan` is its first half.
+
+identify → fetch → verify → assign → render → plan → stage → rehearse → commit → activate → self-test → ready
+                                                         └──────── fails: roll back ───────┘    → report
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import rolecall
+from rolecall.assignment import Assignment, assign
+from rolecall.changes import activate, commit, rehearse, roll_back, self_test, stage
+from rolecall.errors import BusyFault, ConfigFault, Fault, HostFault
+from rolecall.fleet import Fleet
+from rolecall.generation import Generation
+from rolecall.host import attachments, steady
+from rolecall.host.lock import locked
+from rolecall.host.secrets import fingerprints, paths_of, read_secrets
+from rolecall.host.templates import roles_folder
+from rolecall.inputs import Document, choose, earlier, fetch, release_templates, verify
+from rolecall.metadata import identify
+from rolecall.node import Node
+from rolecall.plan import Plan, make_plan
+from rolecall.readiness import open_reporter
+from rolecall.render import render
+from rolecall.report import Report, Step
+from rolecall.role import read_role
+from rolecall.store import DOCUMENT
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What the first half of a run found out: what this node is to be."""
+
+    document: Document
+    fleet: Fleet
+    assignment: Assignment
+    plan: Plan
+    secrets: Mapping[str, str]
+
+
+def converge(
+    node: Node,
+    command: str,
+    *,
+    config: Path | None = None,
+    resume: bool = False,
+    watch: Callable[[Step], None] = lambda _: None,
+) -> Report:
+    """The run. It returns a report that says how it ended, whatever happened; BusyFault: another run holds the lock."""
+    report = Report(command, role=node.settings.role).watched_by(watch)
+    decision = None
+    with locked(node.settings.run, command):
+        steady.forget(node.settings.run)
+        with ending(node, report):
+            decision = decide(node, report)
+            remember_document(node, decision)
+            act(
+                node,
+                choose(node, decision.document, decision.plan, report, resume=resume),
+                decision.secrets,
+                report,
+            )
+        finish(node, decision, report, config)
+    return report
+
+
+def decide(node: Node, report: Report) -> Decision:
+    """Learn what this node is to be: the pure half, but for the reads."""
+    settings = node.settings
+    if settings.trust.unsigned:
+        report.warn(
+            "unsigned: this image trusts whoever can write to its store (trust.unsigned in agent.toml)"
+        )
+    with report.step("identify") as step:
+        identity = identify(settings.identity, settings.boot.metadata_timeout)
+        step.note = identity.instance or identity.server or identity.address or ""
+    with report.step("fetch") as step:
+        document = fetch(node)
+        step.note = report.source = document.source
+        report.document, report.degraded = document.sha256, document.degraded
+    with report.step("verify") as step:
+        fleet = verify(node, document, report)
+        report.serial = fleet.serial
+        step.note = f"{fleet.fleet}, serial {fleet.serial}"
+    with report.step("assign") as step:
+        assignment = assign(identity, fleet, settings.role)
+        report.server = assignment.server
+        step.note = (
+            f"{assignment.server}: {', '.join(one.name for one in assignment.products) or 'no products'}"
+        )
+    with report.step("render") as step:
+        role = read_role(roles_folder(settings.paths.templates), settings.role)
+        secrets = read_secrets(assignment.secrets)
+        brought = release_templates(node, role, assignment)
+        wanted = render(role, assignment, node.place, fingerprints(secrets, settings.state), brought)
+        step.note = f"generation {wanted.id[:12]}"
+    with report.step("plan") as step:
+        current = node.generations.load(node.generations.current()) or Generation("", "", "")
+        plan = make_plan(current, wanted)
+        step.note = "nothing to do" if plan.empty else f"{len(plan.changes)} changes"
+    return Decision(document, fleet, assignment, plan, secrets)
+
+
+def act(node: Node, wanted: Generation, secrets: Mapping[str, str] | None, report: Report) -> None:
+    """Become it. Every step passes over what is done already, so an interrupted run is completed by the next one."""
+    live = node.generations.ensure_current()
+    unproven = wanted.id != node.generations.ready() or wanted.id != live.id
+    with report.step("stage") as step:
+        step.note = stage(node, wanted, secrets, live)
+    if unproven:
+        with report.step("rehearse") as step:
+            step.note = rehearse(node, wanted, live, report)
+        with report.step("commit"):
+            commit(node, wanted, live, rehearsed=not step.note)
+    try:
+        with report.step("activate") as step:
+            step.note = activate(node, wanted) or "nothing is owed"
+        with report.step("self-test") as step:
+            step.note = self_test(node, wanted, report)
+    except HostFault as fault:
+        report.failed(fault, "not ready")
+        node.reports.save(report.data())  # a crash from here on must not look like a generation never tried
+        roll_back(node, wanted, report)
+        return
+    if report.outcome == "running":
+        report.outcome = "ready" if unproven else "unchanged"
+    if unproven:
+        with report.step("ready"):
+            node.generations.prove(wanted.id)
+            node.releases.prune(node.generations.prune(node.settings.keep.generations))
+
+
+def go_back(node: Node, wanted: str | None, *, watch: Callable[[Step], None] = lambda _: None) -> Report:
+    """An operator's roll-back: an older generation, held until the document changes or a refresh with --resume."""
+    report = Report("rollback", role=node.settings.role).watched_by(watch)
+    with locked(node.settings.run, "rollback"):
+        steady.forget(node.settings.run)
+        target = earlier(node, wanted)
+        note = node.notes.read("fleet/verified")
+        report.server, report.serial = str(note.get("server", "")), int(note.get("serial", 0))
+        report.generation, report.document = target.id, str(note.get("sha256", ""))
+        node.notes.write("hold", {"generation": target.id, "document": report.document})
+        with ending(node, report):
+            act(node, target, None, report)
+        finish(node, None, report, None)
+    return report
+
+
+@contextmanager
+def ending(node: Node, report: Report) -> Iterator[None]:
+    """Turn a fault into the report's outcome; what an earlier run left half done is finished all the same."""
+    try:
+        yield
+    except Fault as fault:
+        outcome = "refused" if isinstance(fault, ConfigFault) else "failed"
+        if not isinstance(fault, BusyFault):
+            finish_earlier(node, report)
+        report.failed(fault, "interrupted" if isinstance(fault, BusyFault) else outcome)
+
+
+def finish_earlier(node: Node, report: Report) -> None:
+    """Prove, or tell the daemons of, what `current` points to, where a run before this one did not get so far."""
+    live = node.generations.load(node.generations.current())
+    if live is None or live.empty:
+        return
+    if live.id == node.generations.ready() and not node.loaded.owed(live, node.manager):
+        return
+    try:
+        act(node, live, None, report)
+        if report.error:
+            report.warn(report.error)
+    except Fault as second:
+        report.warn(f"what was begun before could not be finished: {second.message}")
+
+
+def remember_document(node: Node, decision: Decision) -> None:
+    """The last verified document: what a node goes on with when every store is out."""
+    document = decision.document
+    if document.degraded or node.notes.read("fleet/verified").get("sha256") == document.sha256:
+        return
+    node.notes.write("fleet/verified", {
+        "fleet": decision.fleet.fleet, "serial": decision.fleet.serial, "sha256": document.sha256,
+        "source": document.source, "role": node.settings.role, "server": decision.assignment.server,
+        "fetched": datetime.now(UTC).isoformat(timespec="seconds"), "raw": document.raw.decode("utf-8"),
+    })  # fmt: skip
+
+
+def finish(node: Node, decision: Decision | None, report: Report, config: Path | None) -> None:
+    """Tell everybody, keep the report, and note what has to move before there is anything to do again."""
+    report.current = node.generations.current() or ""
+    for kind in node.settings.readiness:
+        try:
+            open_reporter(kind, node.store).tell(report)
+        except (Fault, OSError) as error:
+            report.warn(f"the reporter {kind!r} could not be told: {error}")
+    last = (node.reports.last(1) or [{}])[0]
+    news = any(
+        last.get(key) != getattr(report, key) for key in ("outcome", "document", "generation", "error")
+    )
+    if report.outcome != "unchanged" and (news or report.outcome in ("ready", "rolled back", "not ready")):
+        node.reports.save(report.data())
+        node.reports.prune(node.settings.keep.reports)
+    if decision and config and report.exit_code == 0 and not report.degraded:
+        paths = [str(config), *watched(node, decision)]
+        steady.remember(node.settings.run, paths, node.settings.refresh.full_every)
+
+
+def watched(node: Node, decision: Decision) -> Iterator[str]:
+    """Every path that this run went by: as long as none of them moves, the next one has nothing to do."""
+    settings, state = node.settings, node.settings.state
+    live = node.generations.load(node.generations.current()) or decision.plan.new
+    yield from node.store.watched(DOCUMENT)
+    yield from (source.partition(":")[2] for source in settings.identity if source.startswith("file:"))
+    yield from paths_of(decision.assignment.secrets)
+    yield from map(str, (roles_folder(settings.paths.templates) / settings.role).iterdir())
+    yield from (
+        str(Path(rolecall.__file__).parent),
+        str(state / "hold.json"),
+        str(state / "fleet/verified.json"),
+    )
+    yield from (str(state / "current"), str(state / "ready"))
+    folder = node.generations.folder / live.id
+    yield from (str(path) for path in (folder, *folder.rglob("*")))
+    yield from (str(state / use.folder) for use in live.releases)
+    yield from (str(attachments.place_of(one, settings.paths.root)) for one in live.attachments)
+    yield from (str(node.loaded.path(unit)) for unit in live.units if node.manager.runs(unit))

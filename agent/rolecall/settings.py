@@ -1,0 +1,124 @@
+"""/etc/rolecall/agent.toml as a type: what the image fixed. Everything else comes from the fleet document."""
+
+import json
+import tomllib
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, ValidationError, model_validator
+
+from rolecall.document import Mistake, Mistakes, mistakes_of, placed, toml_places
+from rolecall.errors import ConfigFault
+from rolecall.values import AbsolutePath, Duration, Frozen, Name, Text
+
+DEFAULT_PATH = Path("/etc/rolecall/agent.toml")
+
+
+class Trust(Frozen):
+    """Who may speak for the fleet: signers' keys, or, said aloud in every report, nobody in particular."""
+
+    signers: AbsolutePath | None = None
+    unsigned: bool = False
+    fleet: Name | None = Field(
+        None, description="The fleet this image belongs to; another one's document is refused"
+    )
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if (self.signers is None) == (not self.unsigned):
+            raise ValueError('set either signers = "/path" or unsigned = true')
+        return self
+
+
+class Paths(Frozen):
+    """Where the node lives; `root` puts a whole node below one folder (the demo and the tests do)."""
+
+    state: AbsolutePath = "/var/lib/rolecall"
+    run: AbsolutePath = "/run/rolecall"
+    root: AbsolutePath | Literal[""] = ""
+    templates: AbsolutePath | None = Field(
+        None, description="Folder of roles; by default the one that was installed"
+    )
+    seed: AbsolutePath | None = Field(
+        None, description="A document baked into the image: the last thing to fall back on"
+    )
+
+
+class Boot(Frozen):
+    """Deadlines."""
+
+    budget: Duration = 1200.0
+    metadata_timeout: Duration = 60.0
+    selftest_deadline: Duration = 120.0
+
+
+class Refresh(Frozen):
+    """What the timer's runs do."""
+
+    full_every: Duration = Field(
+        900.0, description="How often a refresh compares and tests everything all the same"
+    )
+
+
+class Keep(Frozen):
+    """How much of the past stays on disk."""
+
+    generations: int = Field(5, ge=1)
+    reports: int = Field(50, ge=1)
+
+
+class Settings(Frozen):
+    """All of agent.toml."""
+
+    role: Name
+    platform: Name = Field(
+        description="A table of names in role.toml, such as centos or debian: set, never guessed"
+    )
+    identity: tuple[Text, ...] = Field(("file:/etc/rolecall/identity.json",), min_length=1)
+    store: tuple[Text, ...] = Field(min_length=1)
+    readiness: tuple[Text, ...] = ("systemd", "store")
+    service_manager: Literal["systemd", "direct"] = "systemd"
+    accounts: Literal["systemd-sysusers", "none"] = "systemd-sysusers"
+    trust: Trust
+    paths: Paths = Paths()
+    boot: Boot = Boot()
+    refresh: Refresh = Refresh()
+    keep: Keep = Keep()
+    names: dict[str, str | int] = Field(
+        {}, description="Names of the platform's table that differ on this image"
+    )
+
+    @property
+    def state(self) -> Path:
+        """The folder of generations, releases and the two links."""
+        return Path(self.paths.state)
+
+    @property
+    def run(self) -> Path:
+        """The folder that a reboot empties: the lock, and what the daemons have loaded."""
+        return Path(self.paths.run)
+
+
+def parse_settings(text: str, source: str) -> Settings:
+    """Settings from TOML. Raises Mistakes (a ConfigFault) with everything that is wrong."""
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise Mistakes(source, [Mistake((), f"not TOML: {error}")]) from None
+    try:
+        # By way of JSON, since strict types take a list for a tuple from there only.
+        return Settings.model_validate_json(json.dumps(data, default=str))
+    except ValidationError as error:
+        raise Mistakes(source, placed(mistakes_of(error, Settings), toml_places(text))) from None
+
+
+def load_settings(path: Path) -> Settings:
+    """Read agent.toml. Raises ConfigFault if it is not there or wrong."""
+    try:
+        text = path.read_text("utf-8")
+    except OSError as error:
+        hint = "an image has it baked in; --config names another file"
+        raise ConfigFault(f"cannot read the settings {path}: {error.strerror}", hint) from None
+    except UnicodeDecodeError:
+        raise ConfigFault(f"the settings {path} are not UTF-8", "write them anew in UTF-8") from None
+    return parse_settings(text, str(path))

@@ -1,0 +1,30 @@
+"""Fixtures that several folders of tests use."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from box import Box
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A scratch folder with a short name (a socket's path has 107 characters) that Apache's workers may enter."""
+    made = Path(tempfile.mkdtemp(prefix="rc-"))
+    made.chmod(0o755)
+    try:
+        yield made
+    finally:
+        shutil.rmtree(made)
+
+
+@pytest.fixture
+def box(folder: Path) -> Iterator[Box]:
+    """A node in a folder, stopped at the end."""
+    made = Box(folder)
+    try:
+        yield made
+    finally:
+        made.stop()
