@@ -111,9 +111,13 @@ class Box:
     def rolecall(self, *words: str, ok: bool | int = True, timeout: float = 120) -> subprocess.CompletedProcess[str]:
         """Run `rolecall WORDS --config …` and check its exit code: True is 0, False is anything, a number is itself."""
         argv = [*ROLECALL, *words, "--config", str(self.machine.config)]
-        done = subprocess.run(argv, env=self.env, capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL)
+        done = subprocess.run(
+            argv, env=self.env, capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL
+        )
         if ok is not False:
-            assert done.returncode == int(ok is not True and ok), f"{words}: {done.returncode}\n{done.stdout}{done.stderr}"
+            assert done.returncode == int(ok is not True and ok), (
+                f"{words}: {done.returncode}\n{done.stdout}{done.stderr}"
+            )
         return done
 
     def boot(self, ok: bool | int = True) -> subprocess.CompletedProcess[str]:

@@ -79,7 +79,7 @@ class AssignedProduct:
     def release_folder(self) -> str:
         """Where the release lies below the state folder.
 
-        Named by the archive's digest; where folders of it are writable their links are a part of it, and so of its name.
+        Named by the archive's digest; links to writable folders are a part of it, and so of its name.
         """
         folder = f"releases/{self.name}/{self.release.sha256}"
         if not self.writable:
@@ -204,14 +204,10 @@ def _database(name: str, database: Database, here: Server, fleet: Fleet) -> Assi
 
 def _cache(name: str, cache: Cache, fleet: Fleet) -> AssignedCache:
     # Never sorted: clients hash over this order, and a replaced server has to keep its slot.
-    return AssignedCache(
-        name, tuple(Endpoint(one, fleet.servers[one].address, cache.port) for one in cache.servers)
-    )
+    return AssignedCache(name, tuple(Endpoint(one, fleet.servers[one].address, cache.port) for one in cache.servers))
 
 
-def _topology(
-    databases: tuple[AssignedDatabase, ...], caches: tuple[AssignedCache, ...]
-) -> Iterator[tuple[str, str]]:
+def _topology(databases: tuple[AssignedDatabase, ...], caches: tuple[AssignedCache, ...]) -> Iterator[tuple[str, str]]:
     """Where databases and caches are, as variables: DATABASE_BLOG_MASTER=10.0.0.21:3306."""
     for database in databases:
         prefix = f"DATABASE_{_variable(database.name)}"

@@ -1,4 +1,4 @@
-"""What a run does to the machine, step by step. Each step is small, may be killed anywhere and runs again without harm."""
+"""What a run does to the machine: each step is small, may be killed anywhere and runs again without harm."""
 
 from collections.abc import Mapping
 
@@ -62,7 +62,7 @@ def activate(node: Node, generation: Generation) -> str:
 def self_test(node: Node, generation: Generation, report: Report, deadline: float | None = None) -> str:
     """All checks until they pass or the deadline is over. Raises HostFault with the reasons."""
     subject = probes.Subject(generation, node.settings.state, node.settings.paths.root, node.manager)
-    results = probes.test(subject, node.settings.boot.selftest_deadline if deadline is None else deadline)
+    results = probes.run_checks(subject, node.settings.boot.selftest_deadline if deadline is None else deadline)
     report.tested(results)
     for one in results:
         if not one.ok and not one.required:

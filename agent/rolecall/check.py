@@ -69,9 +69,7 @@ class RoleCheck(Frozen):
     def _one_kind(self) -> Self:
         given = [kind for kind in KINDS if getattr(self, kind) is not None]
         if len(given) != 1:
-            raise ValueError(
-                f"must have exactly one of {', '.join(KINDS)}; it has {', '.join(given) or 'none'}"
-            )
+            raise ValueError(f"must have exactly one of {', '.join(KINDS)}; it has {', '.join(given) or 'none'}")
         return self
 
     @property

@@ -36,12 +36,16 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def _command(commands: _Commands, name: str, text: str,
-             *, config: bool = True) -> argparse.ArgumentParser:
+def _command(commands: _Commands, name: str, text: str, *, config: bool = True) -> argparse.ArgumentParser:
     one = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
     if config:
-        one.add_argument("--config", type=Path, metavar="FILE", default=Path("/etc/rolecall/agent.toml"),
-                         help="the settings (default: %(default)s)")
+        one.add_argument(
+            "--config",
+            type=Path,
+            metavar="FILE",
+            default=Path("/etc/rolecall/agent.toml"),
+            help="the settings (default: %(default)s)",
+        )
     one.add_argument("--json", action="store_true", help="answer as JSON")
     return one
 
@@ -50,12 +54,15 @@ def _node_commands(commands: _Commands) -> None:
     boot = _command(commands, "boot", "the run at boot: become what the fleet document asks of this machine")
     boot.set_defaults(resume=False)
     refresh = _command(commands, "refresh", "the run of the timer: the same, over at once where nothing has moved")
-    refresh.add_argument("--resume", action="store_true",
-                         help="end a roll-back that was asked for, and try a failed generation at once")
+    refresh.add_argument(
+        "--resume", action="store_true", help="end a roll-back that was asked for, and try a failed generation at once"
+    )
     plan = _command(commands, "plan", "what a run would change, as a diff, secrets redacted; changes nothing")
     plan.add_argument("--fleet", type=Path, metavar="FILE", help="a document on disk instead of the store's")
     plan.add_argument("--as", dest="server", metavar="SERVER", help="any server of that document, on any machine")
-    plan.add_argument("--platform", metavar="NAME", help="with --as: the platform (default: that of agent.toml, or centos)")
+    plan.add_argument(
+        "--platform", metavar="NAME", help="with --as: the platform (default: that of agent.toml, or centos)"
+    )
     plan.add_argument("--templates", type=Path, metavar="DIR", help="another folder of roles")
     plan.add_argument("--summary", action="store_true", help="the list of changes without the diff")
     _command(commands, "status", "current and ready generation, the document and its age, the last run")
@@ -67,8 +74,12 @@ def _past_commands(commands: _Commands) -> None:
     history = _command(commands, "history", "the runs that did something, the newest first")
     history.add_argument("-n", type=int, default=20, metavar="COUNT", help="how many (default: %(default)s)")
     rollback = _command(commands, "rollback", "back to an older generation, until the document changes or --resume")
-    rollback.add_argument("generation", nargs="?", metavar="GENERATION",
-                          help="its id or the start of it (default: the one before the current one)")
+    rollback.add_argument(
+        "generation",
+        nargs="?",
+        metavar="GENERATION",
+        help="its id or the start of it (default: the one before the current one)",
+    )
     blame = _command(commands, "blame", "where the last runs spent their time, the slowest step first")
     blame.add_argument("-n", type=int, default=5, metavar="COUNT", help="how many runs (default: %(default)s)")
 
@@ -76,8 +87,9 @@ def _past_commands(commands: _Commands) -> None:
 def _fleet_commands(commands: _Commands) -> None:
     fleet = commands.add_parser("fleet", help="work on the fleet document", description="Work on the fleet document.")
     verbs = fleet.add_subparsers(dest="verb", metavar="VERB", required=True)
-    check = _command(verbs, "check", "all mistakes of a document at once, each with its path and line:column",
-                     config=False)
+    check = _command(
+        verbs, "check", "all mistakes of a document at once, each with its path and line:column", config=False
+    )
     check.add_argument("file", type=Path, metavar="FILE")
     diff = _command(verbs, "diff", "which servers would change between two documents, and how", config=False)
     diff.add_argument("old", type=Path, metavar="OLD")

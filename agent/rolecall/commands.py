@@ -4,11 +4,13 @@ import argparse
 import json
 import signal
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from types import FrameType
 from typing import NoReturn
 
 from rolecall import show
+from rolecall.cli import parser
 from rolecall.errors import BusyFault, ConfigFault, Fault, HostFault
 from rolecall.host import attachments, probes
 from rolecall.host.lock import locked
@@ -23,36 +25,11 @@ def dispatch(arguments: argparse.Namespace) -> int:
     signal.signal(signal.SIGTERM, _stopped)
     if arguments.version:
         return version()
-    match arguments.command, getattr(arguments, "verb", None):
-        case "boot" | "refresh", _:
-            return converge(arguments)
-        case "plan", _:
-            return plan(arguments)
-        case "status" | "selftest" | "history" | "rollback" | "blame" as name, _:
-            return {"status": status, "selftest": selftest, "history": history, "rollback": rollback, "blame": blame}[
-                name
-            ](arguments, open_node(load_settings(arguments.config)))
-        case "doctor", _:
-            from rolecall import doctor
-
-            return show.causes(doctor.examine(arguments.config), as_json=arguments.json)
-        case "fleet", "check":
-            return fleet_check(arguments)
-        case "fleet", "diff":
-            return fleet_diff(arguments)
-        case "fleet", "schema":
-            return fleet_schema()
-        case "image", "attach":
-            return attach(arguments)
-        case "demo", _:
-            from rolecall.demo import story
-
-            return story.tell(arguments.folder, keep=arguments.keep)
-        case _:
-            from rolecall.cli import parser
-
-            parser().print_help(sys.stderr)
-            return 2
+    words = [word for word in (arguments.command, getattr(arguments, "verb", None)) if word]
+    if not words:
+        parser().print_help(sys.stderr)
+        return 2
+    return COMMANDS[" ".join(words)](arguments)
 
 
 def say(fault: Fault, *, as_json: bool) -> int:
@@ -84,7 +61,7 @@ def converge(arguments: argparse.Namespace) -> int:
     """`boot` and `refresh`."""
     from rolecall import run
 
-    node = open_node(load_settings(arguments.config))
+    node = _node(arguments)
     with show.progress(quiet=arguments.json) as watch:
         report = run.converge(node, arguments.command, config=arguments.config, resume=arguments.resume, watch=watch)
     return show.outcome(report, as_json=arguments.json)
@@ -105,20 +82,21 @@ def plan(arguments: argparse.Namespace) -> int:
         made = make_plan(Generation("", "", ""), new)
     else:
         report = Report("plan")
-        made = run.decide(open_node(load_settings(arguments.config)), report).plan
+        made = run.decide(_node(arguments), report).plan
         warnings = report.warnings
     return show.plan(made, warnings, summary=arguments.summary, as_json=arguments.json)
 
 
-def status(arguments: argparse.Namespace, node: Node) -> int:
+def status(arguments: argparse.Namespace) -> int:
     """`status`: exit code 0 only if what is current is ready and its self-tests pass now."""
+    node = _node(arguments)
     generations = node.generations
     current, ready = generations.current(), generations.ready()
     live, note = generations.load(current), node.notes.read("fleet/verified")
-    results = probes.test(_subject(node, current), 0) if live else []
+    results = probes.run_checks(_subject(node, current), 0) if live else []
     fetched = note.get("fetched")
     age = (datetime.now(UTC) - datetime.fromisoformat(fetched)).total_seconds() if fetched else None
-    last = (node.reports.last(1) or [None])[0]
+    last = next(iter(node.reports.last(1)), None)
     known = {
         "server": note.get("server"), "role": node.settings.role, "fleet": note.get("fleet"),
         "current": current, "ready": ready, "healthy": bool(live) and current == ready and not probes.failed(results),
@@ -131,6 +109,10 @@ def status(arguments: argparse.Namespace, node: Node) -> int:
     return show.status(known, as_json=arguments.json)
 
 
+def _node(arguments: argparse.Namespace) -> Node:
+    return open_node(load_settings(arguments.config))
+
+
 def _subject(node: Node, generation: str | None) -> probes.Subject:
     live = node.generations.load(generation)
     if live is None:
@@ -138,24 +120,28 @@ def _subject(node: Node, generation: str | None) -> probes.Subject:
     return probes.Subject(live, node.settings.state, node.settings.paths.root, node.manager)
 
 
-def selftest(arguments: argparse.Namespace, node: Node) -> int:
+def selftest(arguments: argparse.Namespace) -> int:
     """`selftest`: each check once."""
-    results = probes.test(_subject(node, node.generations.current()), 0)
+    node = _node(arguments)
+    results = probes.run_checks(_subject(node, node.generations.current()), 0)
     return show.checks(results, as_json=arguments.json)
 
 
-def history(arguments: argparse.Namespace, node: Node) -> int:
+def history(arguments: argparse.Namespace) -> int:
     """`history`."""
+    node = _node(arguments)
     return show.history(node.reports.last(arguments.n), as_json=arguments.json)
 
 
-def blame(arguments: argparse.Namespace, node: Node) -> int:
+def blame(arguments: argparse.Namespace) -> int:
     """`blame`."""
+    node = _node(arguments)
     return show.blame(node.reports.last(arguments.n), node.settings.boot.budget, as_json=arguments.json)
 
 
-def rollback(arguments: argparse.Namespace, node: Node) -> int:
+def rollback(arguments: argparse.Namespace) -> int:
     """`rollback`: hold an older generation until the document changes."""
+    node = _node(arguments)
     from rolecall import run
 
     with show.progress(quiet=arguments.json) as watch:
@@ -178,7 +164,7 @@ def fleet_diff(arguments: argparse.Namespace) -> int:
     return show.fleet_diff(plans, as_json=arguments.json)
 
 
-def fleet_schema() -> int:
+def fleet_schema(_: argparse.Namespace) -> int:
     """`fleet schema`."""
     from rolecall.fleet import schema
 
@@ -192,7 +178,7 @@ def attach(arguments: argparse.Namespace) -> int:
     from rolecall.render import render
     from rolecall.role import read_role
 
-    node = open_node(load_settings(arguments.config))
+    node = _node(arguments)
     settings = node.settings
     role = read_role(roles_folder(settings.paths.templates), settings.role)
     empty = render(role, Assignment("image", "image", settings.role, "none", "127.0.0.1", ()), node.place)
@@ -201,3 +187,33 @@ def attach(arguments: argparse.Namespace) -> int:
     return show.laid([str(path) for path in laid], as_json=arguments.json)
 
 
+def doctor(arguments: argparse.Namespace) -> int:
+    """`doctor`."""
+    from rolecall.doctor import examine
+
+    return show.causes(examine(arguments.config), as_json=arguments.json)
+
+
+def demo(arguments: argparse.Namespace) -> int:
+    """`demo`."""
+    from rolecall.demo import story
+
+    return story.tell(arguments.folder, keep=arguments.keep)
+
+
+COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "boot": converge,
+    "refresh": converge,
+    "plan": plan,
+    "status": status,
+    "selftest": selftest,
+    "doctor": doctor,
+    "history": history,
+    "rollback": rollback,
+    "blame": blame,
+    "fleet check": fleet_check,
+    "fleet diff": fleet_diff,
+    "fleet schema": fleet_schema,
+    "image attach": attach,
+    "demo": demo,
+}

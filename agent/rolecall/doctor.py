@@ -61,8 +61,11 @@ def _machine(settings: Settings, node: Node, decision: Decision | None) -> Itera
         return
     wanted = decision.plan.new
     for validator in wanted.validators:
-        yield (command.installed(validator.argv[0]), f"validator {validator.name} ({validator.argv[0]})",
-               "install the package that brings it; role.toml lists the role's packages")
+        yield (
+            command.installed(validator.argv[0]),
+            f"validator {validator.name} ({validator.argv[0]})",
+            "install the package that brings it; role.toml lists the role's packages",
+        )
     for problem in attachments.missing(wanted, settings.state, settings.paths.root):
         yield False, f"attachment: {problem}", "rolecall image attach"
     live = node.generations.load(node.generations.current())

@@ -75,17 +75,13 @@ def parse_json(text: str, source: str) -> Any:
     try:
         data = json.loads(text, object_pairs_hook=once, parse_constant=no_constant)
     except json.JSONDecodeError as error:
-        raise Mistakes(
-            source, [Mistake((), f"not JSON: {error.msg}", "", error.lineno, error.colno)]
-        ) from None
+        raise Mistakes(source, [Mistake((), f"not JSON: {error.msg}", "", error.lineno, error.colno)]) from None
     except RecursionError:
         raise Mistakes(source, [Mistake((), "not a document: nested too deeply")]) from None
     except ValueError as error:
         raise Mistakes(source, [Mistake((), str(error))]) from None
     if twice:
-        raise Mistakes(
-            source, [Mistake((key,), "the key is there twice", "keep one of them") for key in twice]
-        )
+        raise Mistakes(source, [Mistake((key,), "the key is there twice", "keep one of them") for key in twice])
     return data
 
 
@@ -164,14 +160,10 @@ def placed(mistakes: Iterable[Mistake], places: dict[Path, tuple[int, int]]) -> 
 
 def mistakes_of(error: "ValidationError", model: type["BaseModel"]) -> list[Mistake]:
     """pydantic's findings in our words."""
-    every = [dict(found) for found in error.errors(include_url=False)]
+    every: list[dict[str, Any]] = [dict(found) for found in error.errors(include_url=False)]
     # pydantic also calls a list too short whose only entries are wrong: one mistake is enough.
     deeper = {found["loc"][:depth] for found in every for depth in range(len(found["loc"]))}
-    return [
-        _mistake(found, model)
-        for found in every
-        if found["type"] != "too_short" or found["loc"] not in deeper
-    ]
+    return [_mistake(found, model) for found in every if found["type"] != "too_short" or found["loc"] not in deeper]
 
 
 _WANTED = {
@@ -197,9 +189,7 @@ def _mistake(found: dict[str, Any], model: type["BaseModel"]) -> Mistake:
     kind, given = found["type"], found.get("input")
     if kind == "extra_forbidden":
         known = _fields_at(model, path[:-1])
-        return Mistake(
-            path, "unknown key", suggest(str(path[-1]), known, f"known here: {', '.join(sorted(known))}")
-        )
+        return Mistake(path, "unknown key", suggest(str(path[-1]), known, f"known here: {', '.join(sorted(known))}"))
     if kind == "missing":
         return Mistake(path, "missing", f"add {path[-1]!r}")
     if kind in _WANTED:

@@ -42,9 +42,7 @@ class CronJob(Frozen):
     """A command that cron runs as the product's user, with the product's environment, in the release's folder."""
 
     name: Name
-    schedule: Schedule = Field(
-        description="Five fields of cron, or @hourly, @daily, @weekly, @monthly, @yearly"
-    )
+    schedule: Schedule = Field(description="Five fields of cron, or @hourly, @daily, @weekly, @monthly, @yearly")
     command: tuple[Text, ...] = Field(min_length=1, description="Program and arguments; no shell reads them")
 
 
@@ -53,28 +51,18 @@ class Product(Frozen):
 
     hostnames: tuple[Hostname, ...] = Field(min_length=1, description="The first one is the site's own name")
     release: Release
-    document_root: RelativePath = Field(
-        "public", description="Folder of the release that the web server shows"
-    )
+    document_root: RelativePath = Field("public", description="Folder of the release that the web server shows")
     runtime: Literal["php", "static"] = Field("php", description="static: no php-fpm pool")
     workers: int = Field(8, ge=1, le=1000, description="php-fpm processes at most")
-    user: Account = Field(
-        description="The account that the product's processes run as; no other product may have it"
-    )
+    user: Account = Field(description="The account that the product's processes run as; no other product may have it")
     groups: tuple[Account, ...] = Field((), description="Further groups of that account")
-    writable: tuple[RelativePath, ...] = Field(
-        (), description="Folders of the release that are kept across releases"
-    )
+    writable: tuple[RelativePath, ...] = Field((), description="Folders of the release that are kept across releases")
     environment: dict[EnvironmentName, Text] = Field({}, description="Variables of requests and cron jobs")
-    secrets: dict[EnvironmentName, SecretReference] = Field(
-        {}, description="Variables whose values are references"
-    )
+    secrets: dict[EnvironmentName, SecretReference] = Field({}, description="Variables whose values are references")
     databases: tuple[Name, ...] = ()
     caches: tuple[Name, ...] = ()
     cron: tuple[CronJob, ...] = ()
-    checks: tuple[ProductCheck, ...] = Field(
-        (), description="Self-tests that must pass before the node is ready"
-    )
+    checks: tuple[ProductCheck, ...] = Field((), description="Self-tests that must pass before the node is ready")
 
 
 class Server(Frozen):
@@ -155,9 +143,7 @@ def _clashes(data: Any) -> Iterator[Mistake]:
         )
         if isinstance(environment, dict) and isinstance(secrets, dict):
             for key in sorted(environment.keys() & secrets.keys()):
-                yield Mistake(
-                    ("products", name, "secrets", key), f"{key!r} is in environment too", "keep one"
-                )
+                yield Mistake(("products", name, "secrets", key), f"{key!r} is in environment too", "keep one")
 
 
 def schema() -> dict[str, Any]:

@@ -205,7 +205,8 @@ def from_json(text: str) -> Generation:
         "validators": [ValidatorUse(**_tuples(one)) for one in data.pop("validators")],
         "checks": [Check(**one) for one in data.pop("checks")],
     }
-    return Generation(**data, **{name: tuple(one) for name, one in parts.items()})
+    data |= {name: tuple(one) for name, one in parts.items()}
+    return Generation(**data)
 
 
 def _unit(data: dict[str, Any]) -> UnitUse:

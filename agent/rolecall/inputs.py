@@ -1,5 +1,6 @@
-"""What a run goes by: the document, whether it may be trusted, and which generation is wanted. Nothing here is changed
-but the folder of releases, where a role lets products bring templates along.
+"""What a run goes by: the document, whether it may be trusted, and which generation is wanted.
+
+Nothing is changed here but the folder of releases, where a role lets products bring templates along.
 """
 
 import hashlib
@@ -43,11 +44,9 @@ def fetch(node: Node) -> Document:
             why = f"no store answers ({fault.message}); going on with the document of {note['fetched']}"
             return Document(note["raw"].encode(), str(note["source"]), why)
         if seed and Path(seed).is_file():
-            return Document(
-                Path(seed).read_bytes(), f"file://{seed}", f"no store answers ({fault.message}); seed used"
-            )
+            return Document(Path(seed).read_bytes(), f"file://{seed}", f"no store answers ({fault.message}); seed used")
         raise
-    return Document(raw, node.store.url)
+    return Document(raw, f"{node.store.url}/{DOCUMENT}")
 
 
 def verify(node: Node, document: Document, report: Report) -> Fleet:
@@ -82,9 +81,7 @@ def verify(node: Node, document: Document, report: Report) -> Fleet:
                 f"{document.source} has expired on {fleet.not_after:%Y-%m-%d %H:%M} UTC",
                 "publish it anew; check this machine's clock",
             )
-        report.warn(
-            f"the document has expired on {fleet.not_after:%Y-%m-%d %H:%M} UTC: kept, but publish it anew"
-        )
+        report.warn(f"the document has expired on {fleet.not_after:%Y-%m-%d %H:%M} UTC: kept, but publish it anew")
     return fleet
 
 
@@ -109,18 +106,19 @@ def choose(node: Node, document: Document, plan: Plan, report: Report, *, resume
     if hold and (resume or hold.get("document") != document.sha256):
         node.notes.remove("hold")
     elif hold and (held := node.generations.load(hold.get("generation"))):
-        report.warn(
-            f"held at generation {held.id[:12]} by `rolecall rollback`, until the document changes or --resume"
-        )
+        report.warn(f"held at generation {held.id[:12]} by `rolecall rollback`, until the document changes or --resume")
         report.generation, report.changes = held.id, []
         return held
     ready = node.generations.load(node.generations.ready())
     if ready and ready.id != wanted.id and report.command != "boot" and not resume:
         failures, again = failures_of(node, wanted.id, document.sha256)
         if datetime.now(UTC) < again:
-            report.failed(HostFault(f"generation {wanted.id[:12]} has failed {failures} times; the next try is at "
-                                    f"{again:%H:%M:%S} UTC", "correct the document, or run `rolecall refresh --resume`"),
-                          "waiting")  # fmt: skip
+            times = "once" if failures == 1 else f"{failures} times"
+            fault = HostFault(
+                f"generation {wanted.id[:12]} has failed {times}; the next try is at {again:%H:%M:%S} UTC",
+                "correct the document; `rolecall refresh --resume` tries at once",
+            )
+            report.failed(fault, "waiting")
             report.changes = []
             return ready
     return wanted
@@ -138,7 +136,7 @@ def failures_of(node: Node, generation: str, document: str) -> tuple[int, dateti
 
 
 def earlier(node: Node, wanted: str | None) -> Generation:
-    """The generation that an operator means: by the start of its id, or the one that was ready before. Raises HostFault."""
+    """The generation that an operator means: by its id's start, or the one that was ready before. Raises HostFault."""
     current = node.generations.current()
     ids = [one for one in node.generations.ids() if one != current]
     if wanted:
@@ -149,6 +147,8 @@ def earlier(node: Node, wanted: str | None) -> Generation:
         found = [one for one in proven if one in ids][:1]
     generation = node.generations.load(found[0]) if len(found) == 1 else None
     if generation is None:
-        problem = f"{len(found)} generations start with {wanted!r}" if wanted else "no earlier generation was ever ready"
+        problem = (
+            f"{len(found)} generations start with {wanted!r}" if wanted else "no earlier generation was ever ready"
+        )
         raise HostFault(problem, f"on disk: {', '.join(one[:12] for one in ids) or 'none but the current one'}")
     return generation

@@ -1,4 +1,4 @@
-"""The same decisions without a node: any server of a document, on a laptop, for `plan --as`, `fleet check` and `diff`."""
+"""The same decisions without a node: any server of a document, on a laptop."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,8 +33,10 @@ def generation(document: Path, server: str, platform: str, templates: Path | Non
     """What a server of a document would become. Secrets are not looked at. Raises ConfigFault."""
     fleet = read_fleet(document)
     if server not in fleet.servers:
-        raise ConfigFault(f"{document} has no server {server!r}",
-                          suggest(server, fleet.servers, f"it has: {', '.join(fleet.servers)}"))
+        raise ConfigFault(
+            f"{document} has no server {server!r}",
+            suggest(server, fleet.servers, f"it has: {', '.join(fleet.servers)}"),
+        )
     return _generation(fleet, server, platform, templates)
 
 

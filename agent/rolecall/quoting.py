@@ -24,9 +24,7 @@ def apache(value: str) -> str:
 def php_ini(value: str) -> str:
     """A value of php-fpm's ini files. Its reader knows no escape for quotes, so what would need one is refused."""
     if re.search(r"[\"\\$`]", printable(value)):
-        raise ValueError(
-            f"{value!r} cannot be written to a php-fpm file: it holds a quote, backslash, backtick or $"
-        )
+        raise ValueError(f"{value!r} cannot be written to a php-fpm file: it holds a quote, backslash, backtick or $")
     return f'"{value}"'
 
 

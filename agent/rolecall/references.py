@@ -39,12 +39,8 @@ def mistakes(data: Any) -> Iterator[Mistake]:
         for i, hostname in enumerate(_list(product.get("hostnames")))
     )
     yield from _twice((("products", name, "user"), product.get("user")) for name, product in products.items())
-    yield from _twice(
-        (("servers", name, "address"), server.get("address")) for name, server in servers.items()
-    )
-    yield from _twice(
-        (("servers", name, "instance"), server.get("instance")) for name, server in servers.items()
-    )
+    yield from _twice((("servers", name, "address"), server.get("address")) for name, server in servers.items())
+    yield from _twice((("servers", name, "instance"), server.get("instance")) for name, server in servers.items())
     yield from _period(data)
 
 
@@ -121,9 +117,7 @@ def _folders(path: Path, product: dict[str, Any]) -> Iterator[Mistake]:
     for i, folder in writable:
         for j, other in writable:
             if i != j and _inside(folder, other) and (folder != other or i > j):
-                yield Mistake(
-                    (*path, "writable", i), f"{folder!r} is inside {other!r}", "list only the outer one"
-                )
+                yield Mistake((*path, "writable", i), f"{folder!r} is inside {other!r}", "list only the outer one")
         root = product.get("document_root", "public")
         if isinstance(root, str) and _inside(root, folder):
             yield Mistake(

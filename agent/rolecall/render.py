@@ -5,14 +5,11 @@ whose result was not quoted is an error, so that none can be forgotten.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import jinja2
-import jinja2.sandbox
-
-from rolecall.assignment import AssignedProduct, Assignment, Secret
+from rolecall.assignment import AssignedProduct, Assignment
 from rolecall.check import Check, ProductCheck, RoleCheck
 from rolecall.document import Mistake, Mistakes
 from rolecall.errors import ConfigFault
@@ -25,11 +22,10 @@ from rolecall.generation import (
     UnitUse,
     ValidatorUse,
     sealed,
-    secret_token,
     tag_token,
 )
-from rolecall.quoting import FORMATS
-from rolecall.role import FileSpec, Role, Unit
+from rolecall.role import Direct, FileSpec, Role, Unit
+from rolecall.templating import TROUBLE, Quoted, environment, line_of
 
 
 @dataclass(frozen=True)
@@ -47,12 +43,6 @@ class Place:
     def current(self) -> str:
         """The link that daemons read through."""
         return f"{self.state}/current"
-
-
-class Quoted(str):
-    """Text that is written as its format wants it."""
-
-    __slots__ = ()
 
 
 def render(
@@ -80,9 +70,8 @@ class _Renderer:
     ) -> None:
         self.role, self.assignment, self.release_templates = role, assignment, release_templates
         self.place, self.mistakes = place, list[Mistake]()
-        self.strict = _environment(role, jinja2.Environment, quoted=True)
-        self.plain = _environment(role, jinja2.Environment, quoted=False)
-        self.foreign = _environment(role, jinja2.sandbox.ImmutableSandboxedEnvironment, quoted=True)
+        self.strict, self.plain = environment(role), environment(role, quoted=False)
+        self.foreign = environment(role, foreign=True)
         self.context: dict[str, Any] = {
             "node": assignment, "products": assignment.products, "paths": place, "accounts": place.accounts,
             "tag": lambda unit: Quoted(tag_token(unit)),
@@ -98,14 +87,11 @@ class _Renderer:
             for one in table.attachment
         )
         validators = tuple(
-            ValidatorUse(one.name, tuple(self._text(word) for word in one.argv), one.timeout)
-            for one in table.validator
+            ValidatorUse(one.name, tuple(self._text(word) for word in one.argv), one.timeout) for one in table.validator
         )
         checks = tuple(self._checks())
         if self.mistakes:
-            raise Mistakes(
-                f"the role {self.role.name!r}, rendered for {self.assignment.server!r},", self.mistakes
-            )
+            raise Mistakes(f"the role {self.role.name!r}, rendered for {self.assignment.server!r},", self.mistakes)
         return sealed(
             Generation(
                 role=self.role.name, platform=self.place.platform, server=self.assignment.server,
@@ -144,17 +130,13 @@ class _Renderer:
                     made.append(self._file(spec, text, scope))
         return made
 
-    def _file_text(
-        self, spec: FileSpec, product: AssignedProduct | None, scope: dict[str, Any]
-    ) -> str | None:
+    def _file_text(self, spec: FileSpec, product: AssignedProduct | None, scope: dict[str, Any]) -> str | None:
         if not spec.release:
-            return self._guard(spec.source, lambda: self.strict.get_template(spec.source).render(scope))
+            return self._rendered(spec.source, lambda: self.strict.get_template(spec.source).render(scope))
         brought = self.release_templates.get(product.name, {}).get(spec.source) if product else None
         if brought is None or product is None:
             return None
-        return self._guard(
-            f"{product.name}:{spec.source}", lambda: self.foreign.from_string(brought).render(scope)
-        )
+        return self._rendered(f"{product.name}:{spec.source}", lambda: self.foreign.from_string(brought).render(scope))
 
     def _file(self, spec: FileSpec, text: str, scope: dict[str, Any]) -> ManagedFile:
         path = self._text(spec.path, scope)
@@ -165,11 +147,11 @@ class _Renderer:
         return ManagedFile(path, text, int(spec.mode, 8), owner, group, tuple(sorted(spec.units)))
 
     def _unit(self, unit: Unit) -> UnitUse:
-        direct = unit.direct and DirectUse(
-            self._text(unit.direct.pidfile), tuple(self._text(word) for word in unit.direct.start),
-            unit.direct.reload, unit.direct.stop,
-        )  # fmt: skip
+        direct = self._direct(unit.direct) if unit.direct else None
         return UnitUse(unit.name, self._text(unit.service), unit.action, direct)
+
+    def _direct(self, how: Direct) -> DirectUse:
+        return DirectUse(self._text(how.pidfile), tuple(self._text(word) for word in how.start), how.reload, how.stop)
 
     def _checks(self) -> list[Check]:
         made = []
@@ -186,9 +168,7 @@ class _Renderer:
     def _role_check(self, spec: RoleCheck, scope: dict[str, Any]) -> Check:
         target = getattr(spec, spec.kind)
         expect: dict[str, Any] = {"http": self._http_expectation(spec, scope)} if spec.kind == "http" else {}
-        expect = expect.get(
-            "http", {k: v for k, v in {"max_age": spec.max_age, "free_mb": spec.free_mb}.items() if v}
-        )
+        expect = expect.get("http", {k: v for k, v in {"max_age": spec.max_age, "free_mb": spec.free_mb}.items() if v})
         return Check(self._text(spec.name, scope), spec.kind, self._text(str(target), scope), expect, spec.timeout,
                      spec.required)  # fmt: skip
 
@@ -203,9 +183,7 @@ class _Renderer:
         if check.tcp is not None:
             return [Check(check.name or f"{product.name}: connect to {name}", "tcp", target, {}, check.timeout,
                           check.required) for name, target in _endpoints(product, check.tcp)]  # fmt: skip
-        model = next(
-            (one for one in self.role.table.check if one.http is not None and one.each == "product"), None
-        )
+        model = next((one for one in self.role.table.check if one.http is not None and one.each == "product"), None)
         if model is None:
             return []
         expect = self._http_expectation(model, self._scope(product))
@@ -223,9 +201,7 @@ class _Renderer:
 
     def _text(self, template: str, scope: dict[str, Any] | None = None) -> str:
         """A single value of role.toml."""
-        return str(
-            self._guard("role.toml", lambda: self.plain.from_string(template).render(scope or self.context))
-        )
+        return str(self._guard("role.toml", lambda: self.plain.from_string(template).render(scope or self.context)))
 
     def _config(self, template: str | None, where: str) -> str | None:
         """A value of role.toml that is a configuration file itself."""
@@ -236,55 +212,17 @@ class _Renderer:
     def _maybe(self, template: str | None) -> str | None:
         return None if template is None else self._text(template)
 
-    def _guard(self, source: str, work: Any) -> Any:
+    def _rendered(self, source: str, work: Callable[[], str]) -> str:
+        return str(self._guard(source, work))
+
+    def _guard(self, source: str, work: Callable[[], Any]) -> Any:
         """Run a template; what goes wrong is collected, with the template's line."""
         try:
             return work()
-        except (jinja2.TemplateError, jinja2.sandbox.SecurityError, ValueError, TypeError) as error:
-            line = getattr(error, "lineno", None) or _line(error)
-            self.mistakes.append(
-                Mistake((f"{self.role.name}/{source}" + (f":{line}" if line else ""),), str(error))
-            )
+        except TROUBLE as error:
+            line = getattr(error, "lineno", None) or line_of(error)
+            self.mistakes.append(Mistake((f"{self.role.name}/{source}" + (f":{line}" if line else ""),), str(error)))
             return ""
-
-
-def _environment(role: Role, kind: type[jinja2.Environment], quoted: bool) -> jinja2.Environment:
-    environment = kind(
-        loader=jinja2.FunctionLoader(lambda name: (role.templates[name], name, None) if name in role.templates else None),
-        undefined=jinja2.StrictUndefined, finalize=_only_quoted if quoted else None,
-        trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, autoescape=False,
-    )  # fmt: skip
-    environment.filters.update({form: _filter(form) for form in FORMATS})
-    return environment
-
-
-def _filter(form: str) -> Any:
-    def quote(value: object) -> Quoted:
-        if isinstance(value, Secret):
-            return Quoted(secret_token(value.key, form))
-        if isinstance(value, jinja2.Undefined):
-            str(value)  # raises with the name of what is missing
-        return Quoted(FORMATS[form](str(value)))
-
-    return quote
-
-
-def _only_quoted(value: object) -> object:
-    if isinstance(value, Quoted) or (isinstance(value, int) and not isinstance(value, bool)):
-        return value
-    if isinstance(value, jinja2.Undefined):
-        return value
-    raise ValueError(f"a value was written without quoting; pipe it through one of: {', '.join(FORMATS)}")
-
-
-def _line(error: BaseException) -> int | None:
-    """The template's line: jinja2 puts frames that are named for the template into the traceback."""
-    at, line = error.__traceback__, None
-    while at:
-        if not at.tb_frame.f_code.co_filename.endswith(".py"):
-            line = at.tb_lineno
-        at = at.tb_next
-    return line
 
 
 def _release(product: AssignedProduct) -> ReleaseUse:

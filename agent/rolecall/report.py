@@ -31,9 +31,7 @@ class Report:
     started: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="milliseconds"))
     server: str = ""
     role: str = ""
-    outcome: str = (
-        "running"  # ready | unchanged | rolled back | not ready | refused | failed | waiting | interrupted
-    )
+    outcome: str = "running"  # ready | unchanged | rolled back | not ready | refused | failed | waiting | interrupted
     exit_code: int = 0
     error: str = ""
     hint: str = ""
@@ -68,9 +66,7 @@ class Report:
             step.outcome = "done"
         except BaseException as error:
             step.outcome = "failed"
-            step.note = step.note or (
-                error.message.splitlines()[0] if isinstance(error, Fault) else repr(error)
-            )
+            step.note = step.note or (error.message.splitlines()[0] if isinstance(error, Fault) else repr(error))
             raise
         finally:
             step.seconds = round(time.monotonic() - began, 4)

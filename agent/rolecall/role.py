@@ -17,9 +17,7 @@ from rolecall.values import Frozen, Name, RelativePath
 class FileSpec(Frozen):
     """A file of the generation. `path`, `owner`, `group` and `when` are templates."""
 
-    source: RelativePath = Field(
-        description="Template beside role.toml; with release = true, a file of the release"
-    )
+    source: RelativePath = Field(description="Template beside role.toml; with release = true, a file of the release")
     path: str = Field(description="Where it lies within the generation")
     each: Literal["product"] | None = Field(None, description="One file a product")
     when: str = Field("", description="A Jinja expression; the file is there only where it is true")

@@ -72,9 +72,7 @@ def decide(node: Node, report: Report) -> Decision:
     """Learn what this node is to be: the pure half, but for the reads."""
     settings = node.settings
     if settings.trust.unsigned:
-        report.warn(
-            "unsigned: this image trusts whoever can write to its store (trust.unsigned in agent.toml)"
-        )
+        report.warn("unsigned: this image trusts whoever can write to its store (trust.unsigned in agent.toml)")
     with report.step("identify") as step:
         identity = identify(settings.identity, settings.boot.metadata_timeout)
         step.note = identity.instance or identity.server or identity.address or ""
@@ -89,9 +87,7 @@ def decide(node: Node, report: Report) -> Decision:
     with report.step("assign") as step:
         assignment = assign(identity, fleet, settings.role)
         report.server = assignment.server
-        step.note = (
-            f"{assignment.server}: {', '.join(one.name for one in assignment.products) or 'no products'}"
-        )
+        step.note = f"{assignment.server}: {', '.join(one.name for one in assignment.products) or 'no products'}"
     with report.step("render") as step:
         role = read_role(roles_folder(settings.paths.templates), settings.role)
         secrets = read_secrets(assignment.secrets)
@@ -198,9 +194,7 @@ def finish(node: Node, decision: Decision | None, report: Report, config: Path |
         except (Fault, OSError) as error:
             report.warn(f"the reporter {kind!r} could not be told: {error}")
     last = (node.reports.last(1) or [{}])[0]
-    news = any(
-        last.get(key) != getattr(report, key) for key in ("outcome", "document", "generation", "error")
-    )
+    news = any(last.get(key) != getattr(report, key) for key in ("outcome", "document", "generation", "error"))
     if report.outcome != "unchanged" and (news or report.outcome in ("ready", "rolled back", "not ready")):
         node.reports.save(report.data())
         node.reports.prune(node.settings.keep.reports)

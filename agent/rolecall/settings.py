@@ -19,9 +19,7 @@ class Trust(Frozen):
 
     signers: AbsolutePath | None = None
     unsigned: bool = False
-    fleet: Name | None = Field(
-        None, description="The fleet this image belongs to; another one's document is refused"
-    )
+    fleet: Name | None = Field(None, description="The fleet this image belongs to; another one's document is refused")
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
@@ -36,9 +34,7 @@ class Paths(Frozen):
     state: AbsolutePath = "/var/lib/rolecall"
     run: AbsolutePath = "/run/rolecall"
     root: AbsolutePath | Literal[""] = ""
-    templates: AbsolutePath | None = Field(
-        None, description="Folder of roles; by default the one that was installed"
-    )
+    templates: AbsolutePath | None = Field(None, description="Folder of roles; by default the one that was installed")
     seed: AbsolutePath | None = Field(
         None, description="A document baked into the image: the last thing to fall back on"
     )
@@ -55,9 +51,7 @@ class Boot(Frozen):
 class Refresh(Frozen):
     """What the timer's runs do."""
 
-    full_every: Duration = Field(
-        900.0, description="How often a refresh compares and tests everything all the same"
-    )
+    full_every: Duration = Field(900.0, description="How often a refresh compares and tests everything all the same")
 
 
 class Keep(Frozen):
@@ -71,9 +65,7 @@ class Settings(Frozen):
     """All of agent.toml."""
 
     role: Name
-    platform: Name = Field(
-        description="A table of names in role.toml, such as centos or debian: set, never guessed"
-    )
+    platform: Name = Field(description="A table of names in role.toml, such as centos or debian: set, never guessed")
     identity: tuple[Text, ...] = Field(("file:/etc/rolecall/identity.json",), min_length=1)
     store: tuple[Text, ...] = Field(min_length=1)
     readiness: tuple[Text, ...] = ("systemd", "store")
@@ -84,9 +76,7 @@ class Settings(Frozen):
     boot: Boot = Boot()
     refresh: Refresh = Refresh()
     keep: Keep = Keep()
-    names: dict[str, str | int] = Field(
-        {}, description="Names of the platform's table that differ on this image"
-    )
+    names: dict[str, str | int] = Field({}, description="Names of the platform's table that differ on this image")
 
     @property
     def state(self) -> Path:

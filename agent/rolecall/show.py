@@ -1,4 +1,4 @@
-"""What a person sees. Standard output is the answer, standard error is for progress and notes; `--json` is for machines.
+"""What a person sees: the answer on standard output, progress and notes on standard error; JSON for machines.
 
 Colour only where a terminal is, and never with NO_COLOR; no meaning is in a colour alone.
 """
@@ -95,7 +95,9 @@ def plan(made: Plan, warnings: Iterable[str], *, summary: bool, as_json: bool) -
 
 def _changes(out: "Console", made: Plan) -> None:
     styles = {"add": "green", "deploy": "green", "change": "yellow", "remove": "red", "withdraw": "red", "tell": "cyan"}
-    out.print(f"{len(made.changes)} changes, generation {made.old.id[:12] or 'none'} → {made.new.id[:12]}:", style="bold")
+    out.print(
+        f"{len(made.changes)} changes, generation {made.old.id[:12] or 'none'} → {made.new.id[:12]}:", style="bold"
+    )
     for one in made.changes:
         out.print(f"  {one.action:<8} {one.path:<28} {one.note}".rstrip(), style=styles[one.action])
 
@@ -124,8 +126,10 @@ def status(known: Mapping[str, Any], *, as_json: bool) -> int:
         return _json(known, code)
     out = console()
     last, age = known["last_run"] or {}, known["document_age_seconds"]
-    out.print(f"{known['server'] or 'this machine'}: {'ready' if known['healthy'] else 'NOT READY'}",
-              style="bold green" if known["healthy"] else "bold red")
+    out.print(
+        f"{known['server'] or 'this machine'}: {'ready' if known['healthy'] else 'NOT READY'}",
+        style="bold green" if known["healthy"] else "bold red",
+    )
     trust = ", unsigned" if known["unsigned"] else ""
     document = f"serial {known['serial']} of {known['fleet']} from {known['source']}, read {_ago(age)} ago{trust}"
     rows = {
@@ -236,7 +240,9 @@ def laid(paths: list[str], *, as_json: bool) -> int:
 
 
 def _time(seconds: float) -> str:
-    return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s" if seconds < 120 else f"{seconds / 60:g} min"
+    return (
+        f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s" if seconds < 120 else f"{seconds / 60:g} min"
+    )
 
 
 def _since(moment: str) -> str:

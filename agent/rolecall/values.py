@@ -68,11 +68,7 @@ def _hostname(text: str) -> str:
     if not text.isascii():
         raise ValueError(f"{text!r} is not a hostname: write it in its xn-- form (punycode)")
     label = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
-    if (
-        len(text) > 253
-        or not re.fullmatch(rf"{label}(?:\.{label})*", text)
-        or re.fullmatch(r".*\.?[0-9]+", text)
-    ):
+    if len(text) > 253 or not re.fullmatch(rf"{label}(?:\.{label})*", text) or re.fullmatch(r".*\.?[0-9]+", text):
         raise ValueError(
             f"{text!r} is not a hostname: dot-separated labels of a-z, 0-9 and inner -, not ending in a number"
         )
@@ -85,15 +81,11 @@ def _address(text: str) -> str:
     try:
         return str(ipaddress.ip_address(text))
     except ValueError:
-        raise ValueError(
-            f"{text!r} is not an IP address: write one such as '10.0.0.11' or 'fd00::11'"
-        ) from None
+        raise ValueError(f"{text!r} is not an IP address: write one such as '10.0.0.11' or 'fd00::11'") from None
 
 
 def _account(text: str) -> str:
-    _matching(
-        r"[a-z_][a-z0-9_-]{0,30}", "an account name: a-z, 0-9, _ and -, at most 31, starting with a letter"
-    )(text)
+    _matching(r"[a-z_][a-z0-9_-]{0,30}", "an account name: a-z, 0-9, _ and -, at most 31, starting with a letter")(text)
     if text in SYSTEM_ACCOUNTS:
         raise ValueError(f"{text!r} is an account of the system: give the product one of its own")
     return text
@@ -120,6 +112,11 @@ def _schedule(text: str) -> str:
     for word in re.findall(r"[A-Za-z]+", text):
         if word.lower() not in _NAMES:
             raise ValueError(f"{text!r} is not a cron schedule: {word!r} is neither a month nor a weekday")
+    # cron takes such a step and then runs once an hour or a day, which nobody means.
+    for field, most in zip(text.split(" "), (59, 23, 31, 12, 7), strict=True):
+        for step in re.findall(r"/([0-9]+)", field):
+            if not 1 <= int(step) <= most:
+                raise ValueError(f"{text!r} is not a possible schedule: the step /{step} is not between 1 and {most}")
     return _possible(text)
 
 
@@ -134,9 +131,7 @@ def _possible(text: str) -> str:
     try:
         next(CronSim(text, datetime(2026, 1, 1, tzinfo=UTC)))
     except (CronSimError, StopIteration) as error:
-        raise ValueError(
-            f"{text!r} is not a possible schedule: {str(error) or 'it would never run'}"
-        ) from None
+        raise ValueError(f"{text!r} is not a possible schedule: {str(error) or 'it would never run'}") from None
     return text
 
 
@@ -153,9 +148,7 @@ def _duration(value: object) -> object:
 _PART = r"(?!\.{1,2}(?:/|$))[A-Za-z0-9._@+-]{1,255}"
 
 Text = Annotated[str, AfterValidator(printable)]
-Name = Annotated[
-    str, AfterValidator(_matching(r"[a-z][a-z0-9-]{0,39}", "a name: a-z, 0-9 and -, at most 40"))
-]
+Name = Annotated[str, AfterValidator(_matching(r"[a-z][a-z0-9-]{0,39}", "a name: a-z, 0-9 and -, at most 40"))]
 Hostname = Annotated[str, AfterValidator(_hostname)]
 Address = Annotated[str, AfterValidator(_address)]
 Account = Annotated[str, AfterValidator(_account)]
@@ -165,17 +158,13 @@ Duration = Annotated[float, BeforeValidator(_duration)]
 RelativePath = Annotated[
     str,
     AfterValidator(
-        _matching(
-            rf"{_PART}(?:/{_PART})*", "a relative path: parts of letters, digits and . _ @ + -, without .."
-        )
+        _matching(rf"{_PART}(?:/{_PART})*", "a relative path: parts of letters, digits and . _ @ + -, without ..")
     ),
 ]
 AbsolutePath = Annotated[
     str, AfterValidator(_matching(r"/[^\"\\${}%]*", 'an absolute path without any of " \\ $ { } %'))
 ]
-UrlPath = Annotated[
-    str, AfterValidator(_matching(r"/[!-~]{0,1023}", "a URL path: printable ASCII, starting with /"))
-]
+UrlPath = Annotated[str, AfterValidator(_matching(r"/[!-~]{0,1023}", "a URL path: printable ASCII, starting with /"))]
 Sha256 = Annotated[str, AfterValidator(_matching(r"[0-9a-f]{64}", "a SHA-256 digest: 64 digits of 0-9a-f"))]
 Version = Annotated[
     str,
@@ -190,6 +179,4 @@ SecretReference = Annotated[
         )
     ),
 ]
-Word = Annotated[
-    str, AfterValidator(_matching(r"[A-Za-z0-9._:@+-]{1,128}", "a word: letters, digits and . _ : @ + -"))
-]
+Word = Annotated[str, AfterValidator(_matching(r"[A-Za-z0-9._:@+-]{1,128}", "a word: letters, digits and . _ : @ + -"))]

@@ -8,8 +8,10 @@ stay as they are; as an ordinary user everything runs as that user.
 
 import json
 import os
+import shlex
 import shutil
 import socket
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,11 +22,18 @@ _MODULES = (
     "filter expires remoteip status"
 ).split()
 _APACHE_MODULES = ("/usr/lib/apache2/modules", "/usr/lib64/httpd/modules")
-_NSS_WRAPPER = ("/usr/lib/x86_64-linux-gnu/libnss_wrapper.so", "/usr/lib/aarch64-linux-gnu/libnss_wrapper.so",
-                "/usr/lib64/libnss_wrapper.so")
+_NSS_WRAPPER = (
+    "/usr/lib/x86_64-linux-gnu/libnss_wrapper.so",
+    "/usr/lib/aarch64-linux-gnu/libnss_wrapper.so",
+    "/usr/lib64/libnss_wrapper.so",
+)
 _PROGRAMS = {
-    "apache2": "apache2-bin", "php-fpm8.2": "php8.2-fpm", "crontab": "cron", "logrotate": "logrotate",
-    "systemd-tmpfiles": "systemd", "unshare": "util-linux",
+    "apache2": "apache2-bin",
+    "php-fpm8.2": "php8.2-fpm",
+    "crontab": "cron",
+    "logrotate": "logrotate",
+    "systemd-tmpfiles": "systemd",
+    "unshare": "util-linux",
 }
 
 
@@ -95,8 +104,9 @@ def free_port() -> int:
     raise HostFault("no free port between 18080 and 18999 on 127.0.0.1")
 
 
-def build(root: Path, *, server: str = "web1", settings: str = "", port: int | None = None,
-          platform: str = "debian") -> Machine:
+def build(
+    root: Path, *, server: str = "web1", settings: str = "", port: int | None = None, platform: str = "debian"
+) -> Machine:
     """Lay out the machine: the distribution's part of the configuration, and the agent's settings."""
     if missing := missing_programs():
         raise HostFault(f"programs are missing: {', '.join(missing)}", f"apt-get install {' '.join(missing)}")
@@ -115,6 +125,7 @@ def build(root: Path, *, server: str = "web1", settings: str = "", port: int | N
     _php(machine)
     (root / "etc/rolecall/identity.json").write_text(json.dumps({"server": server}))
     machine.config.write_text(_settings(machine, platform, settings))
+    _scripts(machine)
     return machine
 
 
@@ -145,6 +156,16 @@ def _php(machine: Machine) -> None:
     ]))  # fmt: skip
     program = shutil.which("php-fpm8.2", path=f"{os.environ.get('PATH', '')}:/usr/sbin") or "/usr/sbin/php-fpm8.2"
     _program(root / "usr/sbin/php-fpm8.2", f'exec {program} -y "{root}/etc/php/8.2/fpm/php-fpm.conf" "$@"')
+
+
+def _scripts(machine: Machine) -> None:
+    """For people: the node's environment for a shell, and a way to stop its daemons."""
+    lines = [f"export {name}={shlex.quote(value)}" for name, value in machine.environment().items()]
+    program = f"{shlex.quote(sys.executable)} -m rolecall"
+    config = shlex.quote(str(machine.config))
+    lines.append(f'rolecall() {{ {program} "$@" --config {config}; }}')
+    (machine.root / "env.sh").write_text("\n".join(lines) + "\n")
+    (machine.root / "stop.sh").write_text(f"cd {shlex.quote(str(machine.root))} && cat run/*/*.pid | xargs -r kill\n")
 
 
 def _program(path: Path, line: str) -> None:

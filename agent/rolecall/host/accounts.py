@@ -9,9 +9,7 @@ from rolecall.host import command
 def make_accounts(generation: Generation, root: str) -> None:
     """Make the accounts that a generation names, before any file is given to them. Raises HostFault."""
     file = generation.file(generation.accounts)
-    lines = tuple(
-        line for line in (file.text if file else "").splitlines() if line and not line.startswith("#")
-    )
+    lines = tuple(line for line in (file.text if file else "").splitlines() if line and not line.startswith("#"))
     if lines:
         prefix = (f"--root={root}",) if root else ()
         command.must(("systemd-sysusers", *prefix, "--inline", *lines))

@@ -20,10 +20,10 @@ _HEADERS = 512 * 1024  # of one entry: tarfile holds long names, pax headers and
 _FREE = 64 * 1024 * 1024  # below this the ratio says nothing: a small archive of empty files is no bomb
 _WINDOW = 128 * 1024 * 1024  # what `zstd --long` needs, and all the memory that a frame may ask for
 _LONGEST = 3072  # bytes of a name: leaves room within PATH_MAX for the folder before it
-_HOPS = 40  # links followed for one path, as in the kernel
 _WALK = 5_000_000  # parts walked for all links of an archive
 _UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")  # surrogates stand for what is not UTF-8
 _AGAIN = "build the archive again and publish it with its new sha256"
+_INSIDE = "make it a relative link to what is in the release"
 _KINDS = {b"0": "file", b"\0": "file", b"5": "folder", b"2": "link"}
 _REFUSED = {b"1": "a hard link", b"3": "a device", b"4": "a device", b"6": "a fifo", b"S": "a sparse file"}
 _HINTS = {b"1": "pack with: tar --hard-dereference", b"S": "pack without: tar --sparse"}
@@ -45,8 +45,7 @@ def unpack(archive: Path, into: Path, name: str, limits: Limits = Limits(), skip
     Folders become 0755, files 0644, or 0755 if their owner may run them; all belong to whoever runs this. A file keeps
     its time of change, in whole seconds and not in the future: Apache makes its ETag of it. The folders in `skip` are
     left out, those above them made: the caller lays links there, and links of the archive may lead there.
-
-    Raises ConfigFault for a bad archive; whatever it raises, `into` is gone.
+    Raises ConfigFault for a bad archive. Whatever it raises, what it made is gone; `into` must not be there before.
     """
     with files.naming(archive, "read"):
         raw, size = archive.open("rb"), archive.stat().st_size
@@ -67,7 +66,7 @@ class _Stream:
     """The unpacked bytes of an archive, counted, and the words for what is wrong with them."""
 
     def __init__(self, raw: BinaryIO, archive: Path, name: str, most: int) -> None:
-        self.archive, self.name, self.entry = archive, name, ""
+        self.archive, self.name, self.where = archive, name, ""
         self.source, self.damage = self._choose(raw)
         self.count, self.most, self.bound = 0, most, _HEADERS
 
@@ -95,15 +94,14 @@ class _Stream:
                 self.refuse(f"it is damaged, cut off or not of the format that its name tells ({error})")
         self.count += len(data)
         if self.count > self.most:
-            self.refuse(f"it unpacks to more than the {self.most} bytes that one of its size may")
+            self.refuse(f"it unpacks to more than {self.most} bytes, the most allowed for its size,")
         if self.count > self.bound:
             self.refuse(f"it has more than {_HEADERS} bytes of headers or padding in one place")
         return data
 
     def refuse(self, what: str, hint: str = _AGAIN) -> NoReturn:
-        """Raise ConfigFault, at the entry read last; in `repr`, since its name may hold newlines."""
-        where = f" at entry {self.entry[:200]!r}" if self.entry else ""
-        raise ConfigFault(f"{self.name}: {what}{where}", hint)
+        """Raise ConfigFault, at the entry read last."""
+        raise ConfigFault(f"{self.name}: {what}{self.where}", hint)
 
 
 def _entries(stream: _Stream) -> Iterator[tuple[Any, Iterator[bytes]]]:
@@ -126,7 +124,8 @@ def _entries(stream: _Stream) -> Iterator[tuple[Any, Iterator[bytes]]]:
         with opened(mode="r|", fileobj=stream, bufsize=_PIECE, tarinfo=Header, encoding="utf-8") as tar:
             while (entry := tar.next()) is not None:
                 tar.members.clear()  # it would keep a kilobyte for each entry
-                stream.entry, stream.bound = entry.name, stream.count + entry.size + _HEADERS
+                stream.where = f" at entry {entry.name[:200]!r}"  # `repr`, as it may hold newlines
+                stream.bound = stream.count + entry.size + _HEADERS
                 pieces = _pieces(tar.fileobj, entry.size, stream)
                 yield entry, pieces
                 for _ in pieces:  # those that the caller had no use for
@@ -135,7 +134,7 @@ def _entries(stream: _Stream) -> Iterator[tuple[Any, Iterator[bytes]]]:
                 if rest.strip(b"\0"):
                     stream.refuse("it goes on after its end marker")
     except (tarfile.TarError, ValueError, IndexError, OverflowError, RecursionError) as error:
-        stream.refuse(f"it is damaged or cut off ({error})")
+        stream.refuse(f"it is damaged or cut off ({str(error)[:100]})")
 
 
 def _pieces(content: Any, size: int, stream: _Stream) -> Iterator[bytes]:
@@ -214,7 +213,7 @@ class _Tree:
 
     def _target(self, target: str) -> str:
         if not target or target[0] == "/" or _UNFIT.search(target) or len(target.encode()) > _LONGEST:
-            self.refuse(f"it has a link to {target[:200]!r}")
+            self.refuse(f"it has a link that is absolute, empty, over {_LONGEST} bytes or not plain text", _INSIDE)
         return target
 
     def _folder(self, name: str) -> None:
@@ -230,20 +229,21 @@ class _Tree:
 
     def _follow(self, link: str) -> None:
         """Follow a link as the kernel will, but on the names of the archive alone."""
-        self.stream.entry = link
+        self.stream.where = f" at entry {link[:200]!r}"
         at, left, hops = dirname(link) or ".", [basename(link)], 0
         while left:
             here = normpath(f"{at}/{left.pop()}")  # `..` above the top stays `..`, which no entry is named
             kind = self.kinds.get(here)
             if kind == "link":
-                left += reversed(self.targets[here].split("/"))
-                hops += 1
+                left, hops = left + self.targets[here].split("/")[::-1], hops + 1
             elif kind == "folder":
                 at = here
             elif f"{here}/".startswith(self.skip) and ".." not in left:  # through the caller's link, and on
                 return
             elif kind is None or left:
-                self.refuse(f"it has a link to {self.targets[link][:200]!r}, where it has nothing,")
+                self.refuse(
+                    f"it has a link to {self.targets[link][:200]!r}, which is no file or folder in it,", _INSIDE
+                )
             self.walked += 1
-            if hops > _HOPS or self.walked > _WALK:
+            if hops > 40 or self.walked > _WALK:  # 40 is the kernel's limit
                 self.refuse("it has a link through too many links")

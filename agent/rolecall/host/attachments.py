@@ -1,4 +1,4 @@
-"""The few fixed places where daemons look for the current generation: laid when an image is baked, then only checked."""
+"""The few fixed places where daemons look: laid once when an image is baked, only checked from then on."""
 
 from pathlib import Path
 

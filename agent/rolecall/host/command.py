@@ -43,9 +43,7 @@ def run(argv: tuple[str, ...], timeout: float = 60.0, env: dict[str, str] | None
         hint = "install the package that brings it (the role's README lists them)"
         raise HostFault(f"program not found: {argv[0]}", hint) from error
     except PermissionError as error:
-        raise HostFault(
-            f"not allowed to run {argv[0]}", "check its mode, and that this user may run it"
-        ) from error
+        raise HostFault(f"not allowed to run {argv[0]}", "check its mode, and that this user may run it") from error
     except subprocess.TimeoutExpired as error:
         raise HostFault(f"{' '.join(argv)} did not end within {timeout:g} s") from error
     return Done(argv, ended.returncode, ended.stdout.decode("utf-8", "replace"))

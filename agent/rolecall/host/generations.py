@@ -35,9 +35,7 @@ class Generations:
     def ids(self) -> list[str]:
         """All complete generations, the newest first."""
         try:
-            entries = [
-                one for one in os.scandir(self.folder) if not one.name.startswith(".") and one.is_dir()
-            ]
+            entries = [one for one in os.scandir(self.folder) if not one.name.startswith(".") and one.is_dir()]
         except FileNotFoundError:
             return []
         return [one.name for one in sorted(entries, key=lambda one: one.stat().st_mtime_ns, reverse=True)]
@@ -66,7 +64,7 @@ class Generations:
         return current
 
     def stage(self, generation: Generation, values: Mapping[str, str]) -> None:
-        """Write a generation beside the others. Nothing reads it yet; a failure leaves nothing behind but a dot folder."""
+        """Write a generation beside the others. Nothing reads it yet; a failure leaves a dot folder at most."""
         final = self.folder / generation.id
         if (final / MANIFEST).is_file():
             return
@@ -82,18 +80,18 @@ class Generations:
         files.sync_tree(new)
         files.rename(new, final)
 
-    def _write(
-        self, target: Path, file: ManagedFile, generation: Generation, values: Mapping[str, str]
-    ) -> None:
+    def _write(self, target: Path, file: ManagedFile, generation: Generation, values: Mapping[str, str]) -> None:
         text = generation.text_of(file, values)
         files.create(target, text.encode("utf-8"), file.mode, owner_id(file.owner), group_id(file.group))
 
     def damage(self, generation: Generation, values: Mapping[str, str]) -> list[str]:
         """The files that are not as they were staged, byte by byte, with mode and owner; and files too many."""
-        folder, wrong = self.folder / generation.id, []
-        for file in generation.files:
-            if not _as_staged(folder / file.path, file, generation.text_of(file, values)):
-                wrong.append(file.path)
+        folder = self.folder / generation.id
+        wrong = [
+            file.path
+            for file in generation.files
+            if not _as_staged(folder / file.path, file, generation.text_of(file, values))
+        ]
         expected = {file.path for file in generation.files} | {MANIFEST}
         for base, _, names in os.walk(folder):
             found = (os.path.relpath(os.path.join(base, name), folder) for name in names)
@@ -146,9 +144,7 @@ def owner_id(name: str) -> int:
     try:
         return pwd.getpwnam(name).pw_uid if name else -1
     except KeyError:
-        raise HostFault(
-            f"there is no user {name!r}", "the role's sysusers file should have made it"
-        ) from None
+        raise HostFault(f"there is no user {name!r}", "the role's sysusers file should have made it") from None
 
 
 def group_id(name: str) -> int:
@@ -158,9 +154,7 @@ def group_id(name: str) -> int:
     try:
         return grp.getgrnam(name).gr_gid if name else -1
     except KeyError:
-        raise HostFault(
-            f"there is no group {name!r}", "the role's sysusers file should have made it"
-        ) from None
+        raise HostFault(f"there is no group {name!r}", "the role's sysusers file should have made it") from None
 
 
 def _as_staged(path: Path, file: ManagedFile, text: str) -> bool:

@@ -23,9 +23,9 @@ class Subject:
     manager: ServiceManager
 
 
-def test(subject: Subject, deadline: float, pause: float = 0.1) -> list[CheckResult]:
+def run_checks(subject: Subject, deadline: float) -> list[CheckResult]:
     """Run every check; repeat the required ones that fail until all pass or `deadline` seconds are over."""
-    end = time.monotonic() + deadline
+    end, pause = time.monotonic() + deadline, 0.1
     checks = subject.generation.final_checks()
     results = {check.name: _try(subject, check) for check in checks}
     while failing := [check for check in checks if check.required and not results[check.name].ok]:
@@ -89,7 +89,7 @@ def _start(text: str) -> str:
 
 
 def _tcp(_: Subject, check: Check) -> str:
-    host, _, port = check.target.rpartition(":")
+    host, port = check.target.rsplit(":", 1)
     try:
         socket.create_connection((host.strip("[]"), int(port)), check.timeout).close()
     except OSError as error:
@@ -121,11 +121,7 @@ def _file(_: Subject, check: Check) -> str:
     age = time.time() - path.stat().st_mtime if path.exists() else None
     if age is None:
         return f"{path} is not there"
-    return (
-        f"{path} is {age:.0f} s old, at most {most:.0f} s are allowed"
-        if most is not None and age > most
-        else ""
-    )
+    return f"{path} is {age:.0f} s old, at most {most:.0f} s are allowed" if most is not None and age > most else ""
 
 
 def _disk(_: Subject, check: Check) -> str:

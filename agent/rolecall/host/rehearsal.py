@@ -15,9 +15,7 @@ from rolecall.host import command
 
 _MOUNT = 'mount --bind "$1" "$2" && shift 2 && exec "$@"'
 # An ordinary user mounts as the root of a user namespace, and is itself again in a second one inside it.
-_MOUNT_AS_USER = (
-    'mount --bind "$1" "$2" && shift 2 && exec unshare --user --map-user="$1" --map-group="$2" -- "${@:3}"'
-)
+_MOUNT_AS_USER = 'mount --bind "$1" "$2" && shift 2 && exec unshare --user --map-user="$1" --map-group="$2" -- "${@:3}"'
 
 
 def rehearse(generation: Generation, new: Path, live: Path) -> None:

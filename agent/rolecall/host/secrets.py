@@ -19,9 +19,7 @@ def read_secrets(secrets: Iterable[Secret]) -> dict[str, str]:
 
 def paths_of(secrets: Iterable[Secret]) -> list[str]:
     """The files that hold secrets: when one of them changes, so does the node."""
-    return sorted(
-        {one.reference.removeprefix("file:") for one in secrets if one.reference.startswith("file:")}
-    )
+    return sorted({one.reference.removeprefix("file:") for one in secrets if one.reference.startswith("file:")})
 
 
 def _value(secret: Secret) -> str:
@@ -52,9 +50,7 @@ def fingerprints(values: dict[str, str], state: Path) -> dict[str, str]:
     if not values:
         return {}
     key = _node_key(state / "fingerprint.key")
-    return {
-        name: hmac.new(key, value.encode(), hashlib.sha256).hexdigest()[:32] for name, value in values.items()
-    }
+    return {name: hmac.new(key, value.encode(), hashlib.sha256).hexdigest()[:32] for name, value in values.items()}
 
 
 def _node_key(path: Path) -> bytes:

@@ -42,7 +42,7 @@ def _run_folder(config: str) -> str:
     """The run folder by a glance at agent.toml: reading it wrongly finds no record, and then the run itself decides."""
     with open(config, encoding="utf-8") as settings:
         for line in settings:
-            if line.startswith("run ") or line.startswith("run="):
+            if line.startswith(("run ", "run=")):
                 return line.split('"')[1] if '"' in line else ""
     return "/run/rolecall"
 

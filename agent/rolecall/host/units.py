@@ -77,9 +77,7 @@ class Systemd:
         verb = "reload-or-restart" if unit.action == "reload" else "restart"
         done = command.run(("systemctl", verb, unit.service), 120)
         if not done.ok:
-            log = command.run(
-                ("journalctl", "--no-pager", "--lines=8", "--output=cat", "--unit", unit.service), 10
-            )
+            log = command.run(("journalctl", "--no-pager", "--lines=8", "--output=cat", "--unit", unit.service), 10)
             raise HostFault(
                 f"systemctl {verb} {unit.service} failed: {done.words}\n{log.words}",
                 f"systemctl status {unit.service} tells more",
@@ -92,7 +90,7 @@ class Systemd:
 
 @dataclass(frozen=True)
 class Direct:
-    """Daemons without a service manager: started by the role's command, told by a signal to the process in its pid file."""
+    """Daemons without a service manager: the role's start command, and signals to the process in the pid file."""
 
     def runs(self, unit: UnitUse) -> bool:
         """Only what the role says how to run."""

@@ -15,6 +15,4 @@ class StoreReporter:
     def tell(self, report: Report) -> None:
         """Replace the node's report in the store."""
         if report.server:
-            self.store.put(
-                f"reports/{report.server}.json", (json.dumps(report.data(), indent=1) + "\n").encode()
-            )
+            self.store.put(f"reports/{report.server}.json", (json.dumps(report.data(), indent=1) + "\n").encode())

@@ -40,9 +40,7 @@ class FileStore:
             new.write_bytes(data)
             new.replace(path)
         except OSError as error:
-            raise FetchFault(
-                f"cannot write {path}: {error.strerror}", "is the store's folder writable?"
-            ) from None
+            raise FetchFault(f"cannot write {path}: {error.strerror}", "is the store's folder writable?") from None
 
     def watched(self, key: str) -> list[str]:
         """The file itself."""

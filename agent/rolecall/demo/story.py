@@ -1,0 +1,243 @@
+"""The story that `rolecall demo` tells: real Apache, real php-fpm, the real agent, one scratch folder."""
+
+import copy
+import http.client
+import shutil
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rolecall.demo import site
+from rolecall.demo.machine import Machine, build
+from rolecall.errors import HostFault
+from rolecall.host import command
+from rolecall.node import open_node
+from rolecall.settings import load_settings
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_SETTINGS = """
+[keep]
+generations = 1   # so that a removed product's release goes at once
+"""
+
+
+def tell(folder: Path | None, *, keep: bool) -> int:
+    """The whole story; 0 if everything happened as it should. Raises HostFault where it did not."""
+    from rich.console import Console
+
+    root = (folder or Path(tempfile.mkdtemp(prefix="rolecall-demo-"))).resolve()
+    root.mkdir(parents=True, exist_ok=True)
+    if any(root.iterdir()):
+        raise HostFault(f"{root} is not empty", "name a new folder, or none")
+    began = time.monotonic()
+    out = Console(highlight=False, markup=False, soft_wrap=True, emoji=False)
+    machine = build(root, settings=_SETTINGS)
+    story = Story(machine, site.document(machine), out)
+    try:
+        story.whole()
+    finally:
+        if not keep:
+            stop(machine)
+    out.print(f"\nThe whole story took {time.monotonic() - began:.0f} s.", style="bold")
+    if keep:
+        _kept(out, machine)
+    else:
+        if folder is None:
+            shutil.rmtree(root)
+        out.print("Every process is stopped. Next: `rolecall demo --keep` leaves the node running to play with;")
+        out.print(
+            "docs/tutorial.md goes on from there, templates/web/role.toml is the role, agent/rolecall/run.py the run."
+        )
+    return 0
+
+
+def stop(machine: Machine) -> None:
+    """Stop every daemon of the node."""
+    node = open_node(load_settings(machine.config))
+    live = node.generations.load(node.generations.current())
+    for unit in reversed(live.units if live else ()):
+        if node.manager.runs(unit):
+            node.manager.stop(unit)
+
+
+def _kept(out: "Console", machine: Machine) -> None:
+    out.print(f"""The node goes on serving. In another shell:
+  . {machine.root}/env.sh            # rolecall, as this node sees it
+  curl http://{site.BLOG}:{machine.port}/
+  rolecall status
+  $EDITOR {machine.store}/fleet.json   # raise the serial, then: rolecall refresh
+  sh {machine.root}/stop.sh            # stops the daemons; then remove the folder""")
+
+
+@dataclass
+class Story:
+    """What the chapters share."""
+
+    machine: Machine
+    document: dict[str, Any]
+    out: "Console"
+    number: int = 0
+
+    def whole(self) -> None:
+        """Chapter by chapter."""
+        self.boot()
+        self.promote()
+        self.mistakes()
+        self.bad_release()
+        self.remove()
+        self.blame()
+
+    def boot(self) -> None:
+        """An empty machine becomes a web node."""
+        root, user = self.machine.root, "each product's processes run as its own user"
+        if not self.machine.as_root:
+            user = "not root, so everything runs as this user"
+        self.out.print(f"A web node in {root}, Apache on 127.0.0.1:{self.machine.port}; {user}.")
+        self.chapter("The machine boots: it learns who it is, reads the fleet document and becomes its role")
+        site.publish(self.machine, self.document)
+        self.rolecall("image", "attach", show=False)
+        self.rolecall("boot")
+        self.expect(site.BLOG, "release 1, writes go to db1")
+        self.expect(site.VIDEO, "release 7")
+
+    def promote(self) -> None:
+        """A new master reaches the pages, and no request is lost on the way."""
+        self.chapter("The document promotes db2 to master: the node follows at its next refresh")
+        self.document["databases"]["blog"] |= {"epoch": 2, "master": "db2", "candidate": "db1"}
+        site.publish(self.machine, self.document)
+        with traffic(self.machine) as seen:
+            self.rolecall("refresh")
+            time.sleep(0.5)
+        if seen.lost:
+            raise HostFault(f"{len(seen.lost)} of {seen.answered} requests were lost: {seen.lost[0]}")
+        self.say(f"{seen.answered} requests meanwhile, none lost")
+        self.expect(site.BLOG, "writes go to db2")
+
+    def mistakes(self) -> None:
+        """A wrong document is refused, whole."""
+        self.chapter("A document with three mistakes is refused, and nothing changes")
+        wrong = copy.deepcopy(self.document)
+        wrong["products"]["blog"]["databses"] = ["blog"]
+        wrong["products"]["blog"]["cron"][0]["schedule"] = "*/70 * * * *"
+        wrong["servers"]["web1"]["products"] = ["blgo", "video"]
+        site.publish(self.machine, wrong)
+        self.rolecall("refresh", code=78)
+        self.expect(site.BLOG, "writes go to db2")
+        self.document["serial"] = wrong["serial"]
+
+    def bad_release(self) -> None:
+        """A release that is not healthy does not stay."""
+        self.chapter(
+            "A release whose health page fails: the node rolls back by itself, code and configuration together"
+        )
+        old = copy.deepcopy(self.document["products"]["blog"])
+        self.document["products"]["blog"]["release"] = site.blog(self.machine, "2", health="database is gone")
+        self.document["products"]["blog"]["environment"] = {"APP_ENV": "new"}
+        site.publish(self.machine, self.document)
+        self.rolecall("refresh", code=1)
+        self.expect(site.BLOG, "release 1, writes go to db2")
+        self.document["products"]["blog"] = old
+
+    def remove(self) -> None:
+        """A product that is gone leaves nothing that runs."""
+        self.chapter("The product blog is removed: its virtual host, pool, cron jobs and release go")
+        del self.document["products"]["blog"]
+        self.document["servers"]["web1"]["products"] = ["video"]
+        site.publish(self.machine, self.document)
+        self.rolecall("refresh")
+        state = self.machine.state
+        left = [path for path in (state / "current").resolve().rglob("*") if "blog" in path.name]
+        if left or (state / "releases/blog").exists() or "blog" in (state / "current/cron/rolecall").read_text():
+            raise HostFault(f"something of blog is left: {left or 'its release or its cron jobs'}")
+        self.say("nothing of blog is left in the generation, in cron or among the releases")
+        self.expect(site.VIDEO, "release 7")
+
+    def blame(self) -> None:
+        """Where the time went."""
+        self.chapter("Where did the time go?")
+        self.rolecall("blame")
+
+    def chapter(self, title: str) -> None:
+        """Begin the next chapter."""
+        self.number += 1
+        self.out.print(f"\n{self.number}. {title}", style="bold")
+
+    def say(self, text: str) -> None:
+        """Something that was seen to be true."""
+        self.out.print(f"   ✓ {text}", style="green")
+
+    def rolecall(self, *words: str, code: int = 0, show: bool = True) -> None:
+        """Run the agent as its users do; anything but the expected exit code ends the story."""
+        argv = (sys.executable, "-m", "rolecall", *words, "--config", str(self.machine.config))
+        if show:
+            self.out.print(f"   $ rolecall {' '.join(words)}", style="cyan")
+        with self.out.status(f"rolecall {' '.join(words)}"):
+            done = command.run(argv, 120, self.machine.environment())
+        if show:
+            for line in done.output.splitlines():
+                self.out.print(f"   {line}")
+        if done.status != code:
+            raise HostFault(f"rolecall {' '.join(words)} ended with {done.status} instead of {code}:\n{done.words}")
+        if code and show:
+            self.out.print(f"   exit code {code}", style="yellow")
+
+    def expect(self, host: str, words: str) -> None:
+        """A site's page has these words."""
+        status, text = get(self.machine, host)
+        if status != 200 or words not in text:
+            raise HostFault(f"http://{host}/ answered {status} {text!r} instead of {words!r}")
+        self.say(f"http://{host}:{self.machine.port}/ → {text.strip()}")
+
+
+def get(machine: Machine, host: str, path: str = "/") -> tuple[int, str]:
+    """GET a page of the node."""
+    connection = http.client.HTTPConnection("127.0.0.1", machine.port, timeout=10)
+    try:
+        connection.request("GET", path, headers={"Host": host})
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
+    finally:
+        connection.close()
+
+
+@dataclass
+class Seen:
+    """What the visitors saw."""
+
+    answered: int = 0
+    lost: list[str] = field(default_factory=list)
+
+
+@contextmanager
+def traffic(machine: Machine) -> Iterator[Seen]:
+    """Two visitors who go on asking for both sites."""
+    seen, over, lock = Seen(), threading.Event(), threading.Lock()
+
+    def visit(host: str) -> None:
+        while not over.is_set():
+            try:
+                status, _ = get(machine, host)
+                problem = "" if status == 200 else f"{host} answered {status}"
+            except (OSError, http.client.HTTPException) as error:
+                problem = f"{host}: {error!r}"
+            with lock:
+                seen.answered += 1
+                seen.lost.extend([problem] if problem else [])
+
+    visitors = [threading.Thread(target=visit, args=(host,)) for host in (site.BLOG, site.VIDEO)]
+    for one in visitors:
+        one.start()
+    try:
+        yield seen
+    finally:
+        over.set()
+        for one in visitors:
+            one.join()
