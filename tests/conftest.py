@@ -29,3 +29,16 @@ def box(folder: Path) -> Iterator[Box]:
         yield made
     finally:
         made.stop()
+
+
+@pytest.fixture(scope="module")
+def module_box() -> Iterator[Box]:
+    """A node in a folder that the tests of one module share."""
+    made = Path(tempfile.mkdtemp(prefix="rc-"))
+    made.chmod(0o755)
+    shared = Box(made)
+    try:
+        yield shared
+    finally:
+        shared.stop()
+        shutil.rmtree(made)

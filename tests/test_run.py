@@ -1,8 +1,10 @@
 """The run's promises, on a real Apache and a real php-fpm."""
 
 import json
+import shutil
+import subprocess
 
-from box import Box
+from box import ROOT, Box
 
 
 def test_a_node_boots_serves_and_says_that_it_is_ready(box: Box) -> None:
@@ -64,3 +66,236 @@ def test_a_removed_product_takes_its_vhost_pool_cron_and_in_the_end_its_release_
     assert not (box.state / "releases/blog").exists()
     assert box.get("blog.example.com")[0] == 404
     assert box.get("video.example.com")[0] == 200
+
+
+def test_a_new_serial_with_equal_content_changes_nothing_and_tells_no_daemon(box: Box) -> None:
+    box.product("blog")
+    box.publish()
+    box.boot()
+    before = (box.state / "current").readlink()
+    box.publish(json.loads(json.dumps({**box.document, "serial": box.document["serial"] + 1}, sort_keys=True).encode()))
+    done = box.rolecall("refresh")
+    assert "unchanged" in done.stdout
+    assert "nothing is owed" in done.stderr
+    assert (box.state / "current").readlink() == before
+
+
+def test_what_products_write_is_kept_across_releases_and_never_run_as_a_program(box: Box) -> None:
+    box.product("blog", writable=["public/uploads"])
+    box.publish()
+    box.boot()
+    uploads = box.state / "shared/blog/public/uploads"
+    (uploads / "photo.txt").write_text("kept")
+    (uploads / "shell.php").write_text("<?php echo 'pwned';")
+    (uploads / "shell.php.jpg").write_text("<?php echo 'pwned';")
+    box.product("blog", "2", writable=["public/uploads"])
+    box.publish()
+    box.rolecall("refresh")
+    assert box.get("blog.example.com", "/uploads/photo.txt")[2] == "kept"
+    assert box.get("blog.example.com", "/uploads/shell.php")[0] == 403
+    assert "pwned" not in box.get("blog.example.com", "/uploads/shell.php.jpg")[2]
+    assert "release=2" in box.get("blog.example.com")[2]
+
+
+def test_a_configuration_that_a_daemon_refuses_never_becomes_current(box: Box) -> None:
+    templates = shutil.copytree(ROOT / "templates", box.machine.root / "templates")
+    config = box.machine.config
+    config.write_text(config.read_text().replace("[paths]", f'[paths]\ntemplates = "{templates}"'))
+    box.product("blog")
+    box.publish()
+    box.boot()
+    before = (box.state / "current").readlink()
+    vhost = templates / "web/vhost.conf.j2"
+    vhost.write_text(vhost.read_text() + "NoSuchDirective on\n")
+    done = box.rolecall("refresh", ok=1)
+    assert "NoSuchDirective" in done.stderr
+    assert "✓ commit" not in done.stderr
+    assert (box.state / "current").readlink() == before
+    assert box.get("blog.example.com")[0] == 200
+
+
+def test_where_namespaces_are_refused_the_run_says_so_and_validates_before_any_daemon_is_told(box: Box) -> None:
+    refusing = box.machine.root / "usr/sbin/unshare"
+    refusing.write_text("#!/bin/sh\necho 'unshare: unshare failed: Operation not permitted' >&2\nexit 1\n")
+    refusing.chmod(0o755)
+    templates = shutil.copytree(ROOT / "templates", box.machine.root / "templates")
+    config = box.machine.config
+    config.write_text(config.read_text().replace("[paths]", f'[paths]\ntemplates = "{templates}"'))
+    box.product("blog")
+    box.publish()
+    assert "no mount namespaces here" in box.boot().stderr
+    before = (box.state / "current").readlink()
+    vhost = templates / "web/vhost.conf.j2"
+    good = vhost.read_text()
+    vhost.write_text(good + "NoSuchDirective on\n")
+    done = box.rolecall("refresh", ok=1)
+    assert "NoSuchDirective" in done.stderr
+    assert "reload apache" not in done.stderr
+    assert (box.state / "current").readlink() == before, "the switch is taken back"
+    vhost.write_text(good)
+    box.publish()
+    assert box.rolecall("refresh").returncode == 0
+
+
+def test_with_the_store_out_the_node_goes_on_with_the_last_verified_document_and_says_so(box: Box) -> None:
+    box.product("blog")
+    box.publish()
+    box.boot()
+    away = box.machine.store.rename(box.machine.root / "srv/away")
+    for _ in range(3):
+        done = box.rolecall("refresh")
+        assert "degraded: no store answers" in done.stderr
+        assert box.get("blog.example.com")[0] == 200
+    box.stop()
+    shutil.rmtree(box.machine.run)
+    assert "degraded" in box.rolecall("boot").stderr, "a reboot with the store out serves too"
+    assert box.get("blog.example.com")[0] == 200
+    away.rename(box.machine.store)
+    assert "degraded" not in box.rolecall("refresh").stderr
+
+
+def test_a_node_without_any_document_says_why_and_that_trying_again_may_help(box: Box) -> None:
+    done = box.rolecall("boot", ok=75)
+    assert f"cannot read {box.machine.store}/fleet.json" in done.stderr
+    assert not (box.state / "ready").exists()
+
+
+def test_an_expired_document_is_refused_by_a_new_node_and_kept_by_a_running_one(box: Box) -> None:
+    box.product("blog")
+    good = box.snapshot()
+    box.document |= {"issued": "2020-01-01T00:00:00Z", "not_after": "2020-01-02T00:00:00Z"}
+    box.publish()
+    assert "has expired" in box.boot(ok=78).stderr
+    box.document = {**good, "serial": box.document["serial"]}
+    box.publish()
+    box.rolecall("boot")
+    box.document |= {"issued": "2020-01-01T00:00:00Z", "not_after": "2020-01-02T00:00:00Z"}
+    box.publish()
+    assert "has expired" in box.rolecall("refresh").stderr
+    assert box.get("blog.example.com")[0] == 200
+
+
+def test_a_lower_serial_and_an_edit_without_a_new_serial_are_refused(box: Box) -> None:
+    box.product("blog")
+    box.publish()
+    box.boot()
+    box.document["databases"]["blog"]["master"] = "db2"
+    box.document["databases"]["blog"]["candidate"] = "db1"
+    box.publish(raise_serial=False)
+    assert "raise the serial with every change" in box.rolecall("refresh", ok=78).stderr
+    box.document["serial"] -= 1
+    box.publish(raise_serial=False)
+    assert "publish the old content with a new serial" in box.rolecall("refresh", ok=78).stderr
+    assert "master=db1" in box.get("blog.example.com")[2]
+
+
+def test_a_release_that_is_not_what_the_document_says_is_refused_and_leaves_nothing(box: Box) -> None:
+    box.product("blog")
+    box.publish()
+    box.boot()
+    box.product("blog", "2")
+    (box.machine.store / "releases/blog/2.tar.gz").write_bytes(b"something else of another length")
+    box.publish()
+    assert "releases/blog/2.tar.gz has 32 bytes, not the" in box.rolecall("refresh", ok=78).stderr
+    box.document["products"]["blog"]["release"]["size"] = 32
+    box.publish()
+    assert "has the SHA-256" in box.rolecall("refresh", ok=78).stderr
+    assert not list((box.state / "releases/blog").glob(".*"))
+    assert "release=1" in box.get("blog.example.com")[2]
+
+
+def test_an_operator_rolls_back_and_it_holds_until_the_document_changes(box: Box) -> None:
+    box.product("blog")
+    box.publish()
+    box.boot()
+    box.product("blog", "2")
+    box.publish()
+    box.rolecall("refresh")
+    assert "release=2" in box.get("blog.example.com")[2]
+    box.rolecall("rollback")
+    assert "release=1" in box.get("blog.example.com")[2]
+    assert "held at generation" in box.rolecall("refresh").stderr
+    assert "release=1" in box.get("blog.example.com")[2]
+    box.rolecall("refresh", "--resume")
+    assert "release=2" in box.get("blog.example.com")[2]
+    box.rolecall("rollback")
+    box.product("blog", "3")
+    box.publish()
+    box.rolecall("refresh")
+    assert "release=3" in box.get("blog.example.com")[2]
+
+
+def test_cron_jobs_run_as_written_with_the_environment_of_the_requests(box: Box) -> None:
+    arguments = ["100%", "a b", "it's", '"q"', "$HOME", "`id`", "\\%", "*", "ü", ""]
+    code = "import json,os,sys; print(json.dumps([sys.argv[1:], os.environ['DATABASE_BLOG_MASTER'], os.getcwd()]))"
+    job = {"name": "digest", "schedule": "*/15 * * * *", "command": ["python3", "-c", code, *arguments]}
+    box.product("blog", cron=[job])
+    box.publish()
+    box.boot()
+    line = next(one for one in (box.state / "current/cron/rolecall").read_text().splitlines() if "digest" in one)
+    command = line.split(" ", 6)[6]
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True)
+    folder = f"{box.state}/releases/blog/{box.document['products']['blog']['release']['sha256']}"
+    assert json.loads(done.stdout) == [arguments, "10.0.0.21:3306", folder]
+
+
+def test_a_secret_reaches_the_page_and_nothing_else(box: Box) -> None:
+    canary = 'c4n4ry "$\\ %${PATH}'
+    secret = box.machine.root / "etc/rolecall/pw"
+    secret.touch(0o600)
+    secret.write_text(canary + "\n")
+    page = "<?php echo $_SERVER['DB_PASSWORD'];"
+    box.product("blog", secrets={"DB_PASSWORD": f"file:{secret}"})
+    box.document["products"]["blog"]["release"] = box.release(
+        "blog", "s", {"public/index.php": page, "public/health": "ok"}
+    )
+    box.publish()
+    said = [box.rolecall("plan"), box.boot(), box.rolecall("status"), box.rolecall("history", "--json")]
+    assert box.get("blog.example.com")[2] == canary
+    assert "c4n4ry" not in "".join(done.stdout + done.stderr for done in said)
+    assert "<secret blog.DB_PASSWORD>" in said[0].stdout
+    for path in box.machine.root.rglob("*"):
+        if path.is_file() and not path.is_symlink() and path != secret and b"c4n4ry" in path.read_bytes():
+            assert path.stat().st_mode & 0o007 == 0, f"{path} can be read by everybody"
+            assert path.parent.name in ("apache", "jobs", "mysql"), f"{path} has the secret"
+    secret.write_text("another\n")
+    assert "reload apache" in box.rolecall("refresh").stderr, "a secret's new value is a change"
+    assert box.get("blog.example.com")[2] == "another"
+
+
+def test_a_product_brings_its_own_template_only_where_the_role_allows_it_by_name(box: Box) -> None:
+    templates = shutil.copytree(ROOT / "templates", box.machine.root / "templates")
+    config = box.machine.config
+    config.write_text(config.read_text().replace("[paths]", f'[paths]\ntemplates = "{templates}"'))
+    files = {"public/index.html": "x", "public/health": "ok",
+             "rolecall/redirects.conf.j2": "# for {{ product.name | word }}\n",
+             "rolecall/other.conf.j2": "# never"}  # fmt: skip
+    box.product("blog")
+    box.document["products"]["blog"]["release"] = box.release("blog", "t", files)
+    box.publish()
+    box.boot()
+    assert not list((box.state / "current").resolve().glob("apache/60-*"))
+    role = templates / "web/role.toml"
+    role.write_text(role.read_text() + '\n[[file]]\nsource = "rolecall/redirects.conf.j2"\nrelease = true\n'
+                    'path = "apache/60-{{ product.name }}.conf"\neach = "product"\nunits = ["apache"]\n')  # fmt: skip
+    box.rolecall("refresh")
+    assert (box.state / "current/apache/60-blog.conf").read_text() == "# for blog\n"
+
+
+def test_a_file_of_the_live_generation_that_was_changed_by_hand_is_put_back(box: Box) -> None:
+    box.product("blog")
+    box.publish()
+    box.boot()
+    vhost = box.state / "current/apache/50-blog.conf"
+    good = vhost.read_text()
+    vhost.write_text("# edited\n")
+    assert "repaired apache/50-blog.conf" in box.rolecall("refresh").stderr
+    assert vhost.read_text() == good
+
+
+def test_a_missing_attachment_is_told_with_its_remedy(box: Box) -> None:
+    box.product("blog")
+    box.publish()
+    done = box.rolecall("boot", ok=1)
+    assert "the role's attachments are not in place" in done.stderr
+    assert "rolecall image attach" in box.rolecall("doctor", ok=1).stdout

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 
 from rolecall.errors import HostFault
-from rolecall.generation import Generation
-from rolecall.host import accounts, probes, rehearsal
+from rolecall.generation import Generation, ValidatorUse
+from rolecall.host import accounts, attachments, probes, rehearsal
 from rolecall.node import Node
 from rolecall.report import Report
 
@@ -26,15 +26,27 @@ def stage(node: Node, wanted: Generation, secrets: Mapping[str, str] | None, liv
 
 def rehearse(node: Node, wanted: Generation, live: Generation, report: Report) -> str:
     """Every validator on the whole future state; returns why not, where this machine lets us make no namespaces."""
-    folder = node.generations.folder
+    folder, paths = node.generations.folder, node.settings.paths
+    if absent := attachments.missing(wanted, node.settings.state, paths.root):
+        raise HostFault(
+            "the role's attachments are not in place, so no daemon would read this generation:\n  "
+            + "\n  ".join(absent),
+            "`rolecall image attach` lays them",
+        )
     if wanted.id == live.id:
-        rehearsal.validate_live(wanted)
+        rehearsal.validate_live(validators(node, wanted))
     elif rehearsal.possible(folder):
-        rehearsal.rehearse(wanted, folder / wanted.id, folder / live.id)
+        rehearsal.rehearse(validators(node, wanted), folder / wanted.id, folder / live.id)
     else:
         report.warn("no mount namespaces here: validated after the switch, before any daemon was told")
         return "postponed"
     return ""
+
+
+def validators(node: Node, generation: Generation) -> list[ValidatorUse]:
+    """Those whose unit is run on this node."""
+    run_here = {unit.name for unit in generation.units if node.manager.runs(unit)}
+    return [one for one in generation.validators if one.unit is None or one.unit in run_here]
 
 
 def commit(node: Node, wanted: Generation, live: Generation, *, rehearsed: bool) -> None:
@@ -43,7 +55,7 @@ def commit(node: Node, wanted: Generation, live: Generation, *, rehearsed: bool)
         node.generations.commit(wanted.id)
     if not rehearsed:
         try:
-            rehearsal.validate_live(wanted)
+            rehearsal.validate_live(validators(node, wanted))
         except HostFault:
             node.generations.commit(live.id)
             raise

@@ -18,6 +18,7 @@ from rolecall.host.templates import roles_folder
 from rolecall.node import Node, open_node
 from rolecall.report import Report
 from rolecall.settings import load_settings
+from rolecall.terminal import progress
 
 
 def dispatch(arguments: argparse.Namespace) -> int:
@@ -62,7 +63,7 @@ def converge(arguments: argparse.Namespace) -> int:
     from rolecall import run
 
     node = _node(arguments)
-    with show.progress(quiet=arguments.json) as watch:
+    with progress(quiet=arguments.json) as watch:
         report = run.converge(node, arguments.command, config=arguments.config, resume=arguments.resume, watch=watch)
     return show.outcome(report, as_json=arguments.json)
 
@@ -144,7 +145,7 @@ def rollback(arguments: argparse.Namespace) -> int:
     node = _node(arguments)
     from rolecall import run
 
-    with show.progress(quiet=arguments.json) as watch:
+    with progress(quiet=arguments.json) as watch:
         report = run.go_back(node, arguments.generation, watch=watch)
     return show.outcome(report, as_json=arguments.json)
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
+from rolecall.changes import validators
 from rolecall.errors import BusyFault, Fault
 from rolecall.host import attachments, command, rehearsal
 from rolecall.host.lock import locked
@@ -60,7 +61,7 @@ def _machine(settings: Settings, node: Node, decision: Decision | None) -> Itera
     if decision is None:
         return
     wanted = decision.plan.new
-    for validator in wanted.validators:
+    for validator in validators(node, wanted):
         yield (
             command.installed(validator.argv[0]),
             f"validator {validator.name} ({validator.argv[0]})",

@@ -105,6 +105,7 @@ class ValidatorUse:
     name: str
     argv: tuple[str, ...]
     timeout: float
+    unit: str | None = None
 
 
 @dataclass(frozen=True)

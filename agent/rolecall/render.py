@@ -87,7 +87,8 @@ class _Renderer:
             for one in table.attachment
         )
         validators = tuple(
-            ValidatorUse(one.name, tuple(self._text(word) for word in one.argv), one.timeout) for one in table.validator
+            ValidatorUse(one.name, tuple(self._text(word) for word in one.argv), one.timeout, one.unit)
+            for one in table.validator
         )
         checks = tuple(self._checks())
         if self.mistakes:

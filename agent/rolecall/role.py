@@ -41,6 +41,7 @@ class Validator(Frozen):
 
     name: Name
     argv: tuple[str, ...] = Field(min_length=1)
+    unit: Name | None = Field(None, description="Asked only on nodes that run this unit")
     timeout: float = 60.0
 
 
@@ -121,6 +122,10 @@ def parse_role(text: str, source: str, templates: Mapping[str, str]) -> RoleFile
             for unit in file.units
             if unit not in units
         ]
+    for i, validator in enumerate(table.validator):
+        if validator.unit is not None and validator.unit not in units:
+            hint = suggest(validator.unit, units, "add [[unit]]")
+            found.append(Mistake(("validator", i, "unit"), f"there is no unit {validator.unit!r}", hint))
     for i, attachment in enumerate(table.attachment):
         if (attachment.link is None) == (attachment.content is None):
             found.append(Mistake(("attachment", i), "must have exactly one of 'link' and 'content'"))

@@ -1,13 +1,7 @@
-"""What a person sees: the answer on standard output, progress and notes on standard error; JSON for machines.
+"""What a person sees of each answer; `as_json` is for machines."""
 
-Colour only where a terminal is, and never with NO_COLOR; no meaning is in a colour alone.
-"""
-
-import json
-import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from rolecall.check import CheckResult
 from rolecall.fleet import Fleet
 from rolecall.plan import Plan
-from rolecall.report import Report, Step
+from rolecall.report import Report
+from rolecall.terminal import ago, answer, console, duration, since
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -23,43 +18,10 @@ if TYPE_CHECKING:
 _BAD = ("rolled back", "not ready", "refused", "failed", "waiting", "interrupted")
 
 
-def console(*, errors: bool = False) -> "Console":
-    """Standard output, or standard error, as rich sees it; wide lines are never folded in a pipe."""
-    from rich.console import Console
-
-    stream = sys.stderr if errors else sys.stdout
-    return Console(file=stream, highlight=False, markup=False, soft_wrap=True, emoji=False)
-
-
-def _json(data: Any, code: int = 0) -> int:
-    print(json.dumps(data, indent=2, default=str))
-    return code
-
-
-@contextmanager
-def progress(*, quiet: bool) -> Iterator[Callable[[Step], None]]:
-    """A line for each step as it ends; on a terminal the running one is shown too."""
-    if quiet:
-        yield lambda _: None
-        return
-    out = console(errors=True)
-    with out.status("") as status:
-
-        def watch(step: Step) -> None:
-            if step.outcome == "running":
-                status.update(step.name)
-                return
-            mark, style = ("✓", "green") if step.outcome == "done" else ("✗", "red")
-            out.print(mark, style=style, end=" ")
-            out.print(f"{step.name:<10} {_time(step.seconds):>8}  {step.note}")
-
-        yield watch
-
-
 def outcome(report: Report, *, as_json: bool) -> int:
     """How a run ended: one line on standard output, the reasons on standard error."""
     if as_json:
-        return _json(report.data(), report.exit_code)
+        return answer(report.data(), report.exit_code)
     errors = console(errors=True)
     for warning in report.warnings:
         errors.print(f"note: {warning}", style="yellow")
@@ -70,7 +32,7 @@ def outcome(report: Report, *, as_json: bool) -> int:
     if report.hint:
         errors.print(f"  hint: {report.hint}")
     serial = f", serial {report.serial}" if report.serial else ""
-    print(f"{report.outcome}: generation {report.current[:12] or 'none'}{serial}, {_time(report.data()['seconds'])}")
+    print(f"{report.outcome}: generation {report.current[:12] or 'none'}{serial}, {duration(report.data()['seconds'])}")
     return report.exit_code
 
 
@@ -78,7 +40,7 @@ def plan(made: Plan, warnings: Iterable[str], *, summary: bool, as_json: bool) -
     """The changes, and the diff."""
     if as_json:
         changes = [vars(one) for one in made.changes]
-        return _json({"current": made.old.id, "wanted": made.new.id, "changes": changes, "diff": list(made.diff())})
+        return answer({"current": made.old.id, "wanted": made.new.id, "changes": changes, "diff": list(made.diff())})
     out, errors = console(), console(errors=True)
     for warning in warnings:
         errors.print(f"note: {warning}", style="yellow")
@@ -107,7 +69,7 @@ def checks(results: Iterable[CheckResult], *, as_json: bool) -> int:
     results = list(results)
     code = int(any(one.required and not one.ok for one in results))
     if as_json:
-        return _json([vars(one) for one in results], code)
+        return answer([vars(one) for one in results], code)
     _checks(console(), results)
     return code
 
@@ -116,14 +78,14 @@ def _checks(out: "Console", results: Iterable[CheckResult]) -> None:
     for one in results:
         mark, style = ("✓ pass", "green") if one.ok else ("✗ FAIL", "red") if one.required else ("! note", "yellow")
         out.print(mark, style=style, end=" ")
-        out.print(f"{_time(one.seconds):>8}  {one.name}" + (f": {one.reason}" if one.reason else ""))
+        out.print(f"{duration(one.seconds):>8}  {one.name}" + (f": {one.reason}" if one.reason else ""))
 
 
 def status(known: Mapping[str, Any], *, as_json: bool) -> int:
     """Where the node stands."""
     code = 0 if known["healthy"] else 1
     if as_json:
-        return _json(known, code)
+        return answer(known, code)
     out = console()
     last, age = known["last_run"] or {}, known["document_age_seconds"]
     out.print(
@@ -131,13 +93,13 @@ def status(known: Mapping[str, Any], *, as_json: bool) -> int:
         style="bold green" if known["healthy"] else "bold red",
     )
     trust = ", unsigned" if known["unsigned"] else ""
-    document = f"serial {known['serial']} of {known['fleet']} from {known['source']}, read {_ago(age)} ago{trust}"
+    document = f"serial {known['serial']} of {known['fleet']} from {known['source']}, read {ago(age)} ago{trust}"
     rows = {
         "role": known["role"], "current": known["current"] or "none", "ready": known["ready"] or "none",
         "document": document if known["serial"] else "none yet",
         "releases": ", ".join(f"{product} {version}" for product, version in known["releases"].items()) or "none",
         "owed": ", ".join(known["owed"]) or "nothing", "held": "by `rolecall rollback`" if known["held"] else "",
-        "last run": f"{last['command']}, {last['outcome']}, {_since(last['started'])} ago" if last else "none",
+        "last run": f"{last['command']}, {last['outcome']}, {since(last['started'])} ago" if last else "none",
         "degraded": last.get("degraded", ""),
     }  # fmt: skip
     for name, value in rows.items():
@@ -150,7 +112,7 @@ def status(known: Mapping[str, Any], *, as_json: bool) -> int:
 def history(reports: list[dict[str, Any]], *, as_json: bool) -> int:
     """The runs, the newest first."""
     if as_json:
-        return _json(reports)
+        return answer(reports)
     if not reports:
         print("no run has done anything yet")
         return 0
@@ -160,7 +122,7 @@ def history(reports: list[dict[str, Any]], *, as_json: bool) -> int:
     for one in reports:
         what = one["error"].splitlines()[0] if one["error"] else f"{len(one['changes'])} changes"
         table.add_row(one["started"][:19].replace("T", " "), one["command"], one["outcome"], str(one["serial"] or ""),
-                      one["generation"][:12], _time(one["seconds"]), what,
+                      one["generation"][:12], duration(one["seconds"]), what,
                       style="red" if one["outcome"] in _BAD else None)  # fmt: skip
     console().print(table, soft_wrap=False)
     return 0
@@ -176,7 +138,7 @@ def blame(reports: list[dict[str, Any]], budget: float, *, as_json: bool) -> int
     longest = max((one["seconds"] for one in reports), default=0.0)
     if as_json:
         steps = [{"step": name, "mean": mean, "longest": most} for name, most, mean in rows]
-        return _json({"runs": len(reports), "steps": steps, "longest_run": longest, "budget": budget})
+        return answer({"runs": len(reports), "steps": steps, "longest_run": longest, "budget": budget})
     if not rows:
         print("no run has done anything yet")
         return 0
@@ -184,9 +146,9 @@ def blame(reports: list[dict[str, Any]], budget: float, *, as_json: bool) -> int
     out.print(f"the mean of the last {len(reports)} runs, the slowest step first:", style="bold")
     for name, most, mean in rows:
         bar = "█" * max(1, round(30 * mean / total)) if total else ""
-        out.print(f"  {_time(mean):>8}  {name:<10} {bar:<30} at most {_time(most)}")
+        out.print(f"  {duration(mean):>8}  {name:<10} {bar:<30} at most {duration(most)}")
     share = f"{100 * longest / budget:.2g} %"
-    out.print(f"the longest run took {_time(longest)}: {share} of the boot budget of {_time(budget)}")
+    out.print(f"the longest run took {duration(longest)}: {share} of the boot budget of {duration(budget)}")
     return 0
 
 
@@ -195,7 +157,7 @@ def checked(fleet: Fleet, file: Path, *, as_json: bool) -> int:
     counts = {"products": len(fleet.products), "servers": len(fleet.servers), "databases": len(fleet.databases),
               "caches": len(fleet.caches)}  # fmt: skip
     if as_json:
-        return _json({"fleet": fleet.fleet, "serial": fleet.serial, "mistakes": [], **counts})
+        return answer({"fleet": fleet.fleet, "serial": fleet.serial, "mistakes": [], **counts})
     what = ", ".join(f"{count} {name}" for name, count in counts.items())
     expired = "; it has EXPIRED" if fleet.expired(datetime.now(UTC)) else ""
     print(f"{file}: no mistakes. {fleet.fleet}, serial {fleet.serial}: {what}{expired}")
@@ -206,7 +168,7 @@ def fleet_diff(plans: Mapping[str, Plan | str], *, as_json: bool) -> int:
     """The blast radius: server by server."""
     changed = {server: one for server, one in plans.items() if isinstance(one, str) or not one.empty}
     if as_json:
-        return _json({server: {"error": one} if isinstance(one, str) else [vars(change) for change in one.changes]
+        return answer({server: {"error": one} if isinstance(one, str) else [vars(change) for change in one.changes]
                       for server, one in plans.items()})  # fmt: skip
     out = console()
     for server, one in changed.items():
@@ -223,7 +185,7 @@ def causes(found: list[tuple[bool, str, str]], *, as_json: bool) -> int:
     """What doctor found: (all well, what, remedy); exit code 1 if anything is wrong."""
     code = int(any(not well for well, _, _ in found))
     if as_json:
-        return _json([{"ok": well, "what": what, "remedy": remedy} for well, what, remedy in found], code)
+        return answer([{"ok": well, "what": what, "remedy": remedy} for well, what, remedy in found], code)
     out = console()
     for well, what, remedy in found:
         out.print("✓" if well else "✗", style="green" if well else "red", end=" ")
@@ -234,25 +196,6 @@ def causes(found: list[tuple[bool, str, str]], *, as_json: bool) -> int:
 def laid(paths: list[str], *, as_json: bool) -> int:
     """The attachments that were put in place."""
     if as_json:
-        return _json(paths)
+        return answer(paths)
     print("\n".join(f"laid {path}" for path in paths) or "every attachment is in place")
     return 0
-
-
-def _time(seconds: float) -> str:
-    return (
-        f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s" if seconds < 120 else f"{seconds / 60:g} min"
-    )
-
-
-def _since(moment: str) -> str:
-    return _ago((datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds())
-
-
-def _ago(seconds: float | None) -> str:
-    if seconds is None:
-        return "never"
-    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds:.0f} s"

@@ -51,7 +51,7 @@ def unpack(archive: Path, into: Path, name: str, limits: Limits = Limits(), skip
         raw, size = archive.open("rb"), archive.stat().st_size
     with raw:
         stream = _Stream(raw, archive, name, min(limits.bytes, max(_FREE, limits.ratio * size)))
-        files.make_new_folder(into)
+        files.make_folder(into, new=True)
         try:
             tree = _Tree(into, stream, limits, skip)
             for entry, pieces in _entries(stream):
@@ -126,14 +126,11 @@ def _entries(stream: _Stream) -> Iterator[tuple[Any, Iterator[bytes]]]:
                 tar.members.clear()  # it would keep a kilobyte for each entry
                 stream.where = f" at entry {entry.name[:200]!r}"  # `repr`, as it may hold newlines
                 stream.bound = stream.count + entry.size + _HEADERS
-                pieces = _pieces(tar.fileobj, entry.size, stream)
-                yield entry, pieces
-                for _ in pieces:  # those that the caller had no use for
-                    pass
+                yield entry, _pieces(tar.fileobj, entry.size, stream)
             while rest := tar.fileobj.read(_PIECE):
                 if rest.strip(b"\0"):
                     stream.refuse("it goes on after its end marker")
-    except (tarfile.TarError, ValueError, IndexError, OverflowError, RecursionError) as error:
+    except (tarfile.TarError, ValueError, IndexError, RecursionError) as error:
         stream.refuse(f"it is damaged or cut off ({str(error)[:100]})")
 
 
@@ -235,7 +232,8 @@ class _Tree:
             here = normpath(f"{at}/{left.pop()}")  # `..` above the top stays `..`, which no entry is named
             kind = self.kinds.get(here)
             if kind == "link":
-                left, hops = left + self.targets[here].split("/")[::-1], hops + 1
+                left += reversed(self.targets[here].split("/"))
+                hops += 1
             elif kind == "folder":
                 at = here
             elif f"{here}/".startswith(self.skip) and ".." not in left:  # through the caller's link, and on

@@ -7,7 +7,7 @@ synced after names in it changed. Every OSError becomes a HostFault that names t
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -35,14 +35,14 @@ def naming(path: str | Path, doing: str) -> Iterator[None]:
         raise HostFault(f"cannot {doing} {path}: {error.strerror or error}", hint) from error
 
 
-def make_folder(path: Path, mode: int = 0o755) -> None:
-    """Make one folder with its final mode; its parent must exist; an existing folder is left as it is."""
+def make_folder(path: Path, mode: int = 0o755, *, new: bool = False) -> None:
+    """Make one folder with its final mode; its parent must exist. One that is there stays as it is, unless `new`."""
     with naming(path, "make"):
         try:
             os.mkdir(path, mode)
             os.chmod(path, mode)  # mkdir(2) takes the umask off; the mode is part of the promise
         except FileExistsError:
-            if not path.is_dir():
+            if new or not path.is_dir():
                 raise
 
 
@@ -57,13 +57,6 @@ def make_folders(path: Path, mode: int = 0o755) -> None:
         make_folder(folder)
     if not path.is_dir():
         make_folder(path, mode)
-
-
-def make_new_folder(path: Path, mode: int = 0o755) -> None:
-    """Make one folder that must not be there yet: who asks for it owns all that will be in it."""
-    with naming(path, "make"):
-        os.mkdir(path, mode)
-        os.chmod(path, mode)
 
 
 def create(path: Path, data: bytes, mode: int, uid: int = -1, gid: int = -1) -> None:
@@ -175,6 +168,12 @@ def make_link_below(root: Path, link: Path, target: str) -> None:
         os.symlink(target, link.name, dir_fd=folder)
 
 
+def open_shared(path: Path) -> int:
+    """Open a file for reading and writing, made if it is not there; for locks, which have no content to lose."""
+    with naming(path, "open"):
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+
+
 def sync_folder(path: Path) -> None:
     """Make the names in a folder durable."""
     with naming(path, "sync"):
@@ -234,7 +233,7 @@ def read(path: Path) -> bytes | None:
             return None
 
 
-def sync_tree(path: Path, each: Callable[[Path], None] = sync_folder) -> None:
+def sync_tree(path: Path) -> None:
     """Sync every folder of a tree, the deepest first (files were synced as they were written).
 
     Not os.walk: it passes over a folder that cannot be read, and before Python 3.12 it ends at 1,000 levels.
@@ -244,4 +243,4 @@ def sync_tree(path: Path, each: Callable[[Path], None] = sync_folder) -> None:
         with naming(folder, "read"), os.scandir(folder) as entries:
             folders += [Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False)]
     for folder in reversed(folders):
-        each(folder)
+        sync_folder(folder)

@@ -16,8 +16,7 @@ def locked(run: Path, doing: str) -> Iterator[None]:
     """Hold `<run>/lock`. Raises BusyFault that says who holds it, if somebody does."""
     files.make_folders(run)
     path = run / "lock"
-    with files.naming(path, "open"):
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    fd = files.open_shared(path)
     try:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -6,11 +6,11 @@ In a private mount namespace (unshare(1), mount_namespaces(7)) the new generatio
 
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from rolecall.errors import HostFault
-from rolecall.generation import Generation, ValidatorUse
+from rolecall.generation import ValidatorUse
 from rolecall.host import command
 
 _MOUNT = 'mount --bind "$1" "$2" && shift 2 && exec "$@"'
@@ -18,18 +18,18 @@ _MOUNT = 'mount --bind "$1" "$2" && shift 2 && exec "$@"'
 _MOUNT_AS_USER = 'mount --bind "$1" "$2" && shift 2 && exec unshare --user --map-user="$1" --map-group="$2" -- "${@:3}"'
 
 
-def rehearse(generation: Generation, new: Path, live: Path) -> None:
+def rehearse(validators: Iterable[ValidatorUse], new: Path, live: Path) -> None:
     """Run the validators on `new` in the place of `live`. Raises HostFault with every one that refuses."""
-    _all(generation, lambda argv: _staged(new, live) + argv)
+    _all(validators, lambda argv: _staged(new, live) + argv)
 
 
-def validate_live(generation: Generation) -> None:
+def validate_live(validators: Iterable[ValidatorUse]) -> None:
     """Run the validators on what `current` points to. Raises HostFault with every one that refuses."""
-    _all(generation, lambda argv: argv)
+    _all(validators, lambda argv: argv)
 
 
-def _all(generation: Generation, wrap: Callable[[tuple[str, ...]], tuple[str, ...]]) -> None:
-    refusals = [words for one in generation.validators if (words := _refusal(one, wrap(one.argv)))]
+def _all(validators: Iterable[ValidatorUse], wrap: Callable[[tuple[str, ...]], tuple[str, ...]]) -> None:
+    refusals = [words for one in validators if (words := _refusal(one, wrap(one.argv)))]
     if refusals:
         raise HostFault(
             "the new configuration is refused by " + "\n".join(refusals),

@@ -36,7 +36,9 @@ class FileStore:
         path = self.folder / key
         new = path.with_name(f".{path.name}.{os.getpid()}")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            # Never the store's own folder: where nothing is mounted, nothing may be written.
+            for folder in reversed(Path(key).parents[:-1]):
+                (self.folder / folder).mkdir(exist_ok=True)
             new.write_bytes(data)
             new.replace(path)
         except OSError as error:

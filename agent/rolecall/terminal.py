@@ -1,0 +1,72 @@
+"""The terminal: the answer on standard output, progress on standard error, times in words.
+
+Colour only where a terminal is, and never with NO_COLOR; no meaning is in a colour alone.
+"""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from rolecall.report import Step
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def console(*, errors: bool = False) -> "Console":
+    """Standard output, or standard error, as rich sees it; wide lines are never folded in a pipe."""
+    from rich.console import Console
+
+    stream = sys.stderr if errors else sys.stdout
+    return Console(file=stream, highlight=False, markup=False, soft_wrap=True, emoji=False)
+
+
+def answer(data: Any, code: int = 0) -> int:
+    """Answer as JSON; returns the exit code."""
+    print(json.dumps(data, indent=2, default=str))
+    return code
+
+
+@contextmanager
+def progress(*, quiet: bool) -> Iterator[Callable[[Step], None]]:
+    """A line for each step as it ends; on a terminal the running one is shown too."""
+    if quiet:
+        yield lambda _: None
+        return
+    out = console(errors=True)
+    with out.status("") as status:
+
+        def watch(step: Step) -> None:
+            if step.outcome == "running":
+                status.update(step.name)
+                return
+            mark, style = ("✓", "green") if step.outcome == "done" else ("✗", "red")
+            out.print(mark, style=style, end=" ")
+            out.print(f"{step.name:<10} {duration(step.seconds):>8}  {step.note}")
+
+        yield watch
+
+
+def duration(seconds: float) -> str:
+    """`68 ms`, `1.2 s`, `20 min`."""
+    return (
+        f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s" if seconds < 120 else f"{seconds / 60:g} min"
+    )
+
+
+def since(moment: str) -> str:
+    """How long ago an ISO 8601 moment was."""
+    return ago((datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds())
+
+
+def ago(seconds: float | None) -> str:
+    """`3 min`."""
+    if seconds is None:
+        return "never"
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"
