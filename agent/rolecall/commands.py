@@ -83,7 +83,7 @@ def plan(arguments: argparse.Namespace) -> int:
         made = make_plan(Generation("", "", ""), new)
     else:
         report = Report("plan")
-        made = run.decide(_node(arguments), report).plan
+        made = run.decide(_node(arguments), report, dry=True).plan
         warnings = report.warnings
     return show.plan(made, warnings, summary=arguments.summary, as_json=arguments.json)
 

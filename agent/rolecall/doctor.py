@@ -29,7 +29,9 @@ def examine(config: Path) -> list[Finding]:
     if settings and node:
         _asked(found, "identity", lambda: identify(settings.identity, settings.boot.metadata_timeout))
         _asked(found, f"role {settings.role}", lambda: read_role(roles_folder(settings.paths.templates), settings.role))
-        decision = _asked(found, "fleet document, assignment and rendering", lambda: decide(node, Report("doctor")))
+        decision = _asked(
+            found, "fleet document, assignment and rendering", lambda: decide(node, Report("doctor"), dry=True)
+        )
         found.extend(_machine(settings, node, decision))
     return found
 

@@ -85,19 +85,23 @@ def verify(node: Node, document: Document, report: Report) -> Fleet:
     return fleet
 
 
-def release_templates(node: Node, role: Role, assignment: Assignment) -> dict[str, dict[str, str]]:
-    """The templates that products bring along, for the files that the role allows by name."""
+def release_templates(node: Node, role: Role, assignment: Assignment, *, dry: bool) -> dict[str, dict[str, str]]:
+    """The templates that products bring along, for the files that the role allows by name.
+
+    They are in the releases, which are unpacked for it, unless `dry`: then only what is unpacked already is seen.
+    """
     allowed = [file.source for file in role.table.file if file.release]
     if not allowed:
         return {}
     found = {}
     for use in render(role, assignment, node.place).releases:
-        node.releases.ensure(use, node.store.stream)
+        if not dry:
+            node.releases.ensure(use, node.store.stream)
         found[use.product] = node.releases.templates(use, allowed)
     return found
 
 
-def choose(node: Node, document: Document, plan: Plan, report: Report, *, resume: bool) -> Generation:
+def choose(node: Node, document: Document, plan: Plan, report: Report, *, resume: bool) -> Generation | None:
     """The rendered generation; or the one that an operator holds; or, while a failed one waits, the ready one."""
     wanted = plan.new
     report.generation = wanted.id
@@ -109,8 +113,8 @@ def choose(node: Node, document: Document, plan: Plan, report: Report, *, resume
         report.warn(f"held at generation {held.id[:12]} by `rolecall rollback`, until the document changes or --resume")
         report.generation, report.changes = held.id, []
         return held
-    ready = node.generations.load(node.generations.ready())
-    if ready and ready.id != wanted.id and report.command != "boot" and not resume:
+    unproven = wanted.id not in (node.generations.ready(), node.generations.current())
+    if unproven and report.command != "boot" and not resume:
         failures, again = failures_of(node, wanted.id, document.sha256)
         if datetime.now(UTC) < again:
             times = "once" if failures == 1 else f"{failures} times"
@@ -120,7 +124,7 @@ def choose(node: Node, document: Document, plan: Plan, report: Report, *, resume
             )
             report.failed(fault, "waiting")
             report.changes = []
-            return ready
+            return node.generations.load(node.generations.ready())
     return wanted
 
 
@@ -128,7 +132,7 @@ def failures_of(node: Node, generation: str, document: str) -> tuple[int, dateti
     """How often a generation has failed with this document, and when it may be tried again."""
     mine = [one for one in node.reports.last(node.settings.keep.reports)
             if (one.get("generation"), one.get("document")) == (generation, document)]  # fmt: skip
-    failed = [one for one in mine if one.get("outcome") in ("rolled back", "not ready", "failed")]
+    failed = [one for one in mine if one.get("outcome") in ("rolled back", "not ready", "failed", "refused")]
     if not failed:
         return 0, datetime.min.replace(tzinfo=UTC)
     pause = timedelta(minutes=min(2 ** (len(failed) - 1), 60))

@@ -18,7 +18,7 @@ from rolecall.fleet import Fleet
 from rolecall.generation import Generation
 from rolecall.host import attachments, steady
 from rolecall.host.lock import locked
-from rolecall.host.secrets import fingerprints, paths_of, read_secrets
+from rolecall.host.secrets import ensure_key, fingerprints, paths_of, read_secrets
 from rolecall.host.templates import roles_folder
 from rolecall.inputs import Document, choose, earlier, fetch, release_templates, verify
 from rolecall.metadata import identify
@@ -56,20 +56,17 @@ def converge(
     with locked(node.settings.run, command):
         steady.forget(node.settings.run)
         with ending(node, report):
+            ensure_key(node.settings.state)
             decision = decide(node, report)
             remember_document(node, decision)
-            act(
-                node,
-                choose(node, decision.document, decision.plan, report, resume=resume),
-                decision.secrets,
-                report,
-            )
+            if chosen := choose(node, decision.document, decision.plan, report, resume=resume):
+                act(node, chosen, decision.secrets, report)
         finish(node, decision, report, config)
     return report
 
 
-def decide(node: Node, report: Report) -> Decision:
-    """Learn what this node is to be: the pure half, but for the reads."""
+def decide(node: Node, report: Report, *, dry: bool = False) -> Decision:
+    """Learn what this node is to be: the pure half, but for the reads. `dry`: not even a release is unpacked."""
     settings = node.settings
     if settings.trust.unsigned:
         report.warn("unsigned: this image trusts whoever can write to its store (trust.unsigned in agent.toml)")
@@ -91,7 +88,7 @@ def decide(node: Node, report: Report) -> Decision:
     with report.step("render") as step:
         role = read_role(roles_folder(settings.paths.templates), settings.role)
         secrets = read_secrets(assignment.secrets)
-        brought = release_templates(node, role, assignment)
+        brought = release_templates(node, role, assignment, dry=dry)
         wanted = render(role, assignment, node.place, fingerprints(secrets, settings.state), brought)
         step.note = f"generation {wanted.id[:12]}"
     with report.step("plan") as step:
@@ -195,7 +192,8 @@ def finish(node: Node, decision: Decision | None, report: Report, config: Path |
             report.warn(f"the reporter {kind!r} could not be told: {error}")
     last = (node.reports.last(1) or [{}])[0]
     news = any(last.get(key) != getattr(report, key) for key in ("outcome", "document", "generation", "error"))
-    if report.outcome != "unchanged" and (news or report.outcome in ("ready", "rolled back", "not ready")):
+    tried = report.generation and report.outcome != "waiting"
+    if report.outcome != "unchanged" and (news or tried):
         node.reports.save(report.data())
         node.reports.prune(node.settings.keep.reports)
     if decision and config and report.exit_code == 0 and not report.degraded:

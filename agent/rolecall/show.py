@@ -93,7 +93,7 @@ def status(known: Mapping[str, Any], *, as_json: bool) -> int:
         style="bold green" if known["healthy"] else "bold red",
     )
     trust = ", unsigned" if known["unsigned"] else ""
-    document = f"serial {known['serial']} of {known['fleet']} from {known['source']}, read {ago(age)} ago{trust}"
+    document = f"serial {known['serial']} of {known['fleet']} from {known['source']}, first read {ago(age)} ago{trust}"
     rows = {
         "role": known["role"], "current": known["current"] or "none", "ready": known["ready"] or "none",
         "document": document if known["serial"] else "none yet",

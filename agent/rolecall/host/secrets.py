@@ -11,6 +11,8 @@ from rolecall.assignment import Secret
 from rolecall.errors import ConfigFault, HostFault
 from rolecall.host import files
 
+_KEY = "fingerprint.key"
+
 
 def read_secrets(secrets: Iterable[Secret]) -> dict[str, str]:
     """The value of each secret by its key. Raises HostFault or ConfigFault; no message holds a value."""
@@ -49,14 +51,13 @@ def fingerprints(values: dict[str, str], state: Path) -> dict[str, str]:
     """What tells one value from another without telling it: an HMAC under a key that never leaves the node."""
     if not values:
         return {}
-    key = _node_key(state / "fingerprint.key")
+    # Without a key nothing was ever staged here, so there is nothing to compare with.
+    key = files.read(state / _KEY) or b""
     return {name: hmac.new(key, value.encode(), hashlib.sha256).hexdigest()[:32] for name, value in values.items()}
 
 
-def _node_key(path: Path) -> bytes:
-    key = files.read(path)
-    if key is None or len(key) != 32:
-        key = os.urandom(32)
-        files.make_folders(path.parent)
-        files.replace(path, key, 0o600)
-    return key
+def ensure_key(state: Path) -> None:
+    """Make the node's key, once."""
+    if len(files.read(state / _KEY) or b"") != 32:
+        files.make_folders(state)
+        files.replace(state / _KEY, os.urandom(32), 0o600)
