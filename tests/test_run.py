@@ -3,8 +3,9 @@
 import json
 import shutil
 import subprocess
+import time
 
-from box import ROOT, Box
+from box import ROLECALL, ROOT, Box
 
 
 def test_a_node_boots_serves_and_says_that_it_is_ready(box: Box) -> None:
@@ -299,3 +300,34 @@ def test_a_missing_attachment_is_told_with_its_remedy(box: Box) -> None:
     done = box.rolecall("boot", ok=1)
     assert "the role's attachments are not in place" in done.stderr
     assert "rolecall image attach" in box.rolecall("doctor", ok=1).stdout
+
+
+def test_at_boot_a_store_that_comes_late_is_waited_for(box: Box) -> None:
+    config = box.machine.config
+    config.write_text(config.read_text().replace('metadata_timeout = "1s"', 'metadata_timeout = "30s"'))
+    box.product("blog")
+    box.rolecall("image", "attach")
+    argv = [*ROLECALL, "boot", "--config", str(config)]
+    with subprocess.Popen(argv, env=box.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as booting:
+        time.sleep(1.5)
+        box.publish()
+        said = booting.communicate(timeout=60)[0]
+    assert (booting.returncode, "ready" in said) == (0, True), said
+
+
+def test_what_this_version_does_not_have_is_passed_over_and_said_as_long_as_something_is_left(box: Box) -> None:
+    config = box.machine.config
+    text = config.read_text()
+    more = {'store = ["': 'store = ["s3://heavy-fleet/prod", "', 'identity = ["': 'identity = ["ec2", "',
+            '"systemd", "store"]': '"systemd", "store", "dns"]'}  # fmt: skip
+    wide = text
+    for old, new in more.items():
+        wide = wide.replace(old, new)
+    config.write_text(wide)
+    box.product("blog")
+    box.publish()
+    said = box.boot().stderr
+    for words in ("store 's3://heavy-fleet/prod' is passed over", "identity 'ec2'", "readiness 'dns'"):
+        assert words in said
+    config.write_text(text.replace("file:///", "s3:///"))
+    assert "names nothing that this version has" in box.rolecall("refresh", ok=78).stderr

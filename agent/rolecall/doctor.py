@@ -27,8 +27,11 @@ def examine(config: Path) -> list[Finding]:
     settings = _asked(found, f"settings {config}", lambda: load_settings(config))
     node = settings and _asked(found, "stores, reporters and identity sources are known", lambda: open_node(settings))
     if settings and node:
-        _asked(found, "identity", lambda: identify(settings.identity, settings.boot.metadata_timeout))
+        _asked(found, "identity", lambda: identify(node.sources, settings.boot.metadata_timeout))
         _asked(found, f"role {settings.role}", lambda: read_role(roles_folder(settings.paths.templates), settings.role))
+        found.extend(
+            (False, note, "remove it from agent.toml, or install a version that has it") for note in node.passed_over
+        )
         decision = _asked(
             found, "fleet document, assignment and rendering", lambda: decide(node, Report("doctor"), dry=True)
         )

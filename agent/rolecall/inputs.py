@@ -4,9 +4,12 @@ Nothing is changed here but the folder of releases, where a role lets products b
 """
 
 import hashlib
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TypeVar
 
 from rolecall.assignment import Assignment
 from rolecall.errors import ConfigFault, FetchFault, HostFault
@@ -18,6 +21,8 @@ from rolecall.render import render
 from rolecall.report import Report
 from rolecall.role import Role
 from rolecall.store import DOCUMENT
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,18 @@ class Document:
     def sha256(self) -> str:
         """The digest of the bytes."""
         return hashlib.sha256(self.raw).hexdigest()
+
+
+def patiently(ask: Callable[[], T], seconds: float) -> T:
+    """Ask again while the answer is a FetchFault: at boot, mounts and networks may be late."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return ask()
+        except FetchFault:
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(min(1.0, seconds))
 
 
 def fetch(node: Node) -> Document:

@@ -20,7 +20,7 @@ from rolecall.host import attachments, steady
 from rolecall.host.lock import locked
 from rolecall.host.secrets import ensure_key, fingerprints, paths_of, read_secrets
 from rolecall.host.templates import roles_folder
-from rolecall.inputs import Document, choose, earlier, fetch, release_templates, verify
+from rolecall.inputs import Document, choose, earlier, fetch, patiently, release_templates, verify
 from rolecall.metadata import identify
 from rolecall.node import Node
 from rolecall.plan import Plan, make_plan
@@ -60,7 +60,8 @@ def converge(
             decision = decide(node, report)
             remember_document(node, decision)
             if chosen := choose(node, decision.document, decision.plan, report, resume=resume):
-                act(node, chosen, decision.secrets, report)
+                mine = chosen.id == decision.plan.new.id  # an older generation holds older secrets, and those it keeps
+                act(node, chosen, decision.secrets if mine else None, report)
         finish(node, decision, report, config)
     return report
 
@@ -70,11 +71,14 @@ def decide(node: Node, report: Report, *, dry: bool = False) -> Decision:
     settings = node.settings
     if settings.trust.unsigned:
         report.warn("unsigned: this image trusts whoever can write to its store (trust.unsigned in agent.toml)")
+    for note in node.passed_over:
+        report.warn(note)
+    patience = settings.boot.metadata_timeout if report.command == "boot" else 0.0
     with report.step("identify") as step:
-        identity = identify(settings.identity, settings.boot.metadata_timeout)
+        identity = patiently(lambda: identify(node.sources, settings.boot.metadata_timeout), patience)
         step.note = identity.instance or identity.server or identity.address or ""
     with report.step("fetch") as step:
-        document = fetch(node)
+        document = patiently(lambda: fetch(node), patience)
         step.note = report.source = document.source
         report.document, report.degraded = document.sha256, document.degraded
     with report.step("verify") as step:
@@ -185,7 +189,7 @@ def remember_document(node: Node, decision: Decision) -> None:
 def finish(node: Node, decision: Decision | None, report: Report, config: Path | None) -> None:
     """Tell everybody, keep the report, and note what has to move before there is anything to do again."""
     report.current = node.generations.current() or ""
-    for kind in node.settings.readiness:
+    for kind in node.reporters:
         try:
             open_reporter(kind, node.store).tell(report)
         except (Fault, OSError) as error:
@@ -206,7 +210,7 @@ def watched(node: Node, decision: Decision) -> Iterator[str]:
     settings, state = node.settings, node.settings.state
     live = node.generations.load(node.generations.current()) or decision.plan.new
     yield from node.store.watched(DOCUMENT)
-    yield from (source.partition(":")[2] for source in settings.identity if source.startswith("file:"))
+    yield from (source.partition(":")[2] for source in node.sources if source.startswith("file:"))
     yield from paths_of(decision.assignment.secrets)
     yield from map(str, (roles_folder(settings.paths.templates) / settings.role).iterdir())
     yield from (

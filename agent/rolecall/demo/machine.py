@@ -193,6 +193,7 @@ run = "{machine.run}"
 
 [boot]
 selftest_deadline = "5s"
+metadata_timeout = "1s"
 
 [names]
 http_port = {machine.port}

@@ -1,13 +1,15 @@
 """Who am I? A metadata source answers with an Identity.
 
-To add a source: a module with `identify(where, timeout) -> Identity | None` and a `case` here. None means: this machine
-is definitely not of that kind, ask the next source; whatever else goes wrong is a FetchFault and stops.
+To add a source: a module with `identify(where, timeout) -> Identity | None`, its name in KINDS and a `case` here. None
+means: this machine is definitely not of that kind, ask the next source; whatever else goes wrong is a FetchFault.
 """
 
 from collections.abc import Iterable
 
 from rolecall.errors import ConfigFault, FetchFault
 from rolecall.identity import Identity
+
+KINDS = ("file",)
 
 
 def identify(sources: Iterable[str], timeout: float) -> Identity:
@@ -32,7 +34,4 @@ def _ask(source: str, timeout: float) -> Identity | None:
 
             return file.identify(where, timeout)
         case _:
-            raise ConfigFault(
-                f"identity source {source!r} is none that this version has",
-                "set identity in agent.toml to one of: file:/path",
-            )
+            raise ConfigFault(f"there is no identity source {kind!r}", f"one of: {', '.join(KINDS)}")

@@ -1,12 +1,14 @@
 """Telling others how a run ended. A reporter that fails is a warning: the node is what it is.
 
-To add a reporter: a module with a class of one method, `tell`, and a `case` in `open_reporter`.
+To add a reporter: a module with a class of one method, `tell`, its name in KINDS and a `case` in `open_reporter`.
 """
 
 from typing import Protocol
 
 from rolecall.errors import ConfigFault
 from rolecall.report import Report
+
+KINDS = ("store", "systemd")
 
 
 class Reporter(Protocol):
@@ -35,7 +37,4 @@ def open_reporter(kind: str, store: Put) -> Reporter:
 
             return SystemdReporter()
         case _:
-            raise ConfigFault(
-                f"readiness reporter {kind!r} is none that this version has",
-                "set readiness in agent.toml to some of: systemd, store",
-            )
+            raise ConfigFault(f"there is no readiness reporter {kind!r}", f"one of: {', '.join(KINDS)}")

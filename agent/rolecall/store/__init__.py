@@ -1,6 +1,6 @@
 """Where the fleet document and the releases are read and the reports are written.
 
-To add a store: a module with a class of the methods of `Store` and a `case` in `open_store`.
+To add a store: a module with a class of the methods of `Store`, its name in KINDS and a `case` in `open_store`.
 """
 
 from collections.abc import Iterator
@@ -9,6 +9,7 @@ from typing import Protocol
 from rolecall.errors import ConfigFault
 
 DOCUMENT = "fleet.json"
+KINDS = ("file",)
 
 
 class Store(Protocol):
@@ -38,7 +39,4 @@ def open_store(url: str) -> Store:
 
             return FileStore(where)
         case _:
-            raise ConfigFault(
-                f"store {url!r} is of no kind that this version has",
-                "set store in agent.toml to one of: file:///folder",
-            )
+            raise ConfigFault(f"there is no store of the kind {kind!r}", f"one of: {', '.join(KINDS)}")

@@ -1,0 +1,123 @@
+"""Daemons are told once each, in the role's order, of what they have not loaded: by systemd or directly."""
+
+from pathlib import Path
+
+from box import Box
+
+# systemctl as far as the agent uses it, for a node in a folder: it logs its words, and does what units would do.
+SYSTEMCTL = """#!/bin/sh
+root={root}
+echo "$*" >>"$root/systemctl.log"
+for unit; do :; done
+case "$unit" in
+php8.2-fpm.service) pidfile=$root/run/php/php8.2-fpm.pid reload=USR2 start="php-fpm8.2 --daemonize" ;;
+apache2.service) pidfile=$root/run/apache2/apache2.pid reload=USR1 start="apache2ctl -k start" ;;
+cron.service) [ "$1" = restart ] && [ -e "$root/cron-is-broken" ] && echo "Job for cron.service failed." && exit 1; exit 0 ;;
+*) exit 0 ;;
+esac
+pid=$(cat "$pidfile" 2>/dev/null) && kill -0 "$pid" 2>/dev/null || pid=
+case "$1" in
+--quiet) [ -n "$pid" ] ;;
+reload-or-restart) if [ -n "$pid" ]; then kill -$reload "$pid"; else $start; fi ;;
+*) exit 1 ;;
+esac
+"""
+
+
+def under_systemd(box: Box) -> Path:
+    """Have the node believe in systemd; returns the log of what systemctl was told."""
+    for name, text in (
+        ("systemctl", SYSTEMCTL.format(root=box.machine.root)),
+        ("journalctl", "#!/bin/sh\necho the log\n"),
+    ):
+        program = box.machine.root / "usr/sbin" / name
+        program.write_text(text)
+        program.chmod(0o755)
+    config = box.machine.config
+    config.write_text(config.read_text().replace('service_manager = "direct"', 'service_manager = "systemd"'))
+    return box.machine.root / "systemctl.log"
+
+
+def told(log: Path) -> list[str]:
+    """The units that were told something since the last call."""
+    words = log.read_text().splitlines() if log.exists() else []
+    log.unlink(missing_ok=True)
+    return [line for line in words if not line.startswith("--quiet")]
+
+
+def test_systemd_units_are_told_once_each_in_the_order_of_the_role(box: Box) -> None:
+    log = under_systemd(box)
+    box.product("blog")
+    box.publish()
+    box.boot()
+    assert told(log) == [
+        "reload-or-restart php8.2-fpm.service",
+        "reload-or-restart apache2.service",
+        "restart cron.service",
+        "restart munin-node.service",
+    ]
+    box.document["products"]["blog"]["environment"] = {"NEW": "1"}
+    box.publish()
+    box.rolecall("refresh")
+    assert told(log) == ["reload-or-restart apache2.service"], "only who reads what has changed"
+    box.rolecall("refresh")
+    assert told(log) == []
+
+
+def test_a_unit_that_cannot_be_told_is_named_with_its_log_rolled_back_and_still_owed(box: Box) -> None:
+    log = under_systemd(box)
+    box.product("blog")
+    box.publish()
+    box.boot()
+    told(log)
+    broken = box.machine.root / "cron-is-broken"
+    broken.touch()
+    box.document["products"]["blog"]["cron"] = [{"name": "digest", "schedule": "@daily", "command": ["true"]}]
+    box.document["products"]["blog"]["environment"] = {"NEW": "1"}
+    box.publish()
+    done = box.rolecall("refresh", ok=1)
+    assert "systemctl restart cron.service failed: Job for cron.service failed.\nthe log" in done.stderr
+    assert "rolled back" in done.stdout
+    assert told(log).count("reload-or-restart apache2.service") == 2, "Apache is told of the way back too"
+    broken.unlink()
+    box.rolecall("refresh", "--resume")
+    assert "digest" in (box.state / "current/cron/rolecall").read_text()
+    assert "restart cron.service" in told(log)
+
+
+def test_a_cron_table_that_cron_would_not_take_is_refused_where_cron_is_run(box: Box) -> None:
+    under_systemd(box)
+    crontab = box.machine.root / "usr/sbin/crontab"
+    crontab.write_text(
+        "#!/bin/sh\ncat >/dev/null\necho 'bad minute; errors in crontab file, cannot install' >&2\nexit 1\n"
+    )
+    crontab.chmod(0o755)
+    box.product("blog")
+    box.publish()
+    done = box.boot(ok=1)
+    assert "refused by cron" in done.stderr
+    assert "bad minute" in done.stderr
+
+
+def test_after_a_reboot_every_daemon_has_what_is_current(box: Box) -> None:
+    box.product("blog")
+    box.publish()
+    box.boot()
+    box.stop()
+    for path in sorted(box.machine.run.rglob("*"), reverse=True):
+        path.unlink() if path.is_file() else path.rmdir()
+    assert "reload php-fpm, reload apache" in box.rolecall("boot").stderr
+    assert box.get("blog.example.com")[0] == 200
+
+
+def test_a_daemon_that_died_is_missed_by_the_self_tests_and_started_by_the_next_change(box: Box) -> None:
+    box.product("blog")
+    box.publish()
+    box.boot()
+    box.stop()
+    assert "apache2.service is not active" in box.rolecall("selftest", ok=1).stdout
+    box.document["products"]["blog"]["workers"] = 3
+    box.document["products"]["blog"]["environment"] = {"NEW": "1"}
+    box.publish()
+    box.rolecall("refresh")
+    assert box.get("blog.example.com")[0] == 200
