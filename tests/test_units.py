@@ -12,7 +12,10 @@ for unit; do :; done
 case "$unit" in
 php8.2-fpm.service) pidfile=$root/run/php/php8.2-fpm.pid reload=USR2 start="php-fpm8.2 --daemonize" ;;
 apache2.service) pidfile=$root/run/apache2/apache2.pid reload=USR1 start="apache2ctl -k start" ;;
-cron.service) [ "$1" = restart ] && [ -e "$root/cron-is-broken" ] && echo "Job for cron.service failed." && exit 1; exit 0 ;;
+cron.service)
+  [ "$1" = restart ] && [ -e "$root/cron-is-broken" ] || exit 0
+  echo "Job for cron.service failed."
+  exit 1 ;;
 *) exit 0 ;;
 esac
 pid=$(cat "$pidfile" 2>/dev/null) && kill -0 "$pid" 2>/dev/null || pid=

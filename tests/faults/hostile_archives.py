@@ -144,7 +144,7 @@ GOOD = file(b"index.php", b"<?php echo 1;") + folder(b"public/") + file(b"public
 WHOLE = GOOD + END
 # From the top of the new folder to the folder that a test puts beside the state folder.
 OUT = b"../../../outside"
-ALREADY, NOTHING, TOO_BIG = "it already has a", "where it has nothing", "unpacks to more than"
+ALREADY, NOTHING, TOO_BIG = "it already has a", "which is no file or folder in it", "unpacks to more than"
 ABSOLUTE = "absolute or has an empty part, '.' or '..'"
 CONTROL = "a control character or not in UTF-8"
 DAMAGED = "damaged or cut off"
@@ -195,10 +195,10 @@ NAMES: dict[str, Builder] = {
     "C1 control": lambda out: tar(file("a\x9b2J".encode()), says=CONTROL),
     "line separator": lambda out: tar(file("a\u2028b".encode()), says=CONTROL),
     "NUL in a pax path": lambda out: tar(pax({b"path": b"a\0b"}), file(b"good"), says=CONTROL),
-    "not UTF-8": lambda out: tar(file(b"caf\xe9"), says=CONTROL),
+    "not UTF-8": lambda out: tar(file(b"\xe9t\xe9"), says=CONTROL),
     "surrogate": lambda out: tar(file(b"a\xed\xb3\xbf"), says=CONTROL),
     "not UTF-8 in a pax path": lambda out: tar(
-        pax({b"hdrcharset": b"BINARY", b"path": b"caf\xe9"}), file(b"good"), says=CONTROL
+        pax({b"hdrcharset": b"BINARY", b"path": b"\xe9t\xe9"}), file(b"good"), says=CONTROL
     ),
     "part of 256 bytes": lambda out: tar(file(b"a" * 256), says="255 bytes in one"),
     "name of 4,000 bytes": lambda out: tar(file(b"/".join([b"a" * 200] * 20)), says="3072 bytes"),
@@ -238,8 +238,8 @@ DOUBLES: dict[str, Builder] = {
 # Links that lead out, or nowhere.
 CHAIN = b"".join(link(b"l%d" % i, b"l%d" % (i + 1)) for i in range(60))
 LINKS: dict[str, Builder] = {
-    "absolute link": lambda out: tar(GOOD, link(b"a", out + b"/canary"), says="a link to '/"),
-    "absolute link to the root": lambda out: tar(GOOD, link(b"a", b"/"), says="a link to '/'"),
+    "absolute link": lambda out: tar(GOOD, link(b"a", out + b"/canary"), says="a link that is absolute"),
+    "absolute link to the root": lambda out: tar(GOOD, link(b"a", b"/"), says="a link that is absolute"),
     "link out": lambda out: tar(GOOD, link(b"a", OUT), says=NOTHING),
     "link out from a folder": lambda out: tar(GOOD, link(b"public/a", b"../" + OUT), says=NOTHING),
     "link out and in again": lambda out: tar(GOOD, link(b"a", b"../new/index.php"), says=NOTHING),
@@ -259,10 +259,10 @@ LINKS: dict[str, Builder] = {
     "link to itself": lambda out: tar(GOOD, link(b"a", b"a"), says="through too many links"),
     "link in a circle": lambda out: tar(GOOD, link(b"a", b"b"), link(b"b", b"a"), says="through too many links"),
     "link through sixty links": lambda out: tar(GOOD, CHAIN, link(b"l60", b"public"), says="through too many links"),
-    "link to no name": lambda out: tar(GOOD, link(b"a", b""), says="a link to ''"),
-    "link with a newline": lambda out: tar(GOOD, link(b"a", b"public\n"), says=r"a link to 'public\n'"),
-    "link that is not UTF-8": lambda out: tar(GOOD, link(b"a", b"caf\xe9"), says=r"a link to 'caf\udce9'"),
-    "link of 4,000 bytes": lambda out: tar(GOOD, link(b"a", b"public/" + b"./" * 2000), says="a link to 'public/./"),
+    "link to no name": lambda out: tar(GOOD, link(b"a", b""), says="a link that is absolute, empty"),
+    "link with a newline": lambda out: tar(GOOD, link(b"a", b"public\n"), says="or not plain text"),
+    "link that is not UTF-8": lambda out: tar(GOOD, link(b"a", b"\xe9t\xe9"), says="or not plain text"),
+    "link of 4,000 bytes": lambda out: tar(GOOD, link(b"a", b"public/" + b"./" * 2000), says="over 3072 bytes"),
     "link with content": lambda out: tar(
         GOOD, header(b"a", LINK, 4, target=b"public"), padded(b"harm"), says="a link of 4 bytes"
     ),
@@ -284,6 +284,10 @@ KINDS: dict[str, Builder] = {
     "second volume": lambda out: tar(header(b"a", b"M", 4), padded(b"harm"), says="an entry of type b'M'"),
     "type of no tar": lambda out: tar(header(b"a", b"\xff"), says=r"an entry of type b'\xff'"),
     "GNU sparse file": lambda out: tar(header(b"a", SPARSE, 4), padded(b"harm"), says="a sparse file"),
+    # The byte at the end of this prefix says that the map goes on in the next block.
+    "GNU sparse file whose map is cut off": lambda out: Hostile(
+        header(b"a", SPARSE, prefix=bytes(137) + b"\1"), DAMAGED
+    ),
     "sparse file 0.0": lambda out: tar(
         pax({b"GNU.sparse.size": b"9", b"GNU.sparse.offset": b"0", b"GNU.sparse.numbytes": b"4"}),
         file(b"a"),
@@ -313,7 +317,7 @@ SIZES: dict[str, Builder] = {
     "size of more than there is": lambda out: tar(header(b"a", size=100_000), padded(b"harm"), says="it is cut off"),
     "size of less than there is": lambda out: tar(header(b"a", size=4), b"harm" * 256, says=DAMAGED),
     "negative size": lambda out: tar(header(b"a", size=-512), says="a file of -512 bytes"),
-    "negative size of a long name": lambda out: tar(header(b"././@LongLink", LONG_NAME, -512), GOOD, says=""),
+    "negative size of a long name": lambda out: tar(header(b"././@LongLink", LONG_NAME, -512), GOOD, says=DAMAGED),
     "negative pax size": lambda out: tar(pax({b"size": b"-512"}), file(b"a"), says="a file of -512 bytes"),
     "pax size of no number": lambda out: tar(pax({b"size": b"four"}), file(b"a"), says=DAMAGED),
     "size of 8 exbibytes": lambda out: tar(header(b"a", size=2**63), says="a file of 9223372036854775808 bytes"),
@@ -321,8 +325,8 @@ SIZES: dict[str, Builder] = {
     "gzip bomb": lambda out: Hostile(
         gzip.compress(header(b"a", size=2**37)) + zeros(1, gzip.compress), "a file of", "1.tar.gz"
     ),
-    "gzip bomb in ten files": lambda out: Hostile(eighty(gzip.compress), f"{TOO_BIG} the 67108864 bytes", "1.tar.gz"),
-    "zstandard bomb in ten files": lambda out: Hostile(eighty(zst), f"{TOO_BIG} the 67108864 bytes", "1.tar.zst"),
+    "gzip bomb in ten files": lambda out: Hostile(eighty(gzip.compress), f"{TOO_BIG} 67108864 bytes", "1.tar.gz"),
+    "zstandard bomb in ten files": lambda out: Hostile(eighty(zst), f"{TOO_BIG} 67108864 bytes", "1.tar.zst"),
     "bomb after the end marker": lambda out: Hostile(
         gzip.compress(WHOLE) + zeros(80, gzip.compress), "headers or padding", "1.tgz"
     ),
@@ -340,7 +344,7 @@ SIZES: dict[str, Builder] = {
         gzip.compress(
             pax({b"GNU.sparse.major": b"1", b"GNU.sparse.minor": b"0"})
             + header(b"a", size=80 * MiB)
-            + padded(b"999999999\n")
+            + (b"999999999\n" + b"0\n" * 251)
         )
         + gzip.compress(b"0\n" * (MiB // 2)) * 80,
         "headers or padding",
@@ -352,8 +356,8 @@ SIZES: dict[str, Builder] = {
     ),
     "100,001 tiny files": lambda out: Hostile(
         b"".join(header(b"t%d" % i) for i in range(100_001)) + END,
-        "more than 1000 entries",
-        limits=Limits(entries=1000),
+        "more than 100 entries",
+        limits=Limits(entries=100),
     ),
     "100,001 times the same folder": lambda out: Hostile(
         folder(b"a/") * 100_001 + END, "more than 1000 entries", limits=Limits(entries=1000)
@@ -363,7 +367,7 @@ SIZES: dict[str, Builder] = {
         "more than 100 entries",
         limits=Limits(entries=100),
     ),
-    "pax headers without end": lambda out: tar(pax({b"comment": b"x"}) * 600, GOOD, says="headers or padding"),
+    "pax headers without end": lambda out: tar(pax({b"comment": b"x"}) * 500, GOOD, says=DAMAGED),
     "empty long names without end": lambda out: tar(header(b"././@LongLink", LONG_NAME) * 900, GOOD, says=DAMAGED),
     "pax header of a mebibyte": lambda out: tar(pax({b"comment": b"x" * MiB}), GOOD, says="headers or padding"),
 }
@@ -379,9 +383,9 @@ FORMATS: dict[str, Builder] = {
     "empty archive": lambda out: Hostile(END, "it has no entries"),
     "empty compressed archive": lambda out: Hostile(gzip.compress(END), "it has no entries", "1.tar.gz"),
     "noise": lambda out: Hostile(NOISE, DAMAGED),
-    "NOISE named .tar.gz": lambda out: Hostile(NOISE, NOT_THE_FORMAT, "1.tar.gz"),
-    "NOISE named .tar.zst": lambda out: Hostile(NOISE, NOT_THE_FORMAT, "1.tar.zst"),
-    "NOISE in gzip": lambda out: Hostile(gzip.compress(NOISE), DAMAGED, "1.tar.gz"),
+    "noise named .tar.gz": lambda out: Hostile(NOISE, NOT_THE_FORMAT, "1.tar.gz"),
+    "noise named .tar.zst": lambda out: Hostile(NOISE, NOT_THE_FORMAT, "1.tar.zst"),
+    "noise in gzip": lambda out: Hostile(gzip.compress(NOISE), DAMAGED, "1.tar.gz"),
     "text": lambda out: Hostile(b"<html>404 Not Found</html>\n", DAMAGED),
     "gzip named .tar.zst": lambda out: Hostile(GZ, NOT_THE_FORMAT, "1.tar.zst"),
     "gzip named .tar": lambda out: Hostile(GZ, DAMAGED),
@@ -390,8 +394,8 @@ FORMATS: dict[str, Builder] = {
     "name of another format": lambda out: Hostile(WHOLE, "tells no known format", "1.tar.xz"),
     "name of no format": lambda out: Hostile(WHOLE, "tells no known format", "1"),
     "no end marker": lambda out: Hostile(GOOD, DAMAGED),
-    "NOISE in the place of the end marker": lambda out: Hostile(GOOD + NOISE, DAMAGED),
-    "NOISE after the end marker": lambda out: Hostile(WHOLE + NOISE, "goes on after its end marker"),
+    "noise in the place of the end marker": lambda out: Hostile(GOOD + NOISE, DAMAGED),
+    "noise after the end marker": lambda out: Hostile(WHOLE + NOISE, "goes on after its end marker"),
     "two archives joined": lambda out: Hostile(WHOLE + file(b"more.php") + END, "goes on after its end marker"),
     "bad checksum": lambda out: Hostile(flipped(WHOLE, ONE), DAMAGED),
     "cut in a header": lambda out: Hostile(GOOD[: ONE + 100], DAMAGED),
@@ -400,14 +404,12 @@ FORMATS: dict[str, Builder] = {
     "long name of nothing": lambda out: tar(long(LONG_NAME, b"a"), says=DAMAGED),
     "pax header of nothing": lambda out: tar(pax({b"path": b"a"}), says=DAMAGED),
     "pax record of no length": lambda out: tar(header(b"a", PAX, 9), padded(b"0 path=a\n"), GOOD, says=DAMAGED),
-    "pax charset of no letters": lambda out: tar(
-        header(b"a", PAX, 17), padded(b"17 hdrcharset=\xff\xfe\n"), GOOD, says=DAMAGED
-    ),
     "cut gzip": lambda out: Hostile(GZ[: len(GZ) // 2], NOT_THE_FORMAT, "1.tar.gz"),
     "gzip without its checksum": lambda out: Hostile(GZ[:-8], NOT_THE_FORMAT, "1.tar.gz"),
     "gzip with a wrong checksum": lambda out: Hostile(flipped(GZ, len(GZ) - 5), NOT_THE_FORMAT, "1.tar.gz"),
+    "gzip with a wrong byte": lambda out: Hostile(flipped(GZ, 10), NOT_THE_FORMAT, "1.tar.gz"),
     "gzip, then noise": lambda out: Hostile(GZ + NOISE, NOT_THE_FORMAT, "1.tar.gz"),
-    "cut zstandard": lambda out: Hostile(LARGE[: len(LARGE) // 2], DAMAGED, "1.tar.zst"),
+    "cut zstandard": lambda out: Hostile(LARGE[: len(LARGE) // 2], "it is cut off", "1.tar.zst"),
     "zstandard with a wrong checksum": lambda out: Hostile(flipped(ZST, len(ZST) - 1), NOT_THE_FORMAT, "1.tar.zst"),
     "zstandard, then noise": lambda out: Hostile(ZST + NOISE, NOT_THE_FORMAT, "1.tar.zst"),
 }

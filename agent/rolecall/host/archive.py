@@ -131,7 +131,7 @@ def _entries(stream: _Stream) -> Iterator[tuple[Any, Iterator[bytes]]]:
                 if rest.strip(b"\0"):
                     stream.refuse("it goes on after its end marker")
     except (tarfile.TarError, ValueError, IndexError, RecursionError) as error:
-        stream.refuse(f"it is damaged or cut off ({str(error)[:100]})")
+        stream.refuse(f"it is damaged or cut off ({error})")
 
 
 def _pieces(content: Any, size: int, stream: _Stream) -> Iterator[bytes]:

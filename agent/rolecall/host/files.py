@@ -212,6 +212,15 @@ def remove_tree(path: Path) -> None:
             return
 
 
+def discard(folder: Path) -> None:
+    """Remove a folder that is looked for by its name: what is left of it by whoever is killed meanwhile has another one."""
+    gone = folder if folder.name.startswith(".") else folder.with_name(f".gone-{folder.name}")
+    if gone != folder:
+        remove_tree(gone)
+        rename(folder, gone)
+    remove_tree(gone)
+
+
 def read_link(path: Path) -> str | None:
     """The target of a symbolic link, or None where there is none."""
     try:

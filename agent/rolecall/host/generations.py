@@ -133,7 +133,7 @@ class Generations:
         kept += [one for one in ids if one not in needed][: max(0, keep - len(kept))]
         for entry in sorted(os.scandir(self.folder), key=lambda one: one.name):
             if entry.name not in kept:
-                files.remove_tree(Path(entry.path))
+                files.discard(Path(entry.path))
         return [loaded for loaded in map(self.load, kept) if loaded]
 
 

@@ -33,8 +33,8 @@ class Reports:
         return found
 
     def prune(self, keep: int) -> None:
-        """Remove all but the newest."""
-        for path in self._paths()[:-keep]:
+        """Remove all but the newest, and what a run left that was killed while it wrote."""
+        for path in [*self._paths()[:-keep], *self.folder.glob(".*.new")]:
             files.remove(path)
 
     def _paths(self) -> list[Path]:

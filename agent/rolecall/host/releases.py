@@ -40,6 +40,7 @@ class Releases:
                     f"pack one, or set products.{use.product}.document_root to the folder that it has",
                 )
             files.sync_tree(unpacked)
+            files.remove(fetched)
             files.rename(unpacked, final)
         finally:
             files.remove(fetched)
@@ -100,7 +101,7 @@ class Releases:
             for entry in sorted(os.scandir(product.path), key=lambda one: one.name):
                 if Path(entry.path) not in used:
                     if entry.is_dir(follow_symlinks=False):
-                        files.remove_tree(Path(entry.path))
+                        files.discard(Path(entry.path))
                     else:
                         files.remove(Path(entry.path))
             if not any(os.scandir(product.path)):
