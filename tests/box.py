@@ -8,6 +8,7 @@ import hashlib
 import io
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -69,7 +70,9 @@ class Box:
     """One node and its store."""
 
     def __init__(self, folder: Path, settings: str = "", platform: str = "debian", server: str = "web1") -> None:
-        self.machine = machine.build(folder, settings=settings, platform=platform, server=server)
+        # Not always the same port first: other tests may run beside this one.
+        port = machine.free_port(random.randrange(20000, 32000))
+        self.machine = machine.build(folder, settings=settings, platform=platform, server=server, port=port)
         self.document = document()
         self.env = {**os.environ, **self.machine.environment(), "NO_COLOR": "1"}
 

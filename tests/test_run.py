@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import time
+from datetime import UTC, datetime, timedelta
 
 from box import ROLECALL, ROOT, Box
 
@@ -161,19 +162,22 @@ def test_a_node_without_any_document_says_why_and_that_trying_again_may_help(box
     assert not (box.state / "ready").exists()
 
 
-def test_an_expired_document_is_refused_by_a_new_node_and_kept_by_a_running_one(box: Box) -> None:
+def test_an_expired_document_is_kept_by_a_node_that_runs_by_it_and_refused_by_every_other(box: Box) -> None:
     box.product("blog")
-    good = box.snapshot()
-    box.document |= {"issued": "2020-01-01T00:00:00Z", "not_after": "2020-01-02T00:00:00Z"}
+    soon = datetime.now(UTC) + timedelta(seconds=8)
+    box.document["not_after"] = f"{soon:%Y-%m-%dT%H:%M:%SZ}"
     box.publish()
-    assert "has expired" in box.boot(ok=78).stderr
-    box.document = {**good, "serial": box.document["serial"]}
-    box.publish()
-    box.rolecall("boot")
-    box.document |= {"issued": "2020-01-01T00:00:00Z", "not_after": "2020-01-02T00:00:00Z"}
-    box.publish()
+    box.boot()
+    while datetime.now(UTC) <= soon:
+        time.sleep(0.2)
+    box.machine.config.touch()  # something has moved, so that the refresh looks at all of it
     assert "has expired" in box.rolecall("refresh").stderr
+    box.document["products"]["blog"]["environment"] = {"NEW": "1"}
+    box.publish()
+    assert "has expired" in box.rolecall("refresh", ok=78).stderr, "an old document with something new in it"
     assert box.get("blog.example.com")[0] == 200
+    shutil.rmtree(box.state)
+    assert "has expired" in box.rolecall("boot", ok=78).stderr, "a new node"
 
 
 def test_a_lower_serial_and_an_edit_without_a_new_serial_are_refused(box: Box) -> None:
@@ -331,3 +335,75 @@ def test_what_this_version_does_not_have_is_passed_over_and_said_as_long_as_some
         assert words in said
     config.write_text(text.replace("file:///", "s3:///"))
     assert "names nothing that this version has" in box.rolecall("refresh", ok=78).stderr
+
+
+def test_two_checks_with_one_name_are_two_checks(box: Box) -> None:
+    box.product("blog")
+    box.document["products"]["blog"]["checks"] = [
+        {"http": "/", "contains": "nope"},
+        {"http": "/", "contains": "release"},
+    ]
+    box.publish()
+    assert "does not contain 'nope'" in box.boot(ok=1).stderr
+
+
+def test_a_document_root_that_the_release_does_not_have_is_refused_whenever_it_is_asked_for(box: Box) -> None:
+    box.product("video", runtime="static")
+    box.publish()
+    box.boot()
+    box.document["products"]["video"]["document_root"] = "htdocs"
+    box.publish()
+    assert "has no folder 'htdocs'" in box.rolecall("refresh", ok=78).stderr
+    assert box.get("video.example.com")[0] == 200
+
+
+def test_an_archive_that_is_not_there_yet_is_taken_as_soon_as_it_is(box: Box) -> None:
+    box.product("blog")
+    box.publish()
+    box.boot()
+    box.product("blog", "2")
+    archive = box.machine.store / "releases/blog/2.tar.gz"
+    late = archive.rename(archive.with_name("late"))
+    box.publish()
+    assert "releases/blog/2.tar.gz: No such file" in box.rolecall("refresh", ok=75).stderr
+    late.rename(archive)
+    assert "ready" in box.rolecall("refresh").stdout
+
+
+def test_a_daemon_that_died_is_started_by_the_next_full_run_and_the_history_tells(box: Box) -> None:
+    box.product("blog")
+    box.publish()
+    box.boot()
+    box.stop()
+    assert box.json("status")["healthy"] is False
+    box.machine.config.touch()
+    assert "reload php-fpm, reload apache" in box.rolecall("refresh").stderr
+    assert box.json("status", ok=True)["healthy"] is True
+    assert [one["outcome"] for one in box.json("history", ok=True)] == ["unchanged", "ready"]
+
+
+def test_a_refused_document_is_seen_in_the_store_and_in_status_until_it_is_corrected(box: Box) -> None:
+    box.product("blog")
+    box.publish()
+    box.boot()
+    box.publish({**box.document, "serial": 99, "databses": {}})
+    box.rolecall("refresh", ok=78)
+    report = json.loads((box.machine.store / "reports/web1.json").read_text())
+    assert (report["outcome"], "databses" in report["error"], report["server"]) == ("refused", True, "web1")
+    known = box.json("status", ok=1)
+    assert (known["serving"], known["healthy"]) == (True, False)
+    box.document["serial"] = 99
+    box.publish()
+    box.rolecall("refresh")
+    assert box.json("status", ok=True)["healthy"] is True
+
+
+def test_a_node_is_never_rolled_back_to_nothing(box: Box) -> None:
+    box.product("blog")
+    box.publish()
+    box.boot()
+    empty = next(
+        one for one in (box.state / "generations").iterdir() if one.name not in str((box.state / "current").readlink())
+    )
+    assert "no earlier generation was ever ready" in box.rolecall("rollback", ok=1).stderr
+    assert "on disk: none but the current one" in box.rolecall("rollback", empty.name[:8], ok=1).stderr

@@ -55,6 +55,10 @@ class Secret:
         """`blog.DB_PASSWORD`: how messages and diffs name it."""
         return f"{self.product}.{self.name}"
 
+    def __str__(self) -> str:
+        """Refused: a template that joins a secret to other text would write this object's words, not the value."""
+        raise TypeError(f"the secret {self.key} cannot be a part of another text: write it on its own")
+
 
 @dataclass(frozen=True)
 class AssignedProduct:
@@ -160,7 +164,8 @@ def _find(identity: Identity, fleet: Fleet, role: str) -> tuple[str, Server]:
 
 
 def _from_tags(identity: Identity, fleet: Fleet, role: str) -> tuple[str, Server]:
-    wanted = [name.strip() for name in identity.tags.get("rolecall:products", "").split(",") if name.strip()]
+    tag = identity.tags.get("rolecall:products", "")
+    wanted = dict.fromkeys(name.strip() for name in tag.split(",") if name.strip())
     for name in wanted:
         if name not in fleet.products:
             raise ConfigFault(

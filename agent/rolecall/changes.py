@@ -34,7 +34,7 @@ def rehearse(node: Node, wanted: Generation, live: Generation, report: Report) -
             "`rolecall image attach` lays them",
         )
     if wanted.id == live.id:
-        rehearsal.validate_live(validators(node, wanted))
+        validate(node, wanted, node.generations.ready())
     elif rehearsal.possible(folder):
         rehearsal.rehearse(validators(node, wanted), folder / wanted.id, folder / live.id)
     else:
@@ -54,11 +54,17 @@ def commit(node: Node, wanted: Generation, live: Generation, *, rehearsed: bool)
     if wanted.id != live.id:
         node.generations.commit(wanted.id)
     if not rehearsed:
-        try:
-            rehearsal.validate_live(validators(node, wanted))
-        except HostFault:
-            node.generations.commit(live.id)
-            raise
+        validate(node, wanted, live.id)
+
+
+def validate(node: Node, live: Generation, before: str | None) -> None:
+    """The validators on what is live already: if they refuse it, `current` goes back to the generation before."""
+    try:
+        rehearsal.validate_live(validators(node, live))
+    except HostFault:
+        if before and before != live.id:
+            node.generations.commit(before)
+        raise
 
 
 def activate(node: Node, generation: Generation) -> str:

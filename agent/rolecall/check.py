@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any, Literal, Self
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from rolecall.values import Duration, Frozen, Text, UrlPath
 
@@ -30,7 +30,7 @@ class ProductCheck(Frozen):
     status: int = 200
     contains: Text | None = None
     name: Text | None = None
-    timeout: Duration = 5.0
+    timeout: Duration = Field(5.0, gt=0, le=600)
     required: bool = True
 
     @model_validator(mode="after")
@@ -43,7 +43,7 @@ class ProductCheck(Frozen):
 class RoleCheck(Frozen):
     """A check in role.toml: one kind (the keys of KINDS) and what is expected of it. Strings are templates."""
 
-    each: Text | None = None
+    each: Literal["product"] | None = None
     when: Text = ""
     name: Text
     http: str | None = None
@@ -62,7 +62,7 @@ class RoleCheck(Frozen):
     headers: dict[str, str] = {}
     max_age: Duration | None = None
     free_mb: int | None = None
-    timeout: Duration = 5.0
+    timeout: Duration = Field(5.0, gt=0, le=600)
     required: bool = True
 
     @model_validator(mode="after")

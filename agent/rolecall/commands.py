@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from rolecall import show
 from rolecall.cli import parser
-from rolecall.errors import BusyFault, ConfigFault, Fault, HostFault
+from rolecall.errors import BusyFault, Fault, HostFault
 from rolecall.host import attachments, probes
 from rolecall.host.lock import locked
 from rolecall.host.templates import roles_folder
@@ -75,9 +75,9 @@ def plan(arguments: argparse.Namespace) -> int:
     from rolecall.plan import make_plan
 
     warnings: list[str] = []
-    if arguments.fleet or arguments.server:
-        if not (arguments.fleet and arguments.server):
-            raise ConfigFault("--fleet and --as belong together", "rolecall plan --fleet fleet.json --as web1")
+    if bool(arguments.fleet) != bool(arguments.server):
+        parser().error("--fleet and --as belong together: rolecall plan --fleet fleet.json --as web1")
+    if arguments.fleet:
         platform = arguments.platform or offline.platform_of(arguments.config)
         new = offline.generation(arguments.fleet, arguments.server, platform, arguments.templates)
         made = make_plan(Generation("", "", ""), new)
@@ -98,9 +98,10 @@ def status(arguments: argparse.Namespace) -> int:
     fetched = note.get("fetched")
     age = (datetime.now(UTC) - datetime.fromisoformat(fetched)).total_seconds() if fetched else None
     last = next(iter(node.reports.last(1)), None)
+    well = bool(live) and current == ready and not probes.failed(results)
     known = {
         "server": note.get("server"), "role": node.settings.role, "fleet": note.get("fleet"),
-        "current": current, "ready": ready, "healthy": bool(live) and current == ready and not probes.failed(results),
+        "current": current, "ready": ready, "serving": well, "healthy": well and not (last and last["exit_code"]),
         "serial": note.get("serial"), "source": note.get("source"), "document_age_seconds": age,
         "unsigned": node.settings.trust.unsigned, "held": bool(node.notes.read("hold")),
         "owed": [unit.name for unit in node.loaded.owed(live, node.manager)] if live else [],

@@ -59,7 +59,7 @@ def _machine(settings: Settings, node: Node, decision: Decision | None) -> Itera
         yield False, fault.message, fault.hint
     except Fault as fault:
         yield False, fault.message, fault.hint
-    if rehearsal.possible(node.generations.folder):
+    if rehearsal.possible(Path("/")):
         yield True, "mount namespaces for rehearsals", ""
     else:
         yield True, "no mount namespaces here: generations are validated after the switch, before a daemon is told", ""

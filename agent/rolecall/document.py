@@ -1,9 +1,11 @@
 """Data files as text: where each value stands, and every mistake at once in words a person can act on."""
 
+import bisect
 import difflib
+import functools
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 Path = tuple[str | int, ...]
 
 _BLANK = re.compile(r"[ \t\n\r]*")
+_CONSTANT = re.compile(r'"(?:[^"\\]|\\.)*"|(-?(?:NaN|Infinity))')
 _SCALAR = re.compile(r"[^,\]}\s]+")
 
 
@@ -35,10 +38,14 @@ class Mistake:
 
 
 def dotted(path: Path) -> str:
-    """('cron', 0, 'name') → 'cron[0].name'."""
+    """('cron', 0, 'name') → 'cron[0].name'; what could forge a line of the message is escaped."""
     text = ""
     for part in path:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
+        if isinstance(part, int):
+            text += f"[{part}]"
+        else:
+            word = part if re.fullmatch(r"[ -~]+", part) else ascii(part)
+            text += f".{word}" if text else word
     return text or "(the whole document)"
 
 
@@ -54,24 +61,29 @@ class Mistakes(ConfigFault):
 
 def suggest(wrong: str, known: Iterable[str], otherwise: str = "") -> str:
     """'did you mean …?' where one of the known names is near, else the other remedy."""
-    near = difflib.get_close_matches(wrong, list(known), n=1, cutoff=0.6)
-    return f"did you mean {near[0]!r}?" if near else otherwise
+    near = _nearest(wrong, tuple(known))
+    return f"did you mean {near!r}?" if near else otherwise
+
+
+@functools.lru_cache(maxsize=256)  # a product that was renamed is unknown to thousands of servers at once
+def _nearest(wrong: str, known: tuple[str, ...]) -> str | None:
+    return next(iter(difflib.get_close_matches(wrong, known, n=1, cutoff=0.6)), None)
 
 
 def parse_json(text: str, source: str) -> Any:
     """JSON as the document's readers expect it: no key twice, no NaN. Raises Mistakes with the place."""
-    twice: list[str] = []
+    twice = False
 
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        nonlocal twice
         made = dict(pairs)
-        if len(made) < len(pairs):
-            keys = [key for key, _ in pairs]
-            twice.extend(sorted({key for key in keys if keys.count(key) > 1}))
+        twice = twice or len(made) < len(pairs)
         return made
 
     def no_constant(name: str) -> Any:
-        raise ValueError(f"{name} is not JSON")
+        raise ValueError(f"not JSON: there is no {name} in it")
 
+    place = _line_and_column(text)
     try:
         data = json.loads(text, object_pairs_hook=once, parse_constant=no_constant)
     except json.JSONDecodeError as error:
@@ -79,53 +91,98 @@ def parse_json(text: str, source: str) -> Any:
     except RecursionError:
         raise Mistakes(source, [Mistake((), "not a document: nested too deeply")]) from None
     except ValueError as error:
-        raise Mistakes(source, [Mistake((), str(error))]) from None
+        at = next((one.start(1) for one in _CONSTANT.finditer(text) if one[1]), None)
+        where = place(at) if at is not None else (0, 0)
+        raise Mistakes(source, [Mistake((), str(error).partition(";")[0], "", *where)]) from None
     if twice:
-        raise Mistakes(source, [Mistake((key,), "the key is there twice", "keep one of them") for key in twice])
+        raise Mistakes(source, _repeated(text))
     return data
+
+
+def parse_toml(text: str, source: str) -> Any:
+    """TOML as plain data. Raises Mistakes with the place."""
+    import tomllib
+
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        place = re.search(r"line (\d+), column (\d+)", str(error))
+        line, column = (int(place[1]), int(place[2])) if place else _line_and_column(text)(len(text))
+        words = str(error).partition(" (at ")[0]
+        raise Mistakes(source, [Mistake((), f"not TOML: {words}", "", line, column)]) from None
+    except RecursionError:
+        raise Mistakes(source, [Mistake((), "not TOML: nested too deeply")]) from None
+    except ValueError as error:  # a number that is too long for one
+        raise Mistakes(source, [Mistake((), f"not TOML: {str(error).partition(';')[0]}")]) from None
 
 
 def json_places(text: str) -> dict[Path, tuple[int, int]]:
     """Where each value of a *valid* JSON text stands: path → (line, column), for a member at its key."""
+    place = _line_and_column(text)
+    return {path: place(offset) for path, offset in _values(text)}
+
+
+def _repeated(text: str) -> list[Mistake]:
+    """Each key that is there a second time, where it is; not what is below it."""
+    place, seen, again, found = _line_and_column(text), set[Path](), set[Path](), []
+    for path, offset in _values(text):
+        if path[:-1] in again:
+            again.add(path)
+        elif path in seen:
+            again.add(path)
+            found.append(Mistake(path, "the key is there twice", "keep one of them", *place(offset)))
+        seen.add(path)
+    return found
+
+
+def _line_and_column(text: str) -> Callable[[int], tuple[int, int]]:
     starts = [0, *(found.end() for found in re.finditer("\n", text))]
-    found: dict[Path, tuple[int, int]] = {}
 
     def place(offset: int) -> tuple[int, int]:
-        import bisect
-
         line = bisect.bisect_right(starts, offset)
         return line, offset - starts[line - 1] + 1
+
+    return place
+
+
+def _values(text: str) -> Iterator[tuple[Path, int]]:
+    """The path and the offset of each value of a valid JSON text, in its order. No recursion: the text may be deep."""
+    path: list[str | int] = []  # of the value that comes next
+    indexes: list[int | None] = []  # of the entries in the lists around it; None for an object
 
     def skip(at: int) -> int:
         match = _BLANK.match(text, at)
         return match.end() if match else at
 
-    def value(at: int, path: Path) -> int:
-        found.setdefault(path, place(at))
-        if text[at] == '"':
-            return int(json.decoder.scanstring(text, at + 1)[1])  # type: ignore[attr-defined]
+    at = skip(0)
+    yield (), at
+    while True:
         if text[at] in "{[":
-            return container(at, path)
-        scalar = _SCALAR.match(text, at)
-        return scalar.end() if scalar else at + 1
-
-    def container(at: int, path: Path) -> int:
-        is_object, index = text[at] == "{", 0
-        at = skip(at + 1)
-        while text[at] not in "}]":
-            key: str | int = index
-            if is_object:
-                key_at = at
-                key, at = json.decoder.scanstring(text, at + 1)  # type: ignore[attr-defined]
-                found[(*path, key)] = place(key_at)
-                at = skip(skip(at) + 1)
-            at = skip(value(at, (*path, key)))
-            at = skip(at + 1) if text[at] == "," else at
-            index += 1
-        return at + 1
-
-    value(skip(0), ())
-    return found
+            indexes.append(None if text[at] == "{" else -1)
+            path.append("")
+            at += 1
+        elif text[at] == '"':
+            at = int(json.decoder.scanstring(text, at + 1)[1])  # type: ignore[attr-defined]
+        elif scalar := _SCALAR.match(text, at):
+            at = scalar.end()
+        at = skip(at)
+        while indexes and text[at] in "}]":
+            indexes.pop()
+            path.pop()
+            at = skip(at + 1)
+        if not indexes:
+            return
+        if text[at] == ",":
+            at = skip(at + 1)
+        index = indexes[-1]
+        if index is None:
+            key, end = json.decoder.scanstring(text, at + 1)  # type: ignore[attr-defined]
+            path[-1] = key
+            yield tuple(path), at
+            at = skip(skip(end) + 1)
+        else:
+            path[-1] = indexes[-1] = index + 1
+            yield tuple(path), at
 
 
 def toml_places(text: str) -> dict[Path, tuple[int, int]]:
@@ -135,11 +192,13 @@ def toml_places(text: str) -> dict[Path, tuple[int, int]]:
     counts: dict[str, int] = {}
     for number, line in enumerate(text.splitlines(), 1):
         if heading := re.match(r"\s*(\[\[?)\s*([A-Za-z0-9_.-]+)\s*\]", line):
-            name = heading[2]
-            table = tuple(name.split("."))
+            name, table = heading[2], ()
             if heading[1] == "[[":
                 counts[name] = counts.get(name, -1) + 1
-                table = (*table, counts[name])
+            parts = name.split(".")
+            for n, part in enumerate(parts, 1):
+                index = counts.get(".".join(parts[:n]))
+                table = (*table, part) if index is None else (*table, part, index)
             found.setdefault(table, (number, heading.start(2) + 1))
         elif key := re.match(r"\s*\"?([A-Za-z0-9_-]+)\"?\s*=", line):
             found.setdefault((*table, key[1]), (number, key.start(1) + 1))
@@ -153,7 +212,7 @@ def placed(mistakes: Iterable[Mistake], places: dict[Path, tuple[int, int]]) -> 
         at = mistake.path
         while at not in places and at:
             at = at[:-1]
-        line, column = places.get(at, (0, 0))
+        line, column = (mistake.line, mistake.column) if mistake.line else places.get(at, (0, 0))
         result.append(Mistake(mistake.path, mistake.message, mistake.hint, line, column))
     return result
 
@@ -184,9 +243,14 @@ _WANTED = {
 
 
 def _mistake(found: dict[str, Any], model: type["BaseModel"]) -> Mistake:
-    # pydantic marks a mistake in a key by '[key]' behind it; the key itself is the path.
-    path: Path = tuple(part for part in found["loc"] if part != "[key]")
-    kind, given = found["type"], found.get("input")
+    path, kind, given = tuple(found["loc"]), found["type"], found.get("input")
+    if path[-1:] == ("[key]",) and kind != "extra_forbidden":
+        path = path[:-1]  # pydantic's mark behind a key that is wrong itself
+    if kind == "json_invalid":
+        said, _, where = str(found["ctx"]["error"]).partition(" at line ")
+        line, _, column = where.partition(" column ")
+        said = "nested too deeply" if said == "recursion limit exceeded" else said
+        return Mistake((), f"not JSON: {said}", "", int(line or 0), int(column or 0))
     if kind == "extra_forbidden":
         known = _fields_at(model, path[:-1])
         return Mistake(path, "unknown key", suggest(str(path[-1]), known, f"known here: {', '.join(sorted(known))}"))

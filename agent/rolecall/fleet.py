@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, Literal
 
-from pydantic import AwareDatetime, Field, ValidationError
+from pydantic import AwareDatetime, Field, ValidationError, field_validator
 
 from rolecall import references
 from rolecall.check import ProductCheck
@@ -37,6 +37,13 @@ class Release(Frozen):
     sha256: Sha256 = Field(description="Digest of the archive")
     size: int = Field(gt=0, description="Bytes of the archive")
 
+    @field_validator("artifact")
+    @classmethod
+    def _kind(cls, artifact: str) -> str:
+        if not artifact.endswith((".tar.gz", ".tgz", ".tar.zst", ".tar")):
+            raise ValueError(f"{artifact!r} is no archive that can be unpacked: .tar.gz, .tar.zst or .tar")
+        return artifact
+
 
 class CronJob(Frozen):
     """A command that cron runs as the product's user, with the product's environment, in the release's folder."""
@@ -44,6 +51,13 @@ class CronJob(Frozen):
     name: Name
     schedule: Schedule = Field(description="Five fields of cron, or @hourly, @daily, @weekly, @monthly, @yearly")
     command: tuple[Text, ...] = Field(min_length=1, description="Program and arguments; no shell reads them")
+
+    @field_validator("command")
+    @classmethod
+    def _program(cls, command: tuple[str, ...]) -> tuple[str, ...]:
+        if not command[0] or command[0].startswith("-"):
+            raise ValueError(f"{command[0]!r} is not the name of a program")
+        return command
 
 
 class Product(Frozen):
@@ -121,7 +135,9 @@ def parse_fleet(raw: bytes, source: str = "fleet document") -> Fleet:
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise Mistakes(source, [Mistake((), f"is not UTF-8 at byte {error.start}")]) from None
+        *lines, last = raw[: error.start].decode("utf-8").split("\n")
+        wrong = Mistake((), f"is not UTF-8 at byte {error.start}", "", len(lines) + 1, len(last) + 1)
+        raise Mistakes(source, [wrong]) from None
     data = parse_json(text, source)
     found, fleet = list(references.mistakes(data)), None
     try:

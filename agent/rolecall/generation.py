@@ -143,8 +143,8 @@ class Generation:
                 return FORMATS[match[2]](values[match[1]])
             except ValueError:
                 raise ConfigFault(
-                    f"the secret {match[1]} cannot be written to {file.path}: it holds a character that a "
-                    f"{match[2]} file cannot", "give it a value of printable characters on one line",
+                    f"the secret {match[1]} cannot be written to {file.path}: it is too long, or holds a character "
+                    f"that the format {match[2]} cannot", "give it a value of printable characters on one line",
                 ) from None  # fmt: skip
 
         return _SECRET.sub(value, self.with_tags(file.text))

@@ -15,6 +15,7 @@ from rolecall.assignment import Assignment
 from rolecall.errors import ConfigFault, FetchFault, HostFault
 from rolecall.fleet import MAX_BYTES, Fleet, parse_fleet
 from rolecall.generation import Generation
+from rolecall.identity import Identity
 from rolecall.node import Node
 from rolecall.plan import Plan
 from rolecall.render import render
@@ -51,18 +52,20 @@ def patiently(ask: Callable[[], T], seconds: float) -> T:
             time.sleep(min(1.0, seconds))
 
 
-def fetch(node: Node) -> Document:
+def fetch(node: Node, identity: Identity) -> Document:
     """The newest document; with every store out, the last verified one; then the seed of the image."""
     try:
         raw = node.store.get(DOCUMENT, MAX_BYTES)
     except FetchFault as fault:
         note, seed = node.notes.read("fleet/verified"), node.settings.paths.seed
-        if note.get("role") == node.settings.role and isinstance(note.get("raw"), str):
+        mine = (note.get("role"), note.get("instance")) == (node.settings.role, identity.instance)
+        if mine and isinstance(note.get("raw"), str):
             why = f"no store answers ({fault.message}); going on with the document of {note['fetched']}"
             return Document(note["raw"].encode(), str(note["source"]), why)
         if seed and Path(seed).is_file():
             return Document(Path(seed).read_bytes(), f"file://{seed}", f"no store answers ({fault.message}); seed used")
-        raise
+        hint = "mount the store and publish the document; there is no earlier document and no seed to go on with"
+        raise FetchFault(fault.message, hint) from None
     return Document(raw, f"{node.store.url}/{DOCUMENT}")
 
 
@@ -81,6 +84,11 @@ def verify(node: Node, document: Document, report: Report) -> Fleet:
             "check the store's address in agent.toml",
         )
     seen = node.notes.read("fleet/verified")
+    if seen and seen.get("fleet") != fleet.fleet:
+        raise ConfigFault(
+            f"{document.source} is the document of the fleet {fleet.fleet!r}; this node is of {seen.get('fleet')!r}",
+            f"check the store's address; to move the node, remove {node.settings.state}/fleet",
+        )
     if seen.get("fleet") == fleet.fleet and (older := int(seen.get("serial", 0)) - fleet.serial) >= 0:
         if older > 0:
             raise ConfigFault(
@@ -93,7 +101,7 @@ def verify(node: Node, document: Document, report: Report) -> Fleet:
                 "raise the serial with every change",
             )
     if fleet.expired(datetime.now(UTC)):
-        if node.generations.ready() is None:
+        if node.generations.ready() is None or seen.get("sha256") != document.sha256:
             raise ConfigFault(
                 f"{document.source} has expired on {fleet.not_after:%Y-%m-%d %H:%M} UTC",
                 "publish it anew; check this machine's clock",
@@ -149,7 +157,8 @@ def failures_of(node: Node, generation: str, document: str) -> tuple[int, dateti
     """How often a generation has failed with this document, and when it may be tried again."""
     mine = [one for one in node.reports.last(node.settings.keep.reports)
             if (one.get("generation"), one.get("document")) == (generation, document)]  # fmt: skip
-    failed = [one for one in mine if one.get("outcome") in ("rolled back", "not ready", "failed", "refused")]
+    # A store that is out (75) is no fault of the generation, and waiting is no try.
+    failed = [one for one in mine if one.get("exit_code") in (1, 78) and one.get("outcome") != "waiting"]
     if not failed:
         return 0, datetime.min.replace(tzinfo=UTC)
     pause = timedelta(minutes=min(2 ** (len(failed) - 1), 60))
@@ -159,7 +168,8 @@ def failures_of(node: Node, generation: str, document: str) -> tuple[int, dateti
 def earlier(node: Node, wanted: str | None) -> Generation:
     """The generation that an operator means: by its id's start, or the one that was ready before. Raises HostFault."""
     current = node.generations.current()
-    ids = [one for one in node.generations.ids() if one != current]
+    others = [node.generations.load(one) for one in node.generations.ids() if one != current]
+    ids = [one.id for one in others if one and not one.empty]
     if wanted:
         found = [one for one in ids if one.startswith(wanted)]
     else:

@@ -40,7 +40,7 @@ class Plan:
 
 def make_plan(old: Generation, new: Generation) -> Plan:
     """Compare what is with what is wanted."""
-    return Plan(old, new, (*_files(old, new), *_releases(old, new), *_units(old, new)))
+    return Plan(old, new, (*_files(old, new), *_releases(old, new), *_units(old, new), *_rules(old, new)))
 
 
 def _files(old: Generation, new: Generation) -> Iterator[Change]:
@@ -74,6 +74,17 @@ def _units(old: Generation, new: Generation) -> Iterator[Change]:
     for unit in new.units:
         if before.get(unit.name) != unit.digest:
             yield Change("tell", unit.name, f"{unit.action} {unit.service}")
+
+
+def _rules(old: Generation, new: Generation) -> Iterator[Change]:
+    """What is tested and asked, which is a part of a generation too."""
+    for name, before, after in (
+        ("self-tests", old.checks, new.checks),
+        ("validators", old.validators, new.validators),
+        ("attachments", old.attachments, new.attachments),
+    ):
+        if before and before != after:
+            yield Change("change", name)
 
 
 def _file_diff(path: str, old: ManagedFile | None, new: ManagedFile | None) -> Iterator[str]:

@@ -8,7 +8,7 @@ import re
 import shlex
 from collections.abc import Callable
 
-from rolecall.values import printable
+from rolecall.values import MOST_BYTES, printable
 
 
 def apache(value: str) -> str:
@@ -17,6 +17,8 @@ def apache(value: str) -> str:
     Apache expands ${NAME} everywhere and has no escape for it; the base configuration defines `rolecall_dollar` as a
     dollar sign, and what an expansion gives is not expanded again (ap_resolve_env in server/core.c).
     """
+    if len(value.encode()) > MOST_BYTES:
+        raise ValueError(f"it is longer than {MOST_BYTES} bytes, and Apache may not pass it on")
     escaped = printable(value).replace("\\", "\\\\").replace('"', '\\"')
     return '"' + escaped.replace("${", "${rolecall_dollar}{") + '"'
 
@@ -35,7 +37,10 @@ def shell(value: str) -> str:
 
 def my_cnf(value: str) -> str:
     """A value of a MySQL option file, in double quotes with its escapes."""
-    return '"' + printable(value).replace("\\", "\\\\").replace('"', '\\"') + '"'
+    escaped = printable(value).replace("\\", "\\\\").replace('"', '\\"')
+    if len(escaped.encode()) > 4000:
+        raise ValueError("it is too long: MySQL reads lines of an option file in pieces of 4096 bytes")
+    return f'"{escaped}"'
 
 
 def systemd(value: str) -> str:

@@ -4,8 +4,10 @@ It reads the raw data, so that these mistakes are found together with wrong type
 whatever has the wrong shape: that is reported by the types.
 """
 
+import ipaddress
 import re
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 from rolecall.document import Mistake, Path, dotted, suggest
@@ -39,7 +41,9 @@ def mistakes(data: Any) -> Iterator[Mistake]:
         for i, hostname in enumerate(_list(product.get("hostnames")))
     )
     yield from _twice((("products", name, "user"), product.get("user")) for name, product in products.items())
-    yield from _twice((("servers", name, "address"), server.get("address")) for name, server in servers.items())
+    yield from _twice(
+        (("servers", name, "address"), _one_spelling(server.get("address"))) for name, server in servers.items()
+    )
     yield from _twice((("servers", name, "instance"), server.get("instance")) for name, server in servers.items())
     yield from _period(data)
 
@@ -111,6 +115,22 @@ def _twice(values: Iterator[tuple[Path, Any]]) -> Iterator[Mistake]:
         first.setdefault(value, path)
 
 
+def _one_spelling(address: Any) -> Any:
+    """An IPv6 address can be written in many ways."""
+    try:
+        return str(ipaddress.ip_address(address)) if isinstance(address, str) else address
+    except ValueError:
+        return address
+
+
+def _moment(value: Any) -> datetime | None:
+    try:
+        moment = datetime.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
+    return moment if moment and moment.tzinfo else None
+
+
 def _folders(path: Path, product: dict[str, Any]) -> Iterator[Mistake]:
     """Writable folders do not contain one another, and the code itself is in none of them."""
     writable = [(i, one) for i, one in enumerate(_list(product.get("writable"))) if isinstance(one, str)]
@@ -152,13 +172,8 @@ def _checks(path: Path, product: dict[str, Any]) -> Iterator[Mistake]:
 
 
 def _period(data: Any) -> Iterator[Mistake]:
-    """A document does not expire before it was issued. RFC 3339 times in UTC compare as text."""
-    issued, until = (data.get("issued"), data.get("not_after")) if isinstance(data, dict) else (None, None)
-    if (
-        isinstance(issued, str)
-        and isinstance(until, str)
-        and issued.endswith("Z")
-        and until.endswith("Z")
-        and until <= issued
-    ):
+    """A document does not expire before it was issued."""
+    times = data if isinstance(data, dict) else {}
+    issued, until = _moment(times.get("issued")), _moment(times.get("not_after"))
+    if issued and until and until <= issued:
         yield Mistake(("not_after",), "the document expires before it is issued", "raise not_after")

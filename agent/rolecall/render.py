@@ -4,9 +4,11 @@ In a template every value has to be written through the quoting of its format (`
 whose result was not quoted is an error, so that none can be forgotten.
 """
 
+import functools
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
 from typing import Any
 
 from rolecall.assignment import AssignedProduct, Assignment
@@ -22,10 +24,15 @@ from rolecall.generation import (
     UnitUse,
     ValidatorUse,
     sealed,
+    secret_token,
     tag_token,
 )
+from rolecall.quoting import FORMATS
 from rolecall.role import Direct, FileSpec, Role, Unit
-from rolecall.templating import TROUBLE, Quoted, environment, line_of
+from rolecall.templating import TROUBLE, Quoted, environment, place_of
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+_PATH = re.compile(r"(?!.*(?:\.\.|//|/\./|/\.?$))[A-Za-z0-9_][A-Za-z0-9._/-]*")
 
 
 @dataclass(frozen=True)
@@ -81,6 +88,7 @@ class _Renderer:
     def generation(self, fingerprints: Mapping[str, str]) -> Generation:
         table, products = self.role.table, self.assignment.products
         files = tuple(sorted(self._files(), key=lambda file: file.path))
+        self.mistakes.extend(_clashes([file.path for file in files]))
         units = tuple(self._unit(unit) for unit in table.unit)
         attachments = tuple(
             AttachmentUse(self._text(one.path), self._maybe(one.link), self._config(one.content, "role.toml"))
@@ -137,11 +145,24 @@ class _Renderer:
         brought = self.release_templates.get(product.name, {}).get(spec.source) if product else None
         if brought is None or product is None:
             return None
-        return self._rendered(f"{product.name}:{spec.source}", lambda: self.foreign.from_string(brought).render(scope))
+        # A product's template is shown that product alone: others have secrets.
+        own = scope | {"products": (product,), "node": replace(self.assignment, products=(product,))}
+        source = f"{product.name}:{spec.source}"
+        text = self._rendered(source, lambda: self.foreign.from_string(brought).render(own))
+        if _CONTROL.search(self._without_tokens(text, product)):
+            self.mistakes.append(Mistake((f"{self.role.name}/{source}",), "writes control characters", "remove them"))
+        return text
+
+    def _without_tokens(self, text: str, product: AssignedProduct) -> str:
+        """The text without the tokens that a product's template may write; others it could only have forged."""
+        tokens = [secret_token(one.key, form) for one in product.secrets for form in FORMATS]
+        for token in (*tokens, *(tag_token(unit.name) for unit in self.role.table.unit)):
+            text = text.replace(token, "")
+        return text
 
     def _file(self, spec: FileSpec, text: str, scope: dict[str, Any]) -> ManagedFile:
-        path = self._text(spec.path, scope)
-        if not re.fullmatch(r"(?!.*\.\.)[A-Za-z0-9_][A-Za-z0-9._/-]*", path):
+        before, path = len(self.mistakes), self._text(spec.path, scope)
+        if len(self.mistakes) == before and not _PATH.fullmatch(path):
             self.mistakes.append(Mistake((spec.source,), f"{path!r} is no path within a generation"))
         owner, group = ((self._text(spec.owner, scope), self._text(spec.group, scope)) if self.place.accounts
                         else ("", ""))  # fmt: skip
@@ -198,17 +219,19 @@ class _Renderer:
         return self.context | {"product": product, "code": f"{self.place.state}/{product.release_folder}"}
 
     def _true(self, expression: str, scope: dict[str, Any]) -> bool:
-        return bool(self._guard("role.toml", lambda: self.plain.compile_expression(expression)(**scope)))
+        compiled = functools.partial(self.plain.compile_expression, expression, undefined_to_none=False)
+        return bool(self._guard("role.toml", lambda: bool(compiled()(**scope)), expression))
 
     def _text(self, template: str, scope: dict[str, Any] | None = None) -> str:
         """A single value of role.toml."""
-        return str(self._guard("role.toml", lambda: self.plain.from_string(template).render(scope or self.context)))
+        work = functools.partial(self.plain.from_string, template)
+        return str(self._guard("role.toml", lambda: work().render(scope or self.context), template))
 
     def _config(self, template: str | None, where: str) -> str | None:
         """A value of role.toml that is a configuration file itself."""
         if template is None:
             return None
-        return str(self._guard(where, lambda: self.strict.from_string(template).render(self.context)))
+        return str(self._guard(where, lambda: self.strict.from_string(template).render(self.context), template))
 
     def _maybe(self, template: str | None) -> str | None:
         return None if template is None else self._text(template)
@@ -216,14 +239,27 @@ class _Renderer:
     def _rendered(self, source: str, work: Callable[[], str]) -> str:
         return str(self._guard(source, work))
 
-    def _guard(self, source: str, work: Callable[[], Any]) -> Any:
-        """Run a template; what goes wrong is collected, with the template's line."""
+    def _guard(self, source: str, work: Callable[[], Any], value: str = "") -> Any:
+        """Run a template; what goes wrong is collected, with the template's line or the value of role.toml."""
         try:
             return work()
         except TROUBLE as error:
-            line = getattr(error, "lineno", None) or line_of(error)
-            self.mistakes.append(Mistake((f"{self.role.name}/{source}" + (f":{line}" if line else ""),), str(error)))
+            at = source if value else place_of(error, source)
+            words = (str(error) or type(error).__name__) + (f", in {value!r}" if value else "")
+            self.mistakes.append(Mistake((f"{self.role.name}/{at}",), words))
             return ""
+
+
+def _clashes(paths: Iterable[str]) -> Iterator[Mistake]:
+    """A path is one file's, and no file is a folder at the same time; generation.json is the agent's own."""
+    taken = {"generation.json"}
+    for path in paths:
+        if path in taken:
+            yield Mistake((path,), "two files of the generation would have this path")
+        taken.add(path)
+    for path in sorted(taken):
+        yield from (Mistake((path,), f"{above.as_posix()!r} is a file of the generation already")
+                    for above in PurePosixPath(path).parents if above.as_posix() in taken)  # fmt: skip
 
 
 def _release(product: AssignedProduct) -> ReleaseUse:

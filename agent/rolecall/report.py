@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -93,5 +93,5 @@ class Report:
     def data(self) -> dict[str, Any]:
         """The report as plain data."""
         self.seconds = round(time.monotonic() - self._began, 4)
-        plain = asdict(self)
+        plain = asdict(replace(self, _watch=None))  # asdict copies everything, and a watcher may hold a terminal
         return {"format": FORMAT, **{key: value for key, value in plain.items() if not key.startswith("_")}}

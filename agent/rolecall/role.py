@@ -1,7 +1,6 @@
 """A role as data: `templates/<role>/role.toml` and the templates beside it. No role has any Python of its own."""
 
 import json
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -9,7 +8,7 @@ from typing import Literal, NamedTuple
 from pydantic import Field, ValidationError
 
 from rolecall.check import RoleCheck
-from rolecall.document import Mistake, Mistakes, mistakes_of, placed, suggest, toml_places
+from rolecall.document import Mistake, Mistakes, mistakes_of, parse_toml, placed, suggest, toml_places
 from rolecall.errors import ConfigFault
 from rolecall.values import Frozen, Name, RelativePath
 
@@ -103,10 +102,7 @@ def read_role(folder: Path, name: str) -> Role:
 
 def parse_role(text: str, source: str, templates: Mapping[str, str]) -> RoleFile:
     """role.toml as a type, its names checked against one another. Raises Mistakes."""
-    try:
-        data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise Mistakes(source, [Mistake((), f"not TOML: {error}")]) from None
+    data = parse_toml(text, source)
     try:
         table = RoleFile.model_validate_json(json.dumps(data, default=str))
     except ValidationError as error:

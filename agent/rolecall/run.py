@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import rolecall
 from rolecall.assignment import Assignment, assign
@@ -20,6 +21,7 @@ from rolecall.host import attachments, steady
 from rolecall.host.lock import locked
 from rolecall.host.secrets import ensure_key, fingerprints, paths_of, read_secrets
 from rolecall.host.templates import roles_folder
+from rolecall.identity import Identity
 from rolecall.inputs import Document, choose, earlier, fetch, patiently, release_templates, verify
 from rolecall.metadata import identify
 from rolecall.node import Node
@@ -30,16 +32,20 @@ from rolecall.report import Report, Step
 from rolecall.role import read_role
 from rolecall.store import DOCUMENT
 
+IDLE = "nothing is owed"
+
 
 @dataclass(frozen=True)
 class Decision:
     """What the first half of a run found out: what this node is to be."""
 
+    identity: Identity
     document: Document
     fleet: Fleet
     assignment: Assignment
     plan: Plan
     secrets: Mapping[str, str]
+    seen: Mapping[str, str]  # stamps of all that was read, taken before it was: what changes meanwhile is not missed
 
 
 def converge(
@@ -52,7 +58,9 @@ def converge(
 ) -> Report:
     """The run. It returns a report that says how it ended, whatever happened; BusyFault: another run holds the lock."""
     report = Report(command, role=node.settings.role).watched_by(watch)
+    report.server = str(node.notes.read("fleet/verified").get("server", ""))
     decision = None
+    seen = steady.stamps([str(config)] if config else [])
     with locked(node.settings.run, command):
         steady.forget(node.settings.run)
         with ending(node, report):
@@ -62,13 +70,17 @@ def converge(
             if chosen := choose(node, decision.document, decision.plan, report, resume=resume):
                 mine = chosen.id == decision.plan.new.id  # an older generation holds older secrets, and those it keeps
                 act(node, chosen, decision.secrets if mine else None, report)
-        finish(node, decision, report, config)
+        finish(node, report)
+        if decision and config and report.exit_code == 0 and not report.degraded:
+            stamps = {**steady.stamps(results(node, decision)), **decision.seen, **seen}
+            steady.remember(node.settings.run, stamps, node.settings.refresh.full_every)
     return report
 
 
 def decide(node: Node, report: Report, *, dry: bool = False) -> Decision:
     """Learn what this node is to be: the pure half, but for the reads. `dry`: not even a release is unpacked."""
     settings = node.settings
+    seen = steady.stamps(sources(node))
     if settings.trust.unsigned:
         report.warn("unsigned: this image trusts whoever can write to its store (trust.unsigned in agent.toml)")
     for note in node.passed_over:
@@ -78,7 +90,7 @@ def decide(node: Node, report: Report, *, dry: bool = False) -> Decision:
         identity = patiently(lambda: identify(node.sources, settings.boot.metadata_timeout), patience)
         step.note = identity.instance or identity.server or identity.address or ""
     with report.step("fetch") as step:
-        document = patiently(lambda: fetch(node), patience)
+        document = patiently(lambda: fetch(node, identity), patience)
         step.note = report.source = document.source
         report.document, report.degraded = document.sha256, document.degraded
     with report.step("verify") as step:
@@ -91,6 +103,7 @@ def decide(node: Node, report: Report, *, dry: bool = False) -> Decision:
         step.note = f"{assignment.server}: {', '.join(one.name for one in assignment.products) or 'no products'}"
     with report.step("render") as step:
         role = read_role(roles_folder(settings.paths.templates), settings.role)
+        seen |= steady.stamps(paths_of(assignment.secrets))
         secrets = read_secrets(assignment.secrets)
         brought = release_templates(node, role, assignment, dry=dry)
         wanted = render(role, assignment, node.place, fingerprints(secrets, settings.state), brought)
@@ -99,13 +112,14 @@ def decide(node: Node, report: Report, *, dry: bool = False) -> Decision:
         current = node.generations.load(node.generations.current()) or Generation("", "", "")
         plan = make_plan(current, wanted)
         step.note = "nothing to do" if plan.empty else f"{len(plan.changes)} changes"
-    return Decision(document, fleet, assignment, plan, secrets)
+    return Decision(identity, document, fleet, assignment, plan, secrets, seen)
 
 
 def act(node: Node, wanted: Generation, secrets: Mapping[str, str] | None, report: Report) -> None:
     """Become it. Every step passes over what is done already, so an interrupted run is completed by the next one."""
     live = node.generations.ensure_current()
     unproven = wanted.id != node.generations.ready() or wanted.id != live.id
+    report.releases = {use.product: use.version for use in wanted.releases}
     with report.step("stage") as step:
         step.note = stage(node, wanted, secrets, live)
     if unproven:
@@ -115,7 +129,7 @@ def act(node: Node, wanted: Generation, secrets: Mapping[str, str] | None, repor
             commit(node, wanted, live, rehearsed=not step.note)
     try:
         with report.step("activate") as step:
-            step.note = activate(node, wanted) or "nothing is owed"
+            step.note = activate(node, wanted) or IDLE
         with report.step("self-test") as step:
             step.note = self_test(node, wanted, report)
     except HostFault as fault:
@@ -128,7 +142,8 @@ def act(node: Node, wanted: Generation, secrets: Mapping[str, str] | None, repor
     if unproven:
         with report.step("ready"):
             node.generations.prove(wanted.id)
-            node.releases.prune(node.generations.prune(node.settings.keep.generations))
+    # Whatever the outcome: a run that was killed while it removed the old has left the rest to this one.
+    node.releases.prune(node.generations.prune(node.settings.keep.generations))
 
 
 def go_back(node: Node, wanted: str | None, *, watch: Callable[[Step], None] = lambda _: None) -> Report:
@@ -143,7 +158,7 @@ def go_back(node: Node, wanted: str | None, *, watch: Callable[[Step], None] = l
         node.notes.write("hold", {"generation": target.id, "document": report.document})
         with ending(node, report):
             act(node, target, None, report)
-        finish(node, None, report, None)
+        finish(node, report)
     return report
 
 
@@ -181,44 +196,47 @@ def remember_document(node: Node, decision: Decision) -> None:
         return
     node.notes.write("fleet/verified", {
         "fleet": decision.fleet.fleet, "serial": decision.fleet.serial, "sha256": document.sha256,
-        "source": document.source, "role": node.settings.role, "server": decision.assignment.server,
+        "source": document.source, "role": node.settings.role, "instance": decision.identity.instance,
+        "server": decision.assignment.server,
         "fetched": datetime.now(UTC).isoformat(timespec="seconds"), "raw": document.raw.decode("utf-8"),
     })  # fmt: skip
 
 
-def finish(node: Node, decision: Decision | None, report: Report, config: Path | None) -> None:
-    """Tell everybody, keep the report, and note what has to move before there is anything to do again."""
+def finish(node: Node, report: Report) -> None:
+    """Tell everybody, and keep the report."""
     report.current = node.generations.current() or ""
     for kind in node.reporters:
         try:
             open_reporter(kind, node.store).tell(report)
         except (Fault, OSError) as error:
             report.warn(f"the reporter {kind!r} could not be told: {error}")
-    last = (node.reports.last(1) or [{}])[0]
-    news = any(last.get(key) != getattr(report, key) for key in ("outcome", "document", "generation", "error"))
-    tried = report.generation and report.outcome != "waiting"
-    if report.outcome != "unchanged" and (news or tried):
+    if worth_keeping(report, (node.reports.last(1) or [{}])[0]):
         node.reports.save(report.data())
         node.reports.prune(node.settings.keep.reports)
-    if decision and config and report.exit_code == 0 and not report.degraded:
-        paths = [str(config), *watched(node, decision)]
-        steady.remember(node.settings.run, paths, node.settings.refresh.full_every)
 
 
-def watched(node: Node, decision: Decision) -> Iterator[str]:
-    """Every path that this run went by: as long as none of them moves, the next one has nothing to do."""
-    settings, state = node.settings, node.settings.state
-    live = node.generations.load(node.generations.current()) or decision.plan.new
+def worth_keeping(report: Report, last: Mapping[str, Any]) -> bool:
+    """Whether this run did or says anything that the last kept one does not."""
+    if report.outcome == "unchanged":
+        mended = any(step.name in ("stage", "activate") and step.note not in ("", IDLE) for step in report.steps)
+        return mended or last.get("exit_code") != 0 or last.get("degraded") != report.degraded
+    news = any(last.get(key) != getattr(report, key) for key in ("outcome", "document", "generation", "error"))
+    return news or (bool(report.generation) and report.outcome != "waiting")
+
+
+def sources(node: Node) -> Iterator[str]:
+    """Every path that a run reads before it knows the node's products. While none moves, there is nothing to learn."""
     yield from node.store.watched(DOCUMENT)
     yield from (source.partition(":")[2] for source in node.sources if source.startswith("file:"))
-    yield from paths_of(decision.assignment.secrets)
-    yield from map(str, (roles_folder(settings.paths.templates) / settings.role).iterdir())
-    yield from (
-        str(Path(rolecall.__file__).parent),
-        str(state / "hold.json"),
-        str(state / "fleet/verified.json"),
-    )
-    yield from (str(state / "current"), str(state / "ready"))
+    yield from map(str, (roles_folder(node.settings.paths.templates) / node.settings.role).glob("*"))
+    yield str(Path(rolecall.__file__).parent)
+
+
+def results(node: Node, decision: Decision) -> Iterator[str]:
+    """Every path that a run makes or goes by. While none moves, there is nothing to put right."""
+    settings, state = node.settings, node.settings.state
+    live = node.generations.load(node.generations.current()) or decision.plan.new
+    yield from (str(state / name) for name in ("current", "ready", "hold.json", "fleet/verified.json"))
     folder = node.generations.folder / live.id
     yield from (str(path) for path in (folder, *folder.rglob("*")))
     yield from (str(state / use.folder) for use in live.releases)

@@ -1,13 +1,12 @@
 """/etc/rolecall/agent.toml as a type: what the image fixed. Everything else comes from the fleet document."""
 
 import json
-import tomllib
 from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
-from rolecall.document import Mistake, Mistakes, mistakes_of, placed, toml_places
+from rolecall.document import Mistakes, mistakes_of, parse_toml, placed, toml_places
 from rolecall.errors import ConfigFault
 from rolecall.values import AbsolutePath, Duration, Frozen, Name, Text
 
@@ -91,10 +90,7 @@ class Settings(Frozen):
 
 def parse_settings(text: str, source: str) -> Settings:
     """Settings from TOML. Raises Mistakes (a ConfigFault) with everything that is wrong."""
-    try:
-        data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise Mistakes(source, [Mistake((), f"not TOML: {error}")]) from None
+    data = parse_toml(text, source)
     try:
         # By way of JSON, since strict types take a list for a tuple from there only.
         return Settings.model_validate_json(json.dumps(data, default=str))

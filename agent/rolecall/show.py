@@ -32,7 +32,11 @@ def outcome(report: Report, *, as_json: bool) -> int:
     if report.hint:
         errors.print(f"  hint: {report.hint}")
     serial = f", serial {report.serial}" if report.serial else ""
-    print(f"{report.outcome}: generation {report.current[:12] or 'none'}{serial}, {duration(report.data()['seconds'])}")
+    kept = ", nothing was changed" if report.outcome == "refused" else ""
+    current, took = report.current[:12] or "none", duration(report.data()["seconds"])
+    print(
+        f"{report.outcome}{kept}: generation {report.current[:12] or 'none'}{serial}, {duration(report.data()['seconds'])}"
+    )
     return report.exit_code
 
 
@@ -88,8 +92,9 @@ def status(known: Mapping[str, Any], *, as_json: bool) -> int:
         return answer(known, code)
     out = console()
     last, age = known["last_run"] or {}, known["document_age_seconds"]
+    failed = f"ready, but the last run was not well ({last.get('outcome')})" if known["serving"] else "NOT READY"
     out.print(
-        f"{known['server'] or 'this machine'}: {'ready' if known['healthy'] else 'NOT READY'}",
+        f"{known['server'] or 'this machine'}: {'ready' if known['healthy'] else failed}",
         style="bold green" if known["healthy"] else "bold red",
     )
     trust = ", unsigned" if known["unsigned"] else ""
@@ -158,7 +163,7 @@ def checked(fleet: Fleet, file: Path, *, as_json: bool) -> int:
               "caches": len(fleet.caches)}  # fmt: skip
     if as_json:
         return answer({"fleet": fleet.fleet, "serial": fleet.serial, "mistakes": [], **counts})
-    what = ", ".join(f"{count} {name}" for name, count in counts.items())
+    what = ", ".join(f"{name}: {count}" for name, count in counts.items())
     expired = "; it has EXPIRED" if fleet.expired(datetime.now(UTC)) else ""
     print(f"{file}: no mistakes. {fleet.fleet}, serial {fleet.serial}: {what}{expired}")
     return 0
@@ -177,7 +182,9 @@ def fleet_diff(plans: Mapping[str, Plan | str], *, as_json: bool) -> int:
             out.print(f"cannot be told: {one}", style="yellow")
         else:
             _changes(out, one)
-    out.print(f"{len(changed)} of {len(plans)} servers would change", style="bold")
+    untold = sum(isinstance(one, str) for one in changed.values())
+    unknown = f", of {untold} it cannot be told" if untold else ""
+    out.print(f"{len(changed) - untold} of {len(plans)} servers would change{unknown}", style="bold")
     return 0
 
 

@@ -21,7 +21,8 @@ def console(*, errors: bool = False) -> "Console":
     from rich.console import Console
 
     stream = sys.stderr if errors else sys.stdout
-    return Console(file=stream, highlight=False, markup=False, soft_wrap=True, emoji=False)
+    width = None if stream.isatty() else 1000
+    return Console(file=stream, highlight=False, markup=False, soft_wrap=True, emoji=False, width=width)
 
 
 def answer(data: Any, code: int = 0) -> int:

@@ -4,12 +4,13 @@ Every string that can reach a configuration file is one of these. Patterns are A
 `$`, `\\w` and `str.isdigit` let newlines or other alphabets through.
 """
 
+import contextlib
 import re
 import unicodedata
 from collections.abc import Callable
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 # Bidirectional overrides make a line read differently from what it says ("Trojan Source", CVE-2021-42574).
 _BIDI = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
@@ -30,15 +31,21 @@ _RESERVED_ENVIRONMENT = re.compile(
     r"(?:ROLECALL|DATABASE|CACHE|HTTP|SERVER|REMOTE|REQUEST|SCRIPT|CONTEXT|FCGI)_.*"
     r"|PHP_VALUE|PHP_ADMIN_VALUE|PHP_SELF|DOCUMENT_ROOT|DOCUMENT_URI|QUERY_STRING|PATH_INFO|PATH_TRANSLATED"
     r"|CONTENT_TYPE|CONTENT_LENGTH|GATEWAY_INTERFACE|HTTPS|ORIG_.*|REDIRECT_.*|AUTH_TYPE"
-    r"|PATH|HOME|SHELL|USER|LOGNAME|IFS|ENV|LD_.*",
-    re.IGNORECASE,
+    r"|PATH|HOME|SHELL|USER|LOGNAME|IFS|ENV|LD_.*"
+    # What dash and bash set themselves, or do not let anybody set.
+    r"|_|PPID|E?UID|OPTIND|LINENO|S?RANDOM|SECONDS|EPOCH(?:REALTIME|SECONDS)|FUNCNAME|GROUPS|DIRSTACK|HISTCMD"
+    r"|PIPESTATUS|SHELLOPTS|SHLVL|BASH.*"
 )
+
+
+# Apache drops a variable of 16 KiB or more on its way to php-fpm, with no more than a line in its log.
+MOST_BYTES = 8192
 
 
 class Frozen(BaseModel):
     """A part of a document: immutable, unknown keys are errors, nothing is coerced into another type."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 def printable(text: str) -> str:
@@ -47,6 +54,12 @@ def printable(text: str) -> str:
         if unicodedata.category(char) in _CONTROL or char in _BIDI:
             raise ValueError(f"holds the character U+{ord(char):04X} at place {at + 1}: remove it")
     return text
+
+
+def _text(text: str) -> str:
+    if len(text.encode("utf-8", "replace")) > MOST_BYTES:
+        raise ValueError(f"is longer than {MOST_BYTES} bytes, the most that all readers of the files can take")
+    return printable(text)
 
 
 def _matching(pattern: str, rule: str) -> Callable[[str], str]:
@@ -68,7 +81,7 @@ def _hostname(text: str) -> str:
     if not text.isascii():
         raise ValueError(f"{text!r} is not a hostname: write it in its xn-- form (punycode)")
     label = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
-    if len(text) > 253 or not re.fullmatch(rf"{label}(?:\.{label})*", text) or re.fullmatch(r".*\.?[0-9]+", text):
+    if len(text) > 253 or not re.fullmatch(rf"{label}(?:\.{label})*", text) or re.fullmatch(r"(?:.*\.)?[0-9]+", text):
         raise ValueError(
             f"{text!r} is not a hostname: dot-separated labels of a-z, 0-9 and inner -, not ending in a number"
         )
@@ -78,10 +91,11 @@ def _hostname(text: str) -> str:
 def _address(text: str) -> str:
     import ipaddress
 
-    try:
-        return str(ipaddress.ip_address(text))
-    except ValueError:
-        raise ValueError(f"{text!r} is not an IP address: write one such as '10.0.0.11' or 'fd00::11'") from None
+    # With a zone (fe80::1%eth0) it is one machine's own way to name it; and a zone may be any text.
+    with contextlib.suppress(ValueError):
+        if "%" not in text:
+            return str(ipaddress.ip_address(text))
+    raise ValueError(f"{text!r} is not an IP address: write one such as '10.0.0.11' or 'fd00::11'")
 
 
 def _account(text: str) -> str:
@@ -92,7 +106,8 @@ def _account(text: str) -> str:
 
 
 def _environment_name(text: str) -> str:
-    _matching(r"[A-Za-z_][A-Za-z0-9_]{0,63}", "a variable name: letters, digits and _, at most 64")(text)
+    # Apache hands variables on to FastCGI in upper case, whatever they are called.
+    _matching(r"[A-Z_][A-Z0-9_]{0,63}", "a variable name: A-Z, 0-9 and _, at most 64")(text)
     if _RESERVED_ENVIRONMENT.fullmatch(text):
         raise ValueError(f"{text!r} is set by the web server, PHP or the agent itself: choose another name")
     return text
@@ -117,6 +132,10 @@ def _schedule(text: str) -> str:
         for step in re.findall(r"/([0-9]+)", field):
             if not 1 <= int(step) <= most:
                 raise ValueError(f"{text!r} is not a possible schedule: the step /{step} is not between 1 and {most}")
+    if re.search(r"(?:^|[ ,])[0-9A-Za-z]+/|[0-9]{3}", text):
+        raise ValueError(
+            f"{text!r} is not a cron schedule: a step follows * or a range, and no number has three digits"
+        )
     return _possible(text)
 
 
@@ -147,18 +166,21 @@ def _duration(value: object) -> object:
 
 _PART = r"(?!\.{1,2}(?:/|$))[A-Za-z0-9._@+-]{1,255}"
 
-Text = Annotated[str, AfterValidator(printable)]
+Text = Annotated[str, AfterValidator(_text)]
 Name = Annotated[str, AfterValidator(_matching(r"[a-z][a-z0-9-]{0,39}", "a name: a-z, 0-9 and -, at most 40"))]
 Hostname = Annotated[str, AfterValidator(_hostname)]
 Address = Annotated[str, AfterValidator(_address)]
 Account = Annotated[str, AfterValidator(_account)]
 EnvironmentName = Annotated[str, AfterValidator(_environment_name)]
 Schedule = Annotated[str, AfterValidator(_schedule)]
-Duration = Annotated[float, BeforeValidator(_duration)]
+Duration = Annotated[float, BeforeValidator(_duration, json_schema_input_type=float | str), Field(ge=0)]
 RelativePath = Annotated[
     str,
     AfterValidator(
-        _matching(rf"{_PART}(?:/{_PART})*", "a relative path: parts of letters, digits and . _ @ + -, without ..")
+        _matching(
+            rf"(?=.{{1,1024}}$){_PART}(?:/{_PART})*",
+            "a relative path: parts of letters, digits and . _ @ + -, without .., at most 1024",
+        )
     ),
 ]
 AbsolutePath = Annotated[

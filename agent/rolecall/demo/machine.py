@@ -92,16 +92,16 @@ def nss_wrapper() -> str:
     return next((path for path in _NSS_WRAPPER if Path(path).exists()), "")
 
 
-def free_port() -> int:
-    """A loopback port that nobody has, below the range that outgoing connections take theirs from."""
-    for port in range(18080, 18999):
+def free_port(first: int = 18080) -> int:
+    """A loopback port that nobody has, below the range that outgoing connections take theirs from (32768)."""
+    for port in range(first, first + 500):
         with socket.socket() as sock:
             try:
                 sock.bind(("127.0.0.1", port))
             except OSError:
                 continue
             return port
-    raise HostFault("no free port between 18080 and 18999 on 127.0.0.1")
+    raise HostFault(f"no free port from {first} on 127.0.0.1")
 
 
 def build(
@@ -163,7 +163,9 @@ def _scripts(machine: Machine) -> None:
     lines = [f"export {name}={shlex.quote(value)}" for name, value in machine.environment().items()]
     program = f"{shlex.quote(sys.executable)} -m rolecall"
     config = shlex.quote(str(machine.config))
-    lines.append(f'rolecall() {{ {program} "$@" --config {config}; }}')
+    lines.append(
+        f'rolecall() {{ case $1 in fleet|demo) {program} "$@" ;; *) {program} "$@" --config {config} ;; esac; }}'
+    )
     (machine.root / "env.sh").write_text("\n".join(lines) + "\n")
     (machine.root / "stop.sh").write_text(f"cd {shlex.quote(str(machine.root))} && cat run/*/*.pid | xargs -r kill\n")
 

@@ -28,13 +28,16 @@ def lay(generation: Generation, state: Path, root: str) -> list[Path]:
     laid = []
     for one in generation.attachments:
         path = place_of(one, root)
+        link = None if one.link is None else f"{state}/current/{one.link}"
+        if files.read_link(path) == link if link else files.read(path) == (one.content or "").encode():
+            continue
         files.make_folders(path.parent)
-        if one.link is not None and files.read_link(path) != f"{state}/current/{one.link}":
-            if path.exists() and not path.is_symlink():
-                files.rename(path, path.with_name(f"{path.name}.orig"))
-            files.point(path, f"{state}/current/{one.link}")
-            laid.append(path)
-        if one.content is not None and files.read(path) != one.content.encode():
-            files.replace(path, one.content.encode(), 0o644)
-            laid.append(path)
+        original = path.with_name(f"{path.name}.orig")
+        if path.is_file() and not path.is_symlink() and not original.exists():
+            files.rename(path, original)
+        if link:
+            files.point(path, link)
+        else:
+            files.replace(path, (one.content or "").encode(), 0o644)
+        laid.append(path)
     return laid

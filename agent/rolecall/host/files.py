@@ -38,16 +38,18 @@ def naming(path: str | Path, doing: str) -> Iterator[None]:
 def make_folder(path: Path, mode: int = 0o755, *, new: bool = False) -> None:
     """Make one folder with its final mode; its parent must exist. One that is there stays as it is, unless `new`."""
     with naming(path, "make"):
+        mask = os.umask(0)  # and no chmod(2) later: whoever is killed before it would leave a folder closed for good
         try:
             os.mkdir(path, mode)
-            os.chmod(path, mode)  # mkdir(2) takes the umask off; the mode is part of the promise
         except FileExistsError:
             if new or not path.is_dir():
                 raise
+        finally:
+            os.umask(mask)
 
 
 def make_folders(path: Path, mode: int = 0o755) -> None:
-    """Make a folder with its mode, and the parents it lacks, which others may enter."""
+    """Make a folder with its mode, and the parents it lacks, which others may enter. Their names are durable then."""
     missing = []
     at = path.parent
     while not at.is_dir():
@@ -55,8 +57,10 @@ def make_folders(path: Path, mode: int = 0o755) -> None:
         at = at.parent
     for folder in reversed(missing):
         make_folder(folder)
+        sync_folder(folder.parent)
     if not path.is_dir():
         make_folder(path, mode)
+        sync_folder(path.parent)
 
 
 def create(path: Path, data: bytes, mode: int, uid: int = -1, gid: int = -1) -> None:

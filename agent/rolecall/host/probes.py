@@ -27,14 +27,15 @@ def run_checks(subject: Subject, deadline: float) -> list[CheckResult]:
     """Run every check; repeat the required ones that fail until all pass or `deadline` seconds are over."""
     end, pause = time.monotonic() + deadline, 0.1
     checks = subject.generation.final_checks()
-    results = {check.name: _try(subject, check) for check in checks}
-    while failing := [check for check in checks if check.required and not results[check.name].ok]:
+    results = [_try(subject, check) for check in checks]
+    while failing := [at for at, check in enumerate(checks) if check.required and not results[at].ok]:
         if time.monotonic() + pause >= end:
             break
         time.sleep(pause)
         pause = min(pause * 1.5, 2.0)
-        results |= {check.name: _try(subject, check) for check in failing}
-    return list(results.values())
+        for at in failing:
+            results[at] = _try(subject, checks[at])
+    return results
 
 
 def _try(subject: Subject, check: Check) -> CheckResult:

@@ -33,7 +33,7 @@ def _all(validators: Iterable[ValidatorUse], wrap: Callable[[tuple[str, ...]], t
     if refusals:
         raise HostFault(
             "the new configuration is refused by " + "\n".join(refusals),
-            "correct the document or the release; the last ready generation goes on serving",
+            "correct the document or the release; nothing that serves was changed",
         )
 
 

@@ -23,9 +23,18 @@ class Releases:
         Raises ConfigFault for an archive that is not what the document says, or that breaks the rules of unpacking;
         FetchFault and HostFault pass through. Whatever fails, only dot files are left, and the next run removes them.
         """
+        fresh = not (self.state / use.folder).is_dir()
+        if fresh:
+            self._unpack(use, stream)
+        if not (self.state / use.folder / use.document_root).is_dir():
+            raise ConfigFault(
+                f"the release {use.version} of {use.product} has no folder {use.document_root!r}",
+                f"pack one, or set products.{use.product}.document_root to the folder that it has",
+            )
+        return fresh
+
+    def _unpack(self, use: ReleaseUse, stream: Callable[[str], Iterator[bytes]]) -> None:
         final = self.state / use.folder
-        if final.is_dir():
-            return False
         files.make_folders(final.parent)
         fetched, unpacked = final.parent / f".fetch-{final.name}", final.parent / f".unpack-{final.name}"
         files.remove(fetched)
@@ -34,18 +43,12 @@ class Releases:
             self._fetch(use, stream, fetched)
             archive.unpack(fetched, unpacked, use.artifact, skip=use.writable)
             self._lay_writable(use, unpacked)
-            if not (unpacked / use.document_root).is_dir():
-                raise ConfigFault(
-                    f"the release {use.version} of {use.product} has no folder {use.document_root!r}",
-                    f"pack one, or set products.{use.product}.document_root to the folder that it has",
-                )
             files.sync_tree(unpacked)
             files.remove(fetched)
             files.rename(unpacked, final)
         finally:
             files.remove(fetched)
             files.remove_tree(unpacked)
-        return True
 
     def _fetch(self, use: ReleaseUse, stream: Callable[[str], Iterator[bytes]], target: Path) -> None:
         digest, size = hashlib.sha256(), 0

@@ -28,7 +28,7 @@ def _value(secret: Secret) -> str:
     kind, _, where = secret.reference.partition(":")
     if kind != "file":
         raise ConfigFault(
-            f"the secret {secret.key} is a {kind}: reference, which this version cannot resolve",
+            f"the secret {secret.key} refers to {kind}:, which this version cannot resolve",
             "put the value into a file on the node and use file:/path",
         )
     try:

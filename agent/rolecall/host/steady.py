@@ -10,18 +10,25 @@ import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
 NAME = "steady"
+_TYPE, _LINK = 0o170000, 0o120000  # of st_mode; the module `stat` would be one more
 
 
 def stamp(path: str) -> str:
-    """What tells a change of a file, a folder or a link: times, inode, size, mode, owner; '-' if it is not there."""
+    """What tells a change of a file, a folder, or a link and its target; '-' if it is not there."""
     try:
         s = os.lstat(path)
+        more = "" if s.st_mode & _TYPE != _LINK else f",{_stamp(os.stat(path))}"
     except OSError:
         return "-"
+    return _stamp(s) + more
+
+
+def _stamp(s: os.stat_result) -> str:
+    """Times, inode, size, mode, owner."""
     return f"{s.st_mtime_ns},{s.st_ctime_ns},{s.st_ino},{s.st_size},{s.st_mode},{s.st_uid},{s.st_gid}"
 
 
@@ -54,10 +61,15 @@ def forget(run: "Path") -> None:
     files.remove(run / NAME)
 
 
-def remember(run: "Path", paths: "Iterable[str]", seconds: float) -> None:
-    """All is well now; ask again when one of these moves, or after so many seconds."""
+def stamps(paths: "Iterable[str]") -> dict[str, str]:
+    """The stamp of each of these paths now."""
+    return {path: stamp(path) for path in paths}
+
+
+def remember(run: "Path", stamps: "Mapping[str, str]", seconds: float) -> None:
+    """All is well as long as nothing has another stamp than these; look again after so many seconds all the same."""
     from rolecall.host import files
 
     now = time.time()
-    lines = [f"{now} {now + seconds}\n", *(f"{stamp(path)} {path}\n" for path in sorted(set(paths)))]
+    lines = [f"{now} {now + seconds}\n", *(f"{stamp} {path}\n" for path, stamp in sorted(stamps.items()))]
     files.replace(run / NAME, "".join(lines).encode(), 0o644)

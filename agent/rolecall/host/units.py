@@ -44,10 +44,10 @@ class Loaded:
         return self.folder / unit.name
 
     def owed(self, generation: Generation, manager: ServiceManager) -> list[UnitUse]:
-        """The units that have not loaded what this generation has for them, in the role's order."""
+        """The units that have not loaded what this generation has for them, or do not run, in the role's order."""
         return [
             unit for unit in generation.units
-            if manager.runs(unit) and files.read(self.path(unit)) != unit.digest.encode()
+            if manager.runs(unit) and not (files.read(self.path(unit)) == unit.digest.encode() and manager.active(unit))
         ]  # fmt: skip
 
     def record(self, unit: UnitUse) -> None:

@@ -24,7 +24,7 @@ class Chain:
                 continue
             self.url = store.url
             return data
-        raise FetchFault("; ".join(causes), "the last verified document is used, if there is one")
+        raise FetchFault("; ".join(causes))
 
     def stream(self, key: str) -> Iterator[bytes]:
         """From the first that has it; a store that breaks off in the middle is an error, not a reason to splice."""
