@@ -53,7 +53,9 @@ def document(**parts: Any) -> dict[str, Any]:
             "mc1": {"role": "memcached", "address": "10.0.0.31", "zone": "a"},
             "mon1": {"role": "monitor", "address": "10.0.0.90", "zone": "a"},
         },
-        "databases": {"blog": {"epoch": 1, "master": "db1", "candidate": "db2", "replicas": ["db3"], "snapshot": "db4"}},
+        "databases": {
+            "blog": {"epoch": 1, "master": "db1", "candidate": "db2", "replicas": ["db3"], "snapshot": "db4"}
+        },
         "caches": {"sessions": {"servers": ["mc1"]}},
     }  # fmt: skip
     return {**made, **parts}

@@ -34,9 +34,7 @@ def outcome(report: Report, *, as_json: bool) -> int:
     serial = f", serial {report.serial}" if report.serial else ""
     kept = ", nothing was changed" if report.outcome == "refused" else ""
     current, took = report.current[:12] or "none", duration(report.data()["seconds"])
-    print(
-        f"{report.outcome}{kept}: generation {report.current[:12] or 'none'}{serial}, {duration(report.data()['seconds'])}"
-    )
+    print(f"{report.outcome}{kept}: generation {current}{serial}, {took}")
     return report.exit_code
 
 
