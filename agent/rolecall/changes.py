@@ -71,6 +71,7 @@ def activate(node: Node, generation: Generation) -> str:
     """Tell every unit that has not loaded its files, once each. Returns whom."""
     told = []
     for unit in node.loaded.owed(generation, node.manager):
+        node.loaded.forget(unit)  # from here until it is recorded, nobody knows what the daemon has read
         node.manager.tell(unit)
         node.loaded.record(unit)
         told.append(f"{unit.action} {unit.name}")

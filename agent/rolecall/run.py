@@ -134,7 +134,10 @@ def act(node: Node, wanted: Generation, secrets: Mapping[str, str] | None, repor
             step.note = self_test(node, wanted, report)
     except HostFault as fault:
         report.failed(fault, "not ready")
-        node.reports.save(report.data())  # a crash from here on must not look like a generation never tried
+        try:
+            node.reports.save(report.data())  # a crash from here on must not look like a generation never tried
+        except HostFault as second:
+            report.warn(second.message)
         roll_back(node, wanted, report)
         return
     if report.outcome == "running":

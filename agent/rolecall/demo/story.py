@@ -43,6 +43,8 @@ def tell(folder: Path | None, *, keep: bool) -> int:
     story = Story(machine, site.document(machine), out)
     try:
         story.whole()
+        if keep:
+            story.put_back()
     finally:
         if not keep:
             stop(machine)
@@ -164,6 +166,14 @@ class Story:
         """Where the time went."""
         self.chapter("Where did the time go?")
         self.rolecall("blame")
+
+    def put_back(self) -> None:
+        """Both sites, for whoever goes on from here."""
+        self.chapter("To play with: blog is put back")
+        self.document = {**site.document(self.machine), "serial": self.document["serial"]}
+        site.publish(self.machine, self.document)
+        self.rolecall("refresh", show=False)
+        self.expect(site.BLOG, "release 1, writes go to db1")
 
     def chapter(self, title: str) -> None:
         """Begin the next chapter."""

@@ -24,8 +24,9 @@ def locked(run: Path, doing: str) -> Iterator[None]:
             holder = os.read(fd, 200).decode("utf-8", "replace").strip() or "another run"
             raise BusyFault(f"{path} is held by {holder}", "wait until it has ended; the timer tries again") from None
         since = datetime.now().astimezone().strftime("%H:%M:%S")
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, f"rolecall {doing}, process {os.getpid()}, since {since}\n".encode(), 0)
+        with files.naming(path, "write"):
+            os.ftruncate(fd, 0)
+            os.pwrite(fd, f"rolecall {doing}, process {os.getpid()}, since {since}\n".encode(), 0)
         yield
     finally:
         os.close(fd)
