@@ -11,12 +11,13 @@ def main() -> int:
         return 0
     from rolecall import commands
     from rolecall.cli import parser
-    from rolecall.errors import Fault
+    from rolecall.errors import Fault, Stopped
 
     arguments = parser().parse_args()
     try:
         return commands.dispatch(arguments)
-    except Fault as fault:
+    except (Fault, Stopped) as error:
+        fault = error.fault if isinstance(error, Stopped) else error
         return commands.say(fault, as_json=getattr(arguments, "json", False))
     except BrokenPipeError:
         # Whoever read our answer has read enough; nothing more may be written, not even at exit.

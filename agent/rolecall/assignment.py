@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from rolecall.check import ProductCheck
-from rolecall.document import suggest
 from rolecall.errors import ConfigFault
 from rolecall.fleet import Cache, CronJob, Database, Fleet, Product, Release, Server
 from rolecall.identity import Identity
+from rolecall.mistakes import suggest
 
 
 @dataclass(frozen=True)

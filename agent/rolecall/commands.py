@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from rolecall import show
 from rolecall.cli import parser
-from rolecall.errors import BusyFault, Fault, HostFault
+from rolecall.errors import Fault, HostFault, Stopped
 from rolecall.host import attachments, probes
 from rolecall.host.lock import locked
 from rolecall.host.templates import roles_folder
@@ -36,7 +36,7 @@ def dispatch(arguments: argparse.Namespace) -> int:
 def say(fault: Fault, *, as_json: bool) -> int:
     """A fault in words, on standard error; as JSON on standard output where that was asked for."""
     if as_json:
-        from rolecall.document import Mistakes
+        from rolecall.mistakes import Mistakes
 
         found = [vars(one) for one in fault.mistakes] if isinstance(fault, Mistakes) else []
         print(json.dumps({"error": fault.message, "hint": fault.hint, "exit_code": fault.exit_code, "mistakes": found}))
@@ -47,7 +47,7 @@ def say(fault: Fault, *, as_json: bool) -> int:
 
 
 def _stopped(number: int, _: FrameType | None) -> NoReturn:
-    raise BusyFault(f"told to stop by {signal.Signals(number).name}", "the next run completes what was begun")
+    raise Stopped(signal.Signals(number).name)
 
 
 def version() -> int:

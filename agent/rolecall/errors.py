@@ -34,3 +34,11 @@ class BusyFault(Fault):
     """Another run has the lock, or this one was told to stop: the next run completes the work (EX_TEMPFAIL)."""
 
     exit_code = 75
+
+
+class Stopped(BaseException):
+    """A signal said stop. No Exception: nothing may take it for a probe's failure or a template's mistake."""
+
+    def __init__(self, signal: str) -> None:
+        super().__init__(signal)
+        self.fault = BusyFault(f"told to stop by {signal}", "the next run completes what was begun")

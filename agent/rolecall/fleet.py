@@ -8,7 +8,8 @@ from pydantic import AwareDatetime, Field, ValidationError, field_validator
 
 from rolecall import references
 from rolecall.check import ProductCheck
-from rolecall.document import Mistake, Mistakes, json_places, mistakes_of, parse_json, placed
+from rolecall.document import json_places, parse_json
+from rolecall.mistakes import Mistake, Mistakes, mistakes_of, placed
 from rolecall.values import (
     Account,
     Address,

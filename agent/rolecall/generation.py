@@ -9,12 +9,14 @@ hashing as Nix leaves self-references out of the hash of a store path.
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import PurePosixPath
 from typing import Any
 
 from rolecall.check import Check
 from rolecall.errors import ConfigFault
+from rolecall.mistakes import Mistake
 from rolecall.quoting import FORMATS
 
 FORMAT = 1
@@ -222,3 +224,15 @@ def _tuples(data: dict[str, Any]) -> dict[str, Any]:
 def by_path(files: Iterable[ManagedFile]) -> dict[str, ManagedFile]:
     """Files by their paths."""
     return {file.path: file for file in files}
+
+
+def clashes(paths: Iterable[str]) -> Iterator[Mistake]:
+    """A path is one file's, and no file is a folder at the same time; generation.json is the agent's own."""
+    taken = {"generation.json"}
+    for path in paths:
+        if path in taken:
+            yield Mistake((path,), "two files of the generation would have this path")
+        taken.add(path)
+    for path in sorted(taken):
+        yield from (Mistake((path,), f"{above.as_posix()!r} is a file of the generation already")
+                    for above in PurePosixPath(path).parents if above.as_posix() in taken)  # fmt: skip

@@ -8,7 +8,7 @@ from rolecall.host.generations import Generations
 from rolecall.host.past import Notes, Reports
 from rolecall.host.releases import Releases
 from rolecall.host.units import Loaded, ServiceManager, service_manager
-from rolecall.render import Place
+from rolecall.role import Place
 from rolecall.settings import Settings
 from rolecall.store import Store
 from rolecall.store.chain import Chain

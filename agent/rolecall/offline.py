@@ -4,15 +4,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from rolecall.assignment import assign
-from rolecall.document import suggest
 from rolecall.errors import ConfigFault
 from rolecall.fleet import Fleet, parse_fleet
 from rolecall.generation import Generation
 from rolecall.host.templates import roles_folder
 from rolecall.identity import Identity
+from rolecall.mistakes import suggest
 from rolecall.plan import Plan, make_plan
-from rolecall.render import Place, render
-from rolecall.role import read_role
+from rolecall.render import render
+from rolecall.role import Place, read_role
 from rolecall.settings import load_settings
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-from rolecall.document import Mistake, Path, dotted, suggest
+from rolecall.mistakes import Mistake, Path, dotted, suggest
 
 _DUTIES = ("master", "candidate", "replicas", "snapshot")
 

@@ -6,14 +6,12 @@ whose result was not quoted is an error, so that none can be forgotten.
 
 import functools
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from pathlib import PurePosixPath
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from rolecall.assignment import AssignedProduct, Assignment
 from rolecall.check import Check, ProductCheck, RoleCheck
-from rolecall.document import Mistake, Mistakes
 from rolecall.errors import ConfigFault
 from rolecall.generation import (
     AttachmentUse,
@@ -23,33 +21,18 @@ from rolecall.generation import (
     ReleaseUse,
     UnitUse,
     ValidatorUse,
+    clashes,
     sealed,
     secret_token,
     tag_token,
 )
+from rolecall.mistakes import Mistake, Mistakes
 from rolecall.quoting import FORMATS
-from rolecall.role import Direct, FileSpec, Role, Unit
+from rolecall.role import Direct, FileSpec, Place, Role, Unit
 from rolecall.templating import TROUBLE, Quoted, environment, place_of
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 _PATH = re.compile(r"(?!.*(?:\.\.|//|/\./|/\.?$))[A-Za-z0-9_][A-Za-z0-9._/-]*")
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a node lives and how it is run: the part of the settings that reaches what is rendered."""
-
-    platform: str
-    state: str = "/var/lib/rolecall"
-    run: str = "/run/rolecall"
-    root: str = ""
-    accounts: bool = True
-    names: Mapping[str, str | int] | None = None
-
-    @property
-    def current(self) -> str:
-        """The link that daemons read through."""
-        return f"{self.state}/current"
 
 
 def render(
@@ -88,7 +71,7 @@ class _Renderer:
     def generation(self, fingerprints: Mapping[str, str]) -> Generation:
         table, products = self.role.table, self.assignment.products
         files = tuple(sorted(self._files(), key=lambda file: file.path))
-        self.mistakes.extend(_clashes([file.path for file in files]))
+        self.mistakes.extend(clashes([file.path for file in files]))
         units = tuple(self._unit(unit) for unit in table.unit)
         attachments = tuple(
             AttachmentUse(self._text(one.path), self._maybe(one.link), self._config(one.content, "role.toml"))
@@ -248,18 +231,6 @@ class _Renderer:
             words = (str(error) or type(error).__name__) + (f", in {value!r}" if value else "")
             self.mistakes.append(Mistake((f"{self.role.name}/{at}",), words))
             return ""
-
-
-def _clashes(paths: Iterable[str]) -> Iterator[Mistake]:
-    """A path is one file's, and no file is a folder at the same time; generation.json is the agent's own."""
-    taken = {"generation.json"}
-    for path in paths:
-        if path in taken:
-            yield Mistake((path,), "two files of the generation would have this path")
-        taken.add(path)
-    for path in sorted(taken):
-        yield from (Mistake((path,), f"{above.as_posix()!r} is a file of the generation already")
-                    for above in PurePosixPath(path).parents if above.as_posix() in taken)  # fmt: skip
 
 
 def _release(product: AssignedProduct) -> ReleaseUse:

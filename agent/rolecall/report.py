@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from rolecall.check import CheckResult
-from rolecall.errors import Fault
+from rolecall.errors import Fault, Stopped
 
 FORMAT = 1
 
@@ -66,7 +66,8 @@ class Report:
             step.outcome = "done"
         except BaseException as error:
             step.outcome = "failed"
-            step.note = step.note or (error.message.splitlines()[0] if isinstance(error, Fault) else repr(error))
+            fault = error.fault if isinstance(error, Stopped) else error
+            step.note = step.note or (fault.message.splitlines()[0] if isinstance(fault, Fault) else repr(fault))
             raise
         finally:
             step.seconds = round(time.monotonic() - began, 4)

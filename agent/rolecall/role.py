@@ -2,14 +2,16 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from pydantic import Field, ValidationError
 
 from rolecall.check import RoleCheck
-from rolecall.document import Mistake, Mistakes, mistakes_of, parse_toml, placed, suggest, toml_places
+from rolecall.document import parse_toml, toml_places
 from rolecall.errors import ConfigFault
+from rolecall.mistakes import Mistake, Mistakes, mistakes_of, placed, suggest
 from rolecall.values import Frozen, Name, RelativePath
 
 
@@ -83,6 +85,23 @@ class Role(NamedTuple):
     name: str
     table: RoleFile
     templates: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a node lives and how it is run: the part of the settings that reaches what is rendered."""
+
+    platform: str
+    state: str = "/var/lib/rolecall"
+    run: str = "/run/rolecall"
+    root: str = ""
+    accounts: bool = True
+    names: Mapping[str, str | int] | None = None
+
+    @property
+    def current(self) -> str:
+        """The link that daemons read through."""
+        return f"{self.state}/current"
 
 
 def read_role(folder: Path, name: str) -> Role:

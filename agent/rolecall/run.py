@@ -14,7 +14,7 @@ from typing import Any
 import rolecall
 from rolecall.assignment import Assignment, assign
 from rolecall.changes import activate, commit, rehearse, roll_back, self_test, stage
-from rolecall.errors import BusyFault, ConfigFault, Fault, HostFault
+from rolecall.errors import ConfigFault, Fault, HostFault, Stopped
 from rolecall.fleet import Fleet
 from rolecall.generation import Generation
 from rolecall.host import attachments, steady
@@ -170,11 +170,11 @@ def ending(node: Node, report: Report) -> Iterator[None]:
     """Turn a fault into the report's outcome; what an earlier run left half done is finished all the same."""
     try:
         yield
+    except Stopped as stopped:
+        report.failed(stopped.fault, "interrupted")
     except Fault as fault:
-        outcome = "refused" if isinstance(fault, ConfigFault) else "failed"
-        if not isinstance(fault, BusyFault):
-            finish_earlier(node, report)
-        report.failed(fault, "interrupted" if isinstance(fault, BusyFault) else outcome)
+        finish_earlier(node, report)
+        report.failed(fault, "refused" if isinstance(fault, ConfigFault) else "failed")
 
 
 def finish_earlier(node: Node, report: Report) -> None:

@@ -6,8 +6,9 @@ from typing import Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
-from rolecall.document import Mistakes, mistakes_of, parse_toml, placed, toml_places
+from rolecall.document import parse_toml, toml_places
 from rolecall.errors import ConfigFault
+from rolecall.mistakes import Mistakes, mistakes_of, placed
 from rolecall.values import AbsolutePath, Duration, Frozen, Name, Text
 
 DEFAULT_PATH = Path("/etc/rolecall/agent.toml")

@@ -4,9 +4,10 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from rolecall.document import Mistakes, json_places, mistakes_of, parse_json, placed
+from rolecall.document import json_places, parse_json
 from rolecall.errors import FetchFault
 from rolecall.identity import Identity
+from rolecall.mistakes import Mistakes, mistakes_of, placed
 
 
 def identify(where: str, timeout: float) -> Identity | None:  # noqa: ARG001 - a file answers at once
