@@ -8,7 +8,7 @@ import errno
 import os
 import stat
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from rolecall.errors import HostFault
@@ -190,34 +190,28 @@ def sync_folder(path: Path) -> None:
 
 def remove(path: Path) -> None:
     """Remove a file or a link, if it is there."""
-    with naming(path, "remove"):
-        try:
-            os.unlink(path)
-        except FileNotFoundError:
-            return
+    with naming(path, "remove"), suppress(FileNotFoundError):
+        os.unlink(path)
 
 
 def remove_tree(path: Path) -> None:
     """Remove a folder and all below it, however deep: no recursion, which ends at 1,000 levels."""
-    with naming(path, "remove"):
-        try:
-            pending: list[tuple[Path, bool]] = [(path, False)]
-            while pending:
-                at, emptied = pending.pop()
-                if emptied:
-                    os.rmdir(at)
-                elif stat.S_ISDIR(os.lstat(at).st_mode):
-                    os.chmod(at, 0o700)
-                    pending.append((at, True))
-                    pending.extend((Path(entry.path), False) for entry in os.scandir(at))
-                else:
-                    os.unlink(at)
-        except FileNotFoundError:
-            return
+    with naming(path, "remove"), suppress(FileNotFoundError):
+        pending: list[tuple[Path, bool]] = [(path, False)]
+        while pending:
+            at, emptied = pending.pop()
+            if emptied:
+                os.rmdir(at)
+            elif stat.S_ISDIR(os.lstat(at).st_mode):
+                os.chmod(at, 0o700)
+                pending.append((at, True))
+                pending.extend((Path(entry.path), False) for entry in os.scandir(at))
+            else:
+                os.unlink(at)
 
 
 def discard(folder: Path) -> None:
-    """Remove a folder that is looked for by its name: what is left of it by whoever is killed meanwhile has another one."""
+    """Remove a folder that is known by its name: what a kill leaves of it has another one."""
     gone = folder if folder.name.startswith(".") else folder.with_name(f".gone-{folder.name}")
     if gone != folder:
         remove_tree(gone)
@@ -229,21 +223,17 @@ def read_link(path: Path) -> str | None:
     """The target of a symbolic link, or None where there is none."""
     try:
         return os.readlink(path)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
     except OSError as error:
-        if error.errno == errno.EINVAL:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EINVAL):
             return None
         raise HostFault(f"cannot read {path}: {error.strerror}") from error
 
 
 def read(path: Path) -> bytes | None:
     """A file's content, or None where there is none."""
-    with naming(path, "read"):
-        try:
-            return path.read_bytes()
-        except (FileNotFoundError, NotADirectoryError):
-            return None
+    with naming(path, "read"), suppress(FileNotFoundError, NotADirectoryError):
+        return path.read_bytes()
+    return None
 
 
 def sync_tree(path: Path) -> None:
