@@ -1,0 +1,104 @@
+"""Golden trees: identity and document in, every file of the generation out. `make accept` rewrites them; read the diff.
+
+A case is a folder `tests/roles/<role>/<case>/` with `fleet.json` and `identity.json`; what it becomes on each platform
+stands in `expected/<platform>/`. Secrets and tags stand there as their names, so that a diff stays readable.
+"""
+
+import json
+import os
+import random
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from box import ROOT
+from rolecall.assignment import assign
+from rolecall.check import Check
+from rolecall.fleet import parse_fleet
+from rolecall.generation import Generation, shown
+from rolecall.identity import Identity
+from rolecall.render import render
+from rolecall.role import Place, read_role
+
+HERE = Path(__file__).parent
+CASES = sorted(path.parent for path in HERE.glob("*/*/fleet.json"))
+PLATFORMS = ("centos", "debian")
+
+
+def generation(case: Path, platform: str, raw: bytes | None = None) -> Generation:
+    """What the case's machine becomes."""
+    fleet = parse_fleet(raw or (case / "fleet.json").read_bytes())
+    identity = Identity.model_validate_json((case / "identity.json").read_bytes())
+    role = case.parent.name
+    return render(read_role(ROOT / "templates", role), assign(identity, fleet, role), Place(platform))
+
+
+def tree(made: Generation) -> dict[str, str]:
+    """The generation as files that people can read."""
+    lines = [f"server {made.server}", f"accounts {made.accounts}", f"folders {made.folders}"]
+    lines += [
+        f"file {one.mode:04o} {one.owner}:{one.group} {one.path} → {', '.join(one.units) or '-'}" for one in made.files
+    ]
+    lines += [f"release {one.product} {one.version}: {one.artifact} in {one.folder}, {one.document_root}, writable "
+              f"{', '.join(one.writable) or '-'}" for one in made.releases]  # fmt: skip
+    lines += [f"unit {one.name}: {one.action} {one.service}; {one.direct}" for one in made.units]
+    lines += [f"attachment {one.path} → {one.link or json.dumps(one.content)}" for one in made.attachments]
+    lines += [f"validator {one.name} of {one.unit}: {' '.join(one.argv)}" for one in made.validators]
+    lines += [f"check {one.name}: {one.kind} {one.target} {expectation(one)} within "
+              f"{one.timeout:g} s{'' if one.required else ', advisory'}" for one in made.checks]  # fmt: skip
+    lines += [f"secret {key}" for key in made.secrets]
+    return {"GENERATION": "\n".join(lines) + "\n", **{one.path: shown(one.text) for one in made.files}}
+
+
+def expectation(check: Check) -> str:
+    """What a check expects, with tags as their names."""
+    return re.sub(r"\\u0002(.*?)\\u0002", r"<tag of \1>", json.dumps(check.expect))
+
+
+@pytest.mark.parametrize("platform", PLATFORMS)
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.parent.name}-{case.name}")
+def test_a_machine_becomes_what_its_golden_tree_says(case: Path, platform: str) -> None:
+    made = tree(generation(case, platform))
+    expected = case / "expected" / platform
+    if os.environ.get("ROLECALL_ACCEPT"):
+        shutil.rmtree(expected, ignore_errors=True)
+        for path, text in made.items():
+            (expected / path).parent.mkdir(parents=True, exist_ok=True)
+            (expected / path).write_text(text)
+    found = {path.relative_to(expected).as_posix(): path.read_text() for path in expected.rglob("*") if path.is_file()}
+    assert sorted(found) == sorted(made)
+    for path, text in made.items():
+        assert found[path] == text, f"{path} differs; `make accept` rewrites it"
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.parent.name}-{case.name}")
+def test_an_equal_document_in_another_order_gives_the_same_generation(case: Path) -> None:
+    data = json.loads((case / "fleet.json").read_bytes())
+    wanted = generation(case, "debian").id
+    for seed in range(20):
+        assert generation(case, "debian", json.dumps(shuffled(data, random.Random(seed))).encode()).id == wanted
+
+
+def test_a_document_with_one_other_value_gives_another_generation() -> None:
+    case = HERE / "web/one"
+    data = json.loads((case / "fleet.json").read_bytes())
+    data["products"]["blog"]["environment"]["APP_ENV"] = "staging"
+    assert generation(case, "debian", json.dumps(data).encode()).id != generation(case, "debian").id
+
+
+def test_no_role_is_without_a_golden_tree() -> None:
+    assert {path.parent.name for path in (ROOT / "templates").glob("*/role.toml")} == {
+        case.parent.name for case in CASES
+    }
+
+
+def shuffled(value: Any, chance: random.Random) -> Any:
+    """The same JSON with the keys of every object in another order; lists keep theirs, which means something."""
+    if isinstance(value, dict):
+        items = list(value.items())
+        chance.shuffle(items)
+        return {key: shuffled(one, chance) for key, one in items}
+    return [shuffled(one, chance) for one in value] if isinstance(value, list) else value
