@@ -142,7 +142,8 @@ def toml_places(text: str) -> dict[Path, tuple[int, int]]:
             for n, part in enumerate(parts, 1):
                 index = counts.get(".".join(parts[:n]))
                 table = (*table, part) if index is None else (*table, part, index)
-            found.setdefault(table, (number, heading.start(2) + 1))
+            for n in range(len(table)):
+                found.setdefault(table[: n + 1], (number, heading.start(2) + 1))
         elif key := re.match(r"\s*\"?([A-Za-z0-9_-]+)\"?\s*=", line):
             found.setdefault((*table, key[1]), (number, key.start(1) + 1))
     return found

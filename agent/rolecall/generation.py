@@ -197,7 +197,13 @@ def _everywhere(value: Any, change: Callable[[str], str]) -> Any:
 
 def from_json(text: str) -> Generation:
     """A generation from its generation.json. Raises ValueError or KeyError on anything else."""
-    data = json.loads(text)
+    try:
+        return _generation(json.loads(text))
+    except (TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f"not a generation: {error}") from None
+
+
+def _generation(data: dict[str, Any]) -> Generation:
     if data.pop("format") != FORMAT:
         raise ValueError("written by another version of rolecall")
     parts: dict[str, Any] = {

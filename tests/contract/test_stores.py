@@ -95,6 +95,35 @@ def test_a_store_that_is_not_mounted_is_never_made(tmp_path: Path) -> None:
     assert not (tmp_path / "mount").exists()
 
 
+def test_a_file_that_fails_while_it_is_read_is_a_fetch_fault_and_the_next_store_is_asked(tmp_path: Path) -> None:
+    failing = open_store("file:///proc/self")  # `mem` opens, and its first page cannot be read: EIO, as of a dead mount
+    with pytest.raises(FetchFault, match="/proc/self/mem: Input/output error"):
+        failing.get("mem", 100)
+    with pytest.raises(FetchFault, match="/proc/self/mem: Input/output error"):
+        b"".join(failing.stream("mem"))
+    (tmp_path / "mem").write_bytes(b"from the second")
+    both = Chain([failing, file_store(tmp_path)])
+    assert both.get("mem", 100) == b"".join(both.stream("mem")) == b"from the second"
+
+
+def test_a_folder_in_the_place_of_an_object_is_a_fetch_fault(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "fleet.json").mkdir()
+    with pytest.raises(FetchFault, match="Is a directory"):
+        store.get("fleet.json", 100)
+    with pytest.raises(FetchFault, match="cannot write"):
+        store.put("fleet.json", b"x")
+
+
+def test_where_no_store_of_a_chain_takes_a_report_every_cause_is_told() -> None:
+    out = Chain([open_store("file:///nowhere/one"), open_store("file:///nowhere/two")])
+    with pytest.raises(FetchFault) as told:
+        out.put("reports/web1.json", b"{}")
+    assert "/nowhere/one/reports" in told.value.message
+    assert "/nowhere/two/reports" in told.value.message
+    with pytest.raises(FetchFault, match="/nowhere/two/x"):
+        b"".join(out.stream("x"))
+
+
 def test_a_chain_tells_every_stores_cause() -> None:
     out = Chain([open_store("file:///nowhere/one"), open_store("file:///nowhere/two")])
     with pytest.raises(FetchFault) as told:

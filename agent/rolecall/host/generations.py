@@ -78,6 +78,8 @@ class Generations:
             self._write(target, file, generation, values)
         files.create(new / MANIFEST, generation.to_json().encode(), 0o600)
         files.sync_tree(new)
+        if final.exists():
+            files.discard(final)  # it lacks its manifest, so it is no generation, and rename(2) would not replace it
         files.rename(new, final)
 
     def _write(self, target: Path, file: ManagedFile, generation: Generation, values: Mapping[str, str]) -> None:

@@ -20,15 +20,15 @@ class FileStore:
     def get(self, key: str, limit: int) -> bytes:
         """Read a file; more than `limit` bytes are a FetchFault."""
         with self._open(key) as file:
-            data = file.read(limit + 1)
+            data = self._read(file, key, limit + 1)
         if len(data) > limit:
             raise FetchFault(f"{self.folder / key} is larger than {limit} bytes", "that is no fleet document")
-        return bytes(data)
+        return data
 
     def stream(self, key: str) -> Iterator[bytes]:
         """Read a file in pieces."""
         with self._open(key) as file:
-            while piece := self._read(file, key):
+            while piece := self._read(file, key, _PIECE):
                 yield piece
 
     def put(self, key: str, data: bytes) -> None:
@@ -55,8 +55,8 @@ class FileStore:
             hint = "is the folder mounted, and was the file published?"
             raise FetchFault(f"cannot read {self.folder / key}: {error.strerror}", hint) from None
 
-    def _read(self, file: io.BufferedReader, key: str) -> bytes:
+    def _read(self, file: io.BufferedReader, key: str, size: int) -> bytes:
         try:
-            return file.read(_PIECE)
+            return file.read(size)
         except OSError as error:
             raise FetchFault(f"cannot read {self.folder / key}: {error.strerror}") from None

@@ -1,0 +1,102 @@
+"""agent.toml: the example works as it stands, and what is wrong is told all at once."""
+
+from pathlib import Path
+
+import pytest
+
+from rolecall.errors import ConfigFault
+from rolecall.mistakes import Mistakes, dotted
+from rolecall.settings import load_settings, parse_settings
+from unit.samples import AGENT, DATA
+
+SMALL = 'role = "web"\nplatform = "debian"\nstore = ["file:///s"]\n[trust]\nunsigned = true\n'
+
+
+def refused(text: str) -> Mistakes:
+    with pytest.raises(Mistakes) as caught:
+        parse_settings(text, "agent.toml")
+    return caught.value
+
+
+def test_the_example_works_as_it_stands() -> None:
+    settings = load_settings(DATA / "agent.toml")
+    assert (settings.role, settings.platform, settings.trust.fleet) == ("web", "centos", "heavy")
+    assert settings.identity == ("ec2", "file:/etc/rolecall/identity.json")
+    assert (settings.boot.budget, settings.boot.metadata_timeout) == (1200, 60)
+    assert (str(settings.state), str(settings.run)) == ("/var/lib/rolecall", "/run/rolecall")
+
+
+def test_what_is_left_out_has_a_default() -> None:
+    settings = parse_settings(SMALL, "agent.toml")
+    assert settings.identity == ("file:/etc/rolecall/identity.json",)
+    assert (settings.service_manager, settings.accounts) == ("systemd", "systemd-sysusers")
+    assert (settings.paths.root, settings.paths.seed, settings.keep.generations) == ("", None, 5)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "path", "says", "remedy"),
+    [
+        ('role = "web"', 'rol = "web"', "rol", "unknown key", "did you mean 'role'?"),
+        ("signers =", "signer =", "trust.signer", "unknown key", "did you mean 'signers'?"),
+        ("budget =", "budgt =", "boot.budgt", "unknown key", "did you mean 'budget'?"),
+        ('run = "/run', 'rn = "/run', "paths.rn", "unknown key", "did you mean 'run'?"),
+        ("[boot]", "[bot]", "bot", "unknown key", "did you mean 'boot'?"),
+        ('role = "web"', "role = 1", "role", "must be text in quotes, not 1", ""),
+        ('role = "web"', 'role = "Web\\n"', "role", "U+000A", ""),
+        ('store = ["s3', 'store = [7, "s3', "store[0]", "must be text in quotes, not 7", ""),
+        ('readiness = ["systemd", "store"]', 'readiness = "store"', "readiness", "must be a list", ""),
+        ('"20m"', '"20 minutes"', "boot.budget", "is not a duration", ""),
+        ('"20m"', "-1", "boot.budget", "greater than or equal to 0", ""),
+        ('"20m"', "nan", "boot.budget", "finite number", ""),
+        ('"20m"', "inf", "boot.budget", "finite number", ""),
+        ('"20m"', "true", "boot.budget", "must be a number, not true", ""),
+        ('"20m"', "2026-11-21", "boot.budget", "is not a duration", ""),
+        ('"/var/lib/rolecall"', '"var/lib"', "paths.state", "is not an absolute path", ""),
+        ('"/var/lib/rolecall"', '"/var/${lib}"', "paths.state", "is not an absolute path", ""),
+        ("[trust]", "[trust]\nunsigned = true", "trust", "either signers", ""),
+        ("[trust]", "service_manager = 'systmd'\n[trust]", "service_manager", 'is "systmd"', "did you mean 'systemd'?"),
+        ("[trust]", "[keep]\ngenerations = 0\n[trust]", "keep.generations", "greater than or equal to 1", ""),
+        ("[trust]", "[names]\nport = 1.5\n[trust]", "names.port", "", ""),
+    ],
+)
+def test_each_mistake_is_told_with_its_path_its_place_and_a_remedy(
+    old: str, new: str, path: str, says: str, remedy: str
+) -> None:
+    assert AGENT.count(old) == 1
+    text = AGENT.replace(old, new)
+    told = refused(text)
+    found = [one for one in told.mistakes if dotted(one.path).startswith(path) and says in one.message]
+    assert found, str(told)
+    assert remedy in found[0].hint
+    pointed = text.splitlines()[found[0].line - 1][found[0].column - 1 :]
+    assert pointed.startswith(path.rsplit(".", maxsplit=1)[-1].partition("[")[0]), pointed
+
+
+def test_all_mistakes_are_told_at_once() -> None:
+    told = refused('role = 1\nstorex = []\n[trust]\nunsigned = "yes"\n[boot]\nbudget = "x"\n')
+    assert [dotted(one.path) for one in told.mistakes if one.line > 1] == [
+        "storex", "trust.unsigned", "boot.budget",
+    ]  # fmt: skip
+    assert {dotted(one.path) for one in told.mistakes} >= {"role", "platform", "store"}
+
+
+@pytest.mark.parametrize("text", ["", "role", 'role = "web', "role = 1\nrole = 2", "[[[", "a = " + "[" * 9000, "a = 1e",
+                                  "a = " + "9" * 9000, "a.b = 1\na = 2", "\ufeff", "{}", "\0"])  # fmt: skip
+def test_what_is_no_toml_or_empty_is_refused(text: str) -> None:
+    assert refused(text).exit_code == 78
+
+
+@pytest.mark.parametrize(("content", "says"), [(None, "No such file"), (b"role = '\xff'", "not UTF-8")])
+def test_a_file_that_cannot_be_read_is_named_with_a_remedy(tmp_path: Path, content: bytes | None, says: str) -> None:
+    path = tmp_path / "agent.toml"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ConfigFault, match=says) as caught:
+        load_settings(path)
+    assert str(path) in caught.value.message
+    assert caught.value.hint
+
+
+def test_a_folder_in_the_place_of_the_file_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigFault, match="Is a directory"):
+        load_settings(tmp_path)
