@@ -4,6 +4,7 @@
 """
 
 import copy
+import gzip
 import hashlib
 import io
 import json
@@ -30,13 +31,13 @@ ROLECALL = (sys.executable, "-m", "rolecall")
 def archive(files: Mapping[str, str | bytes], mtime: int = 1_700_000_000) -> bytes:
     """A .tar.gz with these files; equal files, equal bytes."""
     packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w:gz", compresslevel=1) as tar:
+    with tarfile.open(fileobj=packed, mode="w") as tar:
         for name, content in files.items():
             data = content.encode() if isinstance(content, str) else content
             entry = tarfile.TarInfo(name)
             entry.size, entry.mtime = len(data), mtime
             tar.addfile(entry, io.BytesIO(data))
-    return packed.getvalue()
+    return gzip.compress(packed.getvalue(), compresslevel=1, mtime=0)
 
 
 def document(**parts: Any) -> dict[str, Any]:
