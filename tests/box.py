@@ -69,6 +69,14 @@ echo "release=$release config=", $_SERVER['ROLECALL_CONFIG'], " master=", $_SERV
 """
 
 
+def alive(pid: int) -> bool:
+    """Whether a process runs. One that has ended may stay as a zombie, where nobody reaps orphans."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 class Box:
     """One node and its store."""
 
@@ -160,7 +168,7 @@ class Box:
             except ProcessLookupError:
                 continue
         deadline = time.monotonic() + 20
-        while any(Path(f"/proc/{pid}").exists() for pid in pids) and time.monotonic() < deadline:
+        while any(alive(pid) for pid in pids) and time.monotonic() < deadline:
             time.sleep(0.02)
 
     def snapshot(self) -> dict[str, Any]:

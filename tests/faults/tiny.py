@@ -73,7 +73,7 @@ class Tiny:
         self.env = {**os.environ, "NO_COLOR": "1"}
         # A daemon whose starter is gone becomes our child, so that none is left as a zombie.
         self.document = document(serial=0)
-        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        adopt_orphans(True)
         for folder in ("etc", "run/tiny", "srv/store", "srv/works"):
             (root / folder).mkdir(parents=True, exist_ok=True)
         (root / "etc/identity.json").write_text('{"server": "web1"}')
@@ -265,10 +265,16 @@ generations = {keep}
         for entry in os.listdir("/proc"):
             if entry.isdigit() and f"{self.root}/run/tiny/".encode() in content_of(Path("/proc", entry, "cmdline")):
                 end(int(entry), signal.SIGKILL)
+        adopt_orphans(False)  # the tests after these reap none
         shutil.rmtree(self.root)
 
 
 Nodes = Callable[..., Tiny]  # the fixture that makes them
+
+
+def adopt_orphans(yes: bool) -> None:
+    """Whether a process whose parent has ended becomes a child of this one, or of init."""
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, int(yes), 0, 0, 0)
 
 
 def end(pid: int, number: int) -> None:
