@@ -40,7 +40,9 @@ def my_print_defaults(file: Path, group: str) -> list[str]:
 
 def php_fpm(file: Path) -> dict[str, dict[str, str]]:
     """The configuration as php-fpm has understood it: section → setting → value."""
-    argv = ("php-fpm8.2", "-tt", "--allow-to-run-as-root", "-y", str(file))
+    main = file.with_name(f"{file.name}.main")  # its log stays beside it: the usual one is root's
+    main.write_text(f"[global]\nerror_log = {file}.log\ninclude = {file}\n")
+    argv = ("php-fpm8.2", "-tt", "--allow-to-run-as-root", "-y", str(main))
     done = subprocess.run(argv, capture_output=True, env=ENVIRONMENT)
     words = done.stderr.decode()
     assert done.returncode == 0, words
