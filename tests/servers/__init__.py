@@ -1,0 +1,1 @@
+"""Servers that the tests talk to: they keep the rules of the real ones, and break on demand."""
