@@ -147,7 +147,7 @@ def test_fleet_schema_is_a_json_schema_that_knows_every_part() -> None:
         (("bot",), 2, "invalid choice: 'bot'"),
         (("boot", "--config", "/nowhere/agent.toml"), 78, "cannot read the settings /nowhere/agent.toml"),
         (("fleet", "check", "/nowhere/fleet.json"), 78, "cannot read /nowhere/fleet.json"),
-        (("plan", "--as", "web1"), 2, "--fleet and --as belong together"),
+        (("plan", "--as", "web1"), 2, "--as needs a document"),
         (("rollback", "--config", "/nowhere/agent.toml"), 78, "hint: an image has it baked in"),
     ],
 )

@@ -322,7 +322,7 @@ def test_at_boot_a_store_that_comes_late_is_waited_for(box: Box) -> None:
 def test_what_this_version_does_not_have_is_passed_over_and_said_as_long_as_something_is_left(box: Box) -> None:
     config = box.machine.config
     text = config.read_text()
-    more = {'store = ["': 'store = ["s3://heavy-fleet/prod", "', 'identity = ["': 'identity = ["ec2", "',
+    more = {'store = ["': 'store = ["ftp://heavy-fleet/prod", "', 'identity = ["': 'identity = ["gce", "',
             '"systemd", "store"]': '"systemd", "store", "dns"]'}  # fmt: skip
     wide = text
     for old, new in more.items():
@@ -331,9 +331,9 @@ def test_what_this_version_does_not_have_is_passed_over_and_said_as_long_as_some
     box.product("blog")
     box.publish()
     said = box.boot().stderr
-    for words in ("store 's3://heavy-fleet/prod' is passed over", "identity 'ec2'", "readiness 'dns'"):
+    for words in ("store 'ftp://heavy-fleet/prod' is passed over", "identity 'gce'", "readiness 'dns'"):
         assert words in said
-    config.write_text(text.replace("file:///", "s3:///"))
+    config.write_text(text.replace("file:///", "ftp:///"))
     assert "names nothing that this version has" in box.rolecall("refresh", ok=78).stderr
 
 

@@ -15,6 +15,13 @@ exit codes:
   78  the document, a role or the settings are wrong; nothing was changed
 """
 
+_KEYS = """\
+keys are OpenSSH's own:
+  ssh-keygen -t ed25519 -f fleet-key                 makes one (or -t ed25519-sk, on a token)
+  echo "ops@example.com namespaces=\\"rolecall-fleet\\" $(cat fleet-key.pub)" >> allowed_signers
+                                                     allows it; images have that file as trust.signers
+"""
+
 
 def parser() -> argparse.ArgumentParser:
     """The parser of `rolecall`."""
@@ -59,6 +66,7 @@ def _node_commands(commands: _Commands) -> None:
     )
     plan = _command(commands, "plan", "what a run would change, as a diff, secrets redacted; changes nothing")
     plan.add_argument("--fleet", type=Path, metavar="FILE", help="a document on disk instead of the store's")
+    plan.add_argument("--store", metavar="URL", help="the document of this store; with --fleet: what that would change")
     plan.add_argument("--as", dest="server", metavar="SERVER", help="any server of that document, on any machine")
     plan.add_argument(
         "--platform", metavar="NAME", help="with --as: the platform (default: that of agent.toml, or centos)"
@@ -92,11 +100,44 @@ def _fleet_commands(commands: _Commands) -> None:
     )
     check.add_argument("file", type=Path, metavar="FILE")
     diff = _command(verbs, "diff", "which servers would change between two documents, and how", config=False)
-    diff.add_argument("old", type=Path, metavar="OLD")
-    diff.add_argument("new", type=Path, metavar="NEW")
+    diff.add_argument(
+        "files", type=Path, metavar="FILE", nargs="+", help="the old and the new; or the new, with --store"
+    )
+    _store(diff, "the old document is the one that this store has now", required=False)
     diff.add_argument("--platform", default="centos", metavar="NAME", help="the platform (default: %(default)s)")
     diff.add_argument("--templates", type=Path, metavar="DIR", help="another folder of roles")
+    publish = _command(
+        verbs, "publish", "sign a document, raise its serial and put it in place of the last one", config=False
+    )
+    publish.epilog = _KEYS
+    publish.formatter_class = argparse.RawDescriptionHelpFormatter
+    publish.add_argument("file", type=Path, metavar="FILE", help="gets the new serial, and the times")
+    _store(publish, "where to")
+    publish.add_argument("--key", metavar="FILE", help="OpenSSH key to sign with; a .pub file asks the agent")
+    publish.add_argument("--signers", metavar="FILE", help="allowed_signers of the images: a key they lack is refused")
+    publish.add_argument("--unsigned", action="store_true", help="for fleets whose images have trust.unsigned")
+    publish.add_argument("--valid", type=_period, default="7d", metavar="TIME", help="until it expires (default: 7d)")
+    fetch = _command(verbs, "fetch", "the document that a store has now, as its author wrote it", config=False)
+    _store(fetch, "where from")
     _command(verbs, "schema", "the JSON Schema of the document, for editors", config=False)
+
+
+def _store(one: argparse.ArgumentParser, text: str, *, required: bool = True) -> None:
+    one.add_argument("--store", metavar="URL", required=required, help=f"{text}: s3://, https:// or file://")
+    one.add_argument(
+        "--config", type=Path, metavar="FILE", help="an agent.toml with [aws] and [network] (default: as the AWS tools)"
+    )
+
+
+def _period(text: str) -> float:
+    from pydantic import TypeAdapter, ValidationError
+
+    from rolecall.values import Duration
+
+    try:
+        return TypeAdapter(Duration).validate_python(text)
+    except ValidationError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a duration such as 12h or 7d") from None
 
 
 def _image_commands(commands: _Commands) -> None:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from types import FrameType
 from typing import NoReturn
 
-from rolecall import show
+from rolecall import fleet_commands, show
 from rolecall.cli import parser
 from rolecall.errors import Fault, HostFault, Stopped
 from rolecall.host import attachments, probes
@@ -39,10 +39,13 @@ def say(fault: Fault, *, as_json: bool) -> int:
         from rolecall.mistakes import Mistakes
 
         found = [vars(one) for one in fault.mistakes] if isinstance(fault, Mistakes) else []
-        print(json.dumps({"error": fault.message, "hint": fault.hint, "exit_code": fault.exit_code, "mistakes": found}))
+        told = {"error": fault.message, "hint": fault.hint, "cause": fault.cause, "exit_code": fault.exit_code}
+        print(json.dumps({**told, "mistakes": found}))
     print(f"rolecall: {fault.message}", file=sys.stderr)
     if fault.hint:
         print(f"  hint: {fault.hint}", file=sys.stderr)
+    if fault.cause:
+        print(f"  cause: {fault.cause} (docs/reference/causes.md)", file=sys.stderr)
     return fault.exit_code
 
 
@@ -74,18 +77,22 @@ def plan(arguments: argparse.Namespace) -> int:
     from rolecall.generation import Generation
     from rolecall.plan import make_plan
 
-    warnings: list[str] = []
-    if bool(arguments.fleet) != bool(arguments.server):
-        parser().error("--fleet and --as belong together: rolecall plan --fleet fleet.json --as web1")
-    if arguments.fleet:
-        platform = arguments.platform or offline.platform_of(arguments.config)
-        new = offline.generation(arguments.fleet, arguments.server, platform, arguments.templates)
-        made = make_plan(Generation("", "", ""), new)
-    else:
+    if bool(arguments.fleet or arguments.store) != bool(arguments.server):
+        parser().error("--as needs a document, and a document a server: rolecall plan --fleet fleet.json --as web1")
+    if not arguments.server:
         report = Report("plan")
         made = run.decide(_node(arguments), report, dry=True).plan
-        warnings = report.warnings
-    return show.plan(made, warnings, summary=arguments.summary, as_json=arguments.json)
+        return show.plan(made, report.warnings, summary=arguments.summary, as_json=arguments.json)
+    known = arguments.config if arguments.config.exists() else None
+    live = offline.live_fleet(offline.store_at(arguments.store, known)) if arguments.store else None
+    wanted = offline.read_fleet(arguments.fleet) if arguments.fleet else live
+    assert wanted
+    platform = arguments.platform or offline.platform_of(arguments.config)
+    old = Generation("", "", "")
+    if live and arguments.fleet and arguments.server in live.servers:
+        old = offline.generation(live, arguments.server, platform, arguments.templates)
+    new = offline.generation(wanted, arguments.server, platform, arguments.templates)
+    return show.plan(make_plan(old, new), [], summary=arguments.summary, as_json=arguments.json)
 
 
 def status(arguments: argparse.Namespace) -> int:
@@ -103,7 +110,7 @@ def status(arguments: argparse.Namespace) -> int:
         "server": note.get("server"), "role": node.settings.role, "fleet": note.get("fleet"),
         "current": current, "ready": ready, "serving": well, "healthy": well and not (last and last["exit_code"]),
         "serial": note.get("serial"), "source": note.get("source"), "document_age_seconds": age,
-        "unsigned": node.settings.trust.unsigned, "held": bool(node.notes.read("hold")),
+        "signer": note.get("signer"), "unsigned": node.settings.trust.unsigned, "held": bool(node.notes.read("hold")),
         "owed": [unit.name for unit in node.loaded.owed(live, node.manager)] if live else [],
         "releases": {use.product: use.version for use in live.releases} if live else {},
         "checks": [vars(one) for one in results], "last_run": last,
@@ -151,29 +158,6 @@ def rollback(arguments: argparse.Namespace) -> int:
     return show.outcome(report, as_json=arguments.json)
 
 
-def fleet_check(arguments: argparse.Namespace) -> int:
-    """`fleet check`."""
-    from rolecall import offline
-
-    return show.checked(offline.read_fleet(arguments.file), arguments.file, as_json=arguments.json)
-
-
-def fleet_diff(arguments: argparse.Namespace) -> int:
-    """`fleet diff`: the blast radius of a new document."""
-    from rolecall import offline
-
-    plans = offline.compare(arguments.old, arguments.new, arguments.platform, arguments.templates)
-    return show.fleet_diff(plans, as_json=arguments.json)
-
-
-def fleet_schema(_: argparse.Namespace) -> int:
-    """`fleet schema`."""
-    from rolecall.fleet import schema
-
-    print(json.dumps(schema(), indent=2))
-    return 0
-
-
 def attach(arguments: argparse.Namespace) -> int:
     """`image attach`: with no product assigned, the attachments are the same."""
     from rolecall.assignment import Assignment
@@ -213,9 +197,11 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "history": history,
     "rollback": rollback,
     "blame": blame,
-    "fleet check": fleet_check,
-    "fleet diff": fleet_diff,
-    "fleet schema": fleet_schema,
+    "fleet check": fleet_commands.check,
+    "fleet diff": fleet_commands.diff,
+    "fleet publish": fleet_commands.publish,
+    "fleet fetch": fleet_commands.fetch,
+    "fleet schema": fleet_commands.schema,
     "image attach": attach,
     "demo": demo,
 }

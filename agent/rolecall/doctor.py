@@ -2,20 +2,24 @@
 
 import os
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+from rolecall.causes import is_skewed, skewed
 from rolecall.changes import validators
+from rolecall.documents import MOST, judge
 from rolecall.errors import BusyFault, Fault
 from rolecall.host import attachments, command, rehearsal
 from rolecall.host.lock import locked
 from rolecall.host.templates import roles_folder
-from rolecall.metadata import identify
+from rolecall.inputs import whoami
 from rolecall.node import Node, open_node
 from rolecall.report import Report
 from rolecall.role import read_role
 from rolecall.run import Decision, decide
 from rolecall.settings import Settings, load_settings
+from rolecall.store import DOCUMENT
 
 T = TypeVar("T")
 Finding = tuple[bool, str, str]
@@ -27,11 +31,12 @@ def examine(config: Path) -> list[Finding]:
     settings = _asked(found, f"settings {config}", lambda: load_settings(config))
     node = settings and _asked(found, "stores, reporters and identity sources are known", lambda: open_node(settings))
     if settings and node:
-        _asked(found, "identity", lambda: identify(node.sources, settings.boot.metadata_timeout))
+        _asked(found, "identity", lambda: whoami(node, Report("doctor")))
         _asked(found, f"role {settings.role}", lambda: read_role(roles_folder(settings.paths.templates), settings.role))
         found.extend(
             (False, note, "remove it from agent.toml, or install a version that has it") for note in node.passed_over
         )
+        _stores(found, node)
         decision = _asked(
             found, "fleet document, assignment and rendering", lambda: decide(node, Report("doctor"), dry=True)
         )
@@ -39,11 +44,28 @@ def examine(config: Path) -> list[Finding]:
     return found
 
 
+def _stores(found: list[Finding], node: Node) -> None:
+    """Each store by itself: a run is content with the first one that is good."""
+    if any(url.startswith("s3:") for url in node.settings.store):
+        _asked(found, f"AWS credentials ({node.settings.aws.credentials})", node.account.credentials)
+    for store in node.store.stores:
+        stored = _asked(found, f"store {store.url}", partial(store.get, DOCUMENT, MOST))
+        if stored and stored.date:
+            found.append(
+                (not is_skewed(stored.date), "this machine's clock is the store's", skewed("tell", stored.date).hint)
+            )
+        if stored:
+            _asked(found, f"document of {store.url}", partial(judge, node, store, stored))
+    for url, objects in node.notes.read("outbox").items():
+        found.append((False, f"{len(objects)} reports wait for {url}", "written when that store takes them again"))
+
+
 def _asked(found: list[Finding], what: str, ask: Callable[[], T]) -> T | None:
     try:
         answer = ask()
     except Fault as fault:
-        found.append((False, f"{what}: {fault.message}", fault.hint))
+        cause = f" [{fault.cause}]" if fault.cause else ""
+        found.append((False, f"{what}: {fault.message}{cause}", fault.hint))
         return None
     found.append((True, what, ""))
     return answer

@@ -9,6 +9,7 @@ from typing import Any
 from rolecall.mistakes import Mistake, Mistakes, Path
 
 _BLANK = re.compile(r"[ \t\n\r]*")
+_SEPARATOR = re.compile(r"[ \t\n\r]*:[ \t\n\r]*")
 _CONSTANT = re.compile(r'"(?:[^"\\]|\\.)*"|(-?(?:NaN|Infinity))')
 _SCALAR = re.compile(r"[^,\]}\s]+")
 
@@ -63,6 +64,16 @@ def json_places(text: str) -> dict[Path, tuple[int, int]]:
     """Where each value of a *valid* JSON text stands: path → (line, column), for a member at its key."""
     place = _line_and_column(text)
     return {path: place(offset) for path, offset in _values(text)}
+
+
+def json_span(text: str, key: str) -> tuple[int, int]:
+    """Where the value of a member of a *valid* JSON object begins and ends. Raises KeyError."""
+    for path, at in _values(text):
+        if path == (key,):
+            end = int(json.decoder.scanstring(text, at + 1)[1])  # type: ignore[attr-defined]
+            start = end + len(_SEPARATOR.match(text, end)[0])  # type: ignore[index]
+            return start, json.JSONDecoder().raw_decode(text, start)[1]
+    raise KeyError(key)
 
 
 def _repeated(text: str) -> list[Mistake]:

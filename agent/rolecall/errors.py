@@ -2,14 +2,18 @@
 
 
 class Fault(Exception):
-    """A foreseeable failure: `message` says what and where, `hint` what to do next."""
+    """A foreseeable failure: `message` says what and where, `hint` what to do next.
+
+    `cause` is one word for machines, from the table in docs/reference/causes.md; '' where the message says all.
+    """
 
     exit_code = 1
 
-    def __init__(self, message: str, hint: str = "") -> None:
+    def __init__(self, message: str, hint: str = "", cause: str = "") -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.cause = cause
 
 
 class ConfigFault(Fault):
@@ -22,6 +26,15 @@ class FetchFault(Fault):
     """The store or the metadata could not be read and nothing was there to fall back on: try again (EX_TEMPFAIL)."""
 
     exit_code = 75
+
+
+class ConflictFault(FetchFault):
+    """Somebody else has written the object meanwhile: read it, decide anew, write again.
+
+    `doubtful`: or it was an earlier try of ours, whose answer was lost; or nobody, and both have to try again.
+    """
+
+    doubtful = False
 
 
 class HostFault(Fault):

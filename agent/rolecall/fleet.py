@@ -1,10 +1,9 @@
 """The fleet document: every server, role, product, database and cache, as types; `parse_fleet` is the only way in."""
 
 from collections.abc import Iterator
-from datetime import datetime
 from typing import Any, Literal
 
-from pydantic import AwareDatetime, Field, ValidationError, field_validator
+from pydantic import AwareDatetime, ConfigDict, Field, ValidationError, field_validator
 
 from rolecall import references
 from rolecall.check import ProductCheck
@@ -109,8 +108,10 @@ class Cache(Frozen):
     memory_mb: int = Field(64, ge=1)
 
 
-class Fleet(Frozen):
-    """The one shared document."""
+class Header(Frozen):
+    """What is judged before all the rest is looked at."""
+
+    model_config = ConfigDict(extra="ignore")
 
     format: Literal[1]
     fleet: Name = Field(description="The fleet's name; a node refuses another fleet's document")
@@ -119,14 +120,25 @@ class Fleet(Frozen):
     not_after: AwareDatetime = Field(
         description="From then on a new node refuses it and a running one keeps what it has"
     )
+
+
+class Fleet(Header):
+    """The one shared document."""
+
+    model_config = ConfigDict(extra="forbid")
+
     products: dict[Name, Product] = {}
     servers: dict[Name, Server] = {}
     databases: dict[Name, Database] = {}
     caches: dict[Name, Cache] = {}
 
-    def expired(self, now: datetime) -> bool:
-        """Whether the document must not be used to set up a new node any more."""
-        return now > self.not_after
+
+def parse_header(raw: bytes, source: str) -> Header:
+    """The first lines, so to say. Raises Mistakes with everything that is wrong, not only with these lines."""
+    try:
+        return Header.model_validate_json(raw)
+    except ValidationError:
+        return parse_fleet(raw, source)
 
 
 def parse_fleet(raw: bytes, source: str = "fleet document") -> Fleet:
@@ -174,10 +186,12 @@ __all__ = [
     "CronJob",
     "Database",
     "Fleet",
+    "Header",
     "Product",
     "Release",
     "Server",
     "UrlPath",
     "parse_fleet",
+    "parse_header",
     "schema",
 ]

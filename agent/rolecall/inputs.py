@@ -1,113 +1,56 @@
-"""What a run goes by: the document, whether it may be trusted, and which generation is wanted.
+"""What else a run goes by: who this machine is, what its products bring along, which generation is wanted."""
 
-Nothing is changed here but the folder of releases, where a role lets products bring templates along.
-"""
-
-import hashlib
+import json
+import math
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import TypeVar
 
 from rolecall.assignment import Assignment
-from rolecall.errors import ConfigFault, FetchFault, HostFault
-from rolecall.fleet import MAX_BYTES, Fleet, parse_fleet
+from rolecall.errors import FetchFault, HostFault
 from rolecall.generation import Generation
+from rolecall.host import past
 from rolecall.identity import Identity
+from rolecall.metadata import identify
 from rolecall.node import Node
 from rolecall.plan import Plan
 from rolecall.render import render
 from rolecall.report import Report
 from rolecall.role import Role
-from rolecall.store import DOCUMENT
+from rolecall.trust import VERIFIED, Document
 
-T = TypeVar("T")
+IDENTITY = "identity"  # the note in the run folder, which a reboot empties
 
-
-@dataclass(frozen=True)
-class Document:
-    """The fleet document as bytes, and where it came from; `degraded` says why it is not the newest one."""
-
-    raw: bytes
-    source: str
-    degraded: str = ""
-
-    @property
-    def sha256(self) -> str:
-        """The digest of the bytes."""
-        return hashlib.sha256(self.raw).hexdigest()
+RECHECK = 1.0  # seconds between two looks at what may come late
 
 
-def patiently(ask: Callable[[], T], seconds: float) -> T:
-    """Ask again while the answer is a FetchFault: at boot, mounts and networks may be late."""
-    deadline = time.monotonic() + seconds
+def whoami(node: Node, report: Report) -> Identity:
+    """Who this machine is. At boot networks and mounts may be late, so it is asked again; within one boot it stays.
+
+    Raises FetchFault with the cause, ConfigFault for what is wrong and not late.
+    """
+    settings, noted = node.settings, node.run_notes.read(IDENTITY)
+    patience = settings.boot.metadata_timeout if report.command == "boot" else 0.0
+    until = time.monotonic() + patience
     while True:
         try:
-            return ask()
-        except FetchFault:
-            if time.monotonic() >= deadline:
+            deadline = max(until, time.monotonic() + min(settings.network.timeout, patience or math.inf))
+            return identify(node.sources, node.account.imds, deadline, settings.paths.root)
+        except FetchFault as fault:
+            if noted:
+                report.warn(f"{fault.message}; this machine goes by what it was told earlier in this boot")
+                return Identity.model_validate_json(json.dumps(noted))
+            if fault.cause == "imds-off" or time.monotonic() + RECHECK >= until:
                 raise
-            time.sleep(min(1.0, seconds))
+        time.sleep(RECHECK)
 
 
-def fetch(node: Node, identity: Identity) -> Document:
-    """The newest document; with every store out, the last verified one; then the seed of the image."""
-    try:
-        raw = node.store.get(DOCUMENT, MAX_BYTES)
-    except FetchFault as fault:
-        note, seed = node.notes.read("fleet/verified"), node.settings.paths.seed
-        mine = (note.get("role"), note.get("instance")) == (node.settings.role, identity.instance)
-        if mine and isinstance(note.get("raw"), str):
-            why = f"no store answers ({fault.message}); going on with the document of {note['fetched']}"
-            return Document(note["raw"].encode(), str(note["source"]), why)
-        if seed and Path(seed).is_file():
-            return Document(Path(seed).read_bytes(), f"file://{seed}", f"no store answers ({fault.message}); seed used")
-        hint = "mount the store and publish the document; there is no earlier document and no seed to go on with"
-        raise FetchFault(fault.message, hint) from None
-    return Document(raw, f"{node.store.url}/{DOCUMENT}")
-
-
-def verify(node: Node, document: Document, report: Report) -> Fleet:
-    """Trust, form, fleet, serial and expiry, in that order. Raises ConfigFault."""
-    trust = node.settings.trust
-    if not trust.unsigned:
-        raise ConfigFault(
-            "this version cannot verify signatures, and agent.toml asks for signers",
-            "until it can: trust.unsigned = true, said aloud in every report",
-        )
-    fleet = parse_fleet(document.raw, document.source)
-    if trust.fleet is not None and fleet.fleet != trust.fleet:
-        raise ConfigFault(
-            f"{document.source} is the document of the fleet {fleet.fleet!r}, not of {trust.fleet!r}",
-            "check the store's address in agent.toml",
-        )
-    seen = node.notes.read("fleet/verified")
-    if seen and seen.get("fleet") != fleet.fleet:
-        raise ConfigFault(
-            f"{document.source} is the document of the fleet {fleet.fleet!r}; this node is of {seen.get('fleet')!r}",
-            f"check the store's address; to move the node, remove {node.settings.state}/fleet",
-        )
-    if seen.get("fleet") == fleet.fleet and (older := int(seen.get("serial", 0)) - fleet.serial) >= 0:
-        if older > 0:
-            raise ConfigFault(
-                f"{document.source} has serial {fleet.serial}, but {seen['serial']} was seen before",
-                "to go back, publish the old content with a new serial",
-            )
-        if seen.get("sha256") != document.sha256:
-            raise ConfigFault(
-                f"{document.source} was changed, but its serial is still {fleet.serial}",
-                "raise the serial with every change",
-            )
-    if fleet.expired(datetime.now(UTC)):
-        if node.generations.ready() is None or seen.get("sha256") != document.sha256:
-            raise ConfigFault(
-                f"{document.source} has expired on {fleet.not_after:%Y-%m-%d %H:%M} UTC",
-                "publish it anew; check this machine's clock",
-            )
-        report.warn(f"the document has expired on {fleet.not_after:%Y-%m-%d %H:%M} UTC: kept, but publish it anew")
-    return fleet
+def set_aside(node: Node, identity: Identity, report: Report) -> None:
+    """State that another instance has left, in an image or a copied disk, is kept for people, and trusted by nobody."""
+    other = node.notes.read(VERIFIED).get("instance")
+    if identity.instance and other and other != identity.instance:
+        where = past.set_aside(node.settings.state, str(other))
+        report.server = ""
+        report.warn(f"the state of another instance, {other}, was found and set aside in {where}")
 
 
 def release_templates(node: Node, role: Role, assignment: Assignment, *, dry: bool) -> dict[str, dict[str, str]]:

@@ -44,6 +44,9 @@ def dotted(path: Path) -> str:
     return text or "(the whole document)"
 
 
+_MOST = 200  # in a message, which goes into reports too
+
+
 class Mistakes(ConfigFault):
     """A document that is refused, with all that is wrong in it."""
 
@@ -51,7 +54,8 @@ class Mistakes(ConfigFault):
         self.mistakes = tuple(sorted(mistakes, key=lambda m: (m.line, m.column, dotted(m.path))))
         count = len(self.mistakes)
         head = f"{source} has {count} mistake{'s' if count != 1 else ''}; nothing was changed:"
-        super().__init__("\n".join([head, *(f"  {mistake}" for mistake in self.mistakes)]))
+        more = [f"  … and {count - _MOST} more"] if count > _MOST else []
+        super().__init__("\n".join([head, *(f"  {mistake}" for mistake in self.mistakes[:_MOST]), *more]))
 
 
 def suggest(wrong: str, known: Iterable[str], otherwise: str = "") -> str:

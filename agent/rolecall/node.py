@@ -1,16 +1,20 @@
 """This machine and everything that a run works with."""
 
+import math
 from dataclasses import dataclass
 
 from rolecall import metadata, readiness, store
+from rolecall.aws.account import Account
+from rolecall.aws.credentials import Credentials, parse_lines
 from rolecall.errors import ConfigFault
+from rolecall.host import files
 from rolecall.host.generations import Generations
 from rolecall.host.past import Notes, Reports
 from rolecall.host.releases import Releases
+from rolecall.host.secrets import Secrets
 from rolecall.host.units import Loaded, ServiceManager, service_manager
 from rolecall.role import Place
 from rolecall.settings import Settings
-from rolecall.store import Store
 from rolecall.store.chain import Chain
 
 
@@ -20,14 +24,17 @@ class Node:
 
     settings: Settings
     sources: tuple[str, ...]  # of identity
-    store: Store
+    account: Account  # at AWS
+    store: Chain
     reporters: tuple[str, ...]
     generations: Generations
     releases: Releases
+    secrets: Secrets
     manager: ServiceManager
     loaded: Loaded
     reports: Reports
     notes: Notes
+    run_notes: Notes  # these a reboot takes away
     passed_over: tuple[str, ...]  # what agent.toml names and this version does not have, in words
 
     @property
@@ -46,21 +53,36 @@ def open_node(settings: Settings) -> Node:
     """
     notes: list[str] = []
     sources = _known("identity", settings.identity, metadata.KINDS, notes)
-    stores = [store.open_store(url) for url in _known("store", settings.store, store.KINDS, notes)]
+    account = Account(settings.aws, settings.network, _kept_credentials(settings), _kept_region(settings))
+    stores = [store.open_store(url, account) for url in _known("store", settings.store, store.KINDS, notes)]
     reporters = _known("readiness", settings.readiness, readiness.KINDS, notes) if settings.readiness else ()
     return Node(
         settings,
         sources,
+        account,
         Chain(stores),
         reporters,
         Generations(settings.state),
         Releases(settings.state),
+        Secrets(settings.state, account, keep=settings.secrets.keep),
         service_manager(settings.service_manager),
         Loaded(settings.run),
         Reports(settings.state),
         Notes(settings.state),
+        Notes(settings.run),
         tuple(notes),
     )
+
+
+def _kept_credentials(settings: Settings) -> Credentials | None:
+    """Those of the instance's role that an earlier run of this boot has left; a file is read anew by every run."""
+    raw = files.read(settings.run / "credentials") if settings.aws.credentials == "instance-role" else None
+    kept = parse_lines(raw.decode("ascii", "replace")) if raw else None
+    return kept if kept and kept.expires < math.inf else None
+
+
+def _kept_region(settings: Settings) -> str:
+    return str(Notes(settings.run).read("identity").get("region") or "")
 
 
 def _known(key: str, named: tuple[str, ...], kinds: tuple[str, ...], notes: list[str]) -> tuple[str, ...]:

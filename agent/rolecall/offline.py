@@ -4,8 +4,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from rolecall.assignment import assign
+from rolecall.aws.account import Account
+from rolecall.envelope import unseal
 from rolecall.errors import ConfigFault
-from rolecall.fleet import Fleet, parse_fleet
+from rolecall.fleet import MAX_BYTES, Fleet, parse_fleet
 from rolecall.generation import Generation
 from rolecall.host.templates import roles_folder
 from rolecall.identity import Identity
@@ -13,15 +15,34 @@ from rolecall.mistakes import suggest
 from rolecall.plan import Plan, make_plan
 from rolecall.render import render
 from rolecall.role import Place, read_role
-from rolecall.settings import load_settings
+from rolecall.settings import Aws, Network, load_settings
+from rolecall.store import DOCUMENT, Store, open_store
 
 
 def read_fleet(path: Path) -> Fleet:
-    """A document on disk. Raises ConfigFault."""
+    """A document on disk, signed or not. Raises ConfigFault."""
     try:
-        return parse_fleet(path.read_bytes(), str(path))
+        return parse_fleet(unseal(path.read_bytes(), str(path)).payload, str(path))
     except OSError as error:
         raise ConfigFault(f"cannot read {path}: {error.strerror}") from None
+
+
+def store_at(url: str, config: Path | None) -> Store:
+    """A store by its URL: with a node's settings, or with what the AWS tools of this user find."""
+    if config:
+        settings = load_settings(config)
+        return open_store(url, Account(settings.aws, settings.network))
+    return open_store(url, Account(Aws(credentials="boto3"), Network()))
+
+
+def live_payload(store: Store) -> bytes:
+    """The document that a store has now; its signature is for nodes to judge. Raises FetchFault, ConfigFault."""
+    return unseal(store.get(DOCUMENT, 2 * MAX_BYTES).data, store.place(DOCUMENT)).payload
+
+
+def live_fleet(store: Store) -> Fleet:
+    """That document as a type."""
+    return parse_fleet(live_payload(store), store.place(DOCUMENT))
 
 
 def platform_of(config: Path) -> str:
@@ -29,12 +50,11 @@ def platform_of(config: Path) -> str:
     return load_settings(config).platform if config.exists() else "centos"
 
 
-def generation(document: Path, server: str, platform: str, templates: Path | None) -> Generation:
+def generation(fleet: Fleet, server: str, platform: str, templates: Path | None) -> Generation:
     """What a server of a document would become. Secrets are not looked at. Raises ConfigFault."""
-    fleet = read_fleet(document)
     if server not in fleet.servers:
         raise ConfigFault(
-            f"{document} has no server {server!r}",
+            f"the document has no server {server!r}",
             suggest(server, fleet.servers, f"it has: {', '.join(fleet.servers)}"),
         )
     return _generation(fleet, server, platform, templates)
@@ -47,9 +67,8 @@ def _generation(fleet: Fleet, server: str, platform: str, templates: Path | None
     return render(role, assign(identity, fleet, entry.role), Place(platform))
 
 
-def compare(old: Path, new: Path, platform: str, templates: Path | None) -> dict[str, Plan | str]:
+def compare(before: Fleet, after: Fleet, platform: str, templates: Path | None) -> dict[str, Plan | str]:
     """For each server of either document: its plan, or in words why it has none."""
-    before, after = read_fleet(old), read_fleet(new)
     return dict(_compared(before, after, platform, templates))
 
 

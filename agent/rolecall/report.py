@@ -35,9 +35,11 @@ class Report:
     exit_code: int = 0
     error: str = ""
     hint: str = ""
+    cause: str = ""  # one word of docs/reference/causes.md: of the failure, or of what `degraded` tells
     serial: int = 0
     document: str = ""  # sha256 of the document
     source: str = ""  # the store that it came from
+    signer: str = ""  # whose signature it bears; nobody's in unsigned mode
     generation: str = ""  # what was wanted
     current: str = ""  # what the daemons read when the run ended
     changes: list[dict[str, str]] = field(default_factory=list)
@@ -89,7 +91,7 @@ class Report:
     def failed(self, fault: Fault, outcome: str) -> None:
         """How the run failed."""
         self.outcome, self.exit_code = outcome, fault.exit_code
-        self.error, self.hint = fault.message, fault.hint
+        self.error, self.hint, self.cause = fault.message, fault.hint, fault.cause
 
     def data(self) -> dict[str, Any]:
         """The report as plain data."""

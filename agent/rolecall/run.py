@@ -7,30 +7,31 @@ identify → fetch → verify → assign → render → plan → stage → rehea
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import rolecall
 from rolecall.assignment import Assignment, assign
 from rolecall.changes import activate, commit, rehearse, roll_back, self_test, stage
+from rolecall.documents import obtain, remember
 from rolecall.errors import ConfigFault, Fault, HostFault, Stopped
 from rolecall.fleet import Fleet
 from rolecall.generation import Generation
-from rolecall.host import attachments, steady
+from rolecall.host import steady
 from rolecall.host.lock import locked
-from rolecall.host.secrets import ensure_key, fingerprints, paths_of, read_secrets
+from rolecall.host.secrets import ensure_key, fingerprints, paths_of
+from rolecall.host.signatures import Signer
 from rolecall.host.templates import roles_folder
 from rolecall.identity import Identity
-from rolecall.inputs import Document, choose, earlier, fetch, patiently, release_templates, verify
-from rolecall.metadata import identify
+from rolecall.inputs import IDENTITY, choose, earlier, release_templates, set_aside, whoami
 from rolecall.node import Node
+from rolecall.outbox import Outbox
 from rolecall.plan import Plan, make_plan
 from rolecall.readiness import open_reporter
 from rolecall.render import render
 from rolecall.report import Report, Step
+from rolecall.rest import rest, sources
 from rolecall.role import read_role
-from rolecall.store import DOCUMENT
+from rolecall.trust import VERIFIED, Document
 
 IDLE = "nothing is owed"
 
@@ -42,6 +43,7 @@ class Decision:
     identity: Identity
     document: Document
     fleet: Fleet
+    signer: Signer
     assignment: Assignment
     plan: Plan
     secrets: Mapping[str, str]
@@ -58,45 +60,45 @@ def converge(
 ) -> Report:
     """The run. It returns a report that says how it ended, whatever happened; BusyFault: another run holds the lock."""
     report = Report(command, role=node.settings.role).watched_by(watch)
-    report.server = str(node.notes.read("fleet/verified").get("server", ""))
+    report.server = str(node.notes.read(VERIFIED).get("server", ""))
     decision = None
     seen = steady.stamps([str(config)] if config else [])
     with locked(node.settings.run, command):
         steady.forget(node.settings.run)
         with ending(node, report):
-            ensure_key(node.settings.state)
             decision = decide(node, report)
-            remember_document(node, decision)
+            remember(node, decision.document, decision.fleet, signer=decision.signer,
+                     instance=decision.identity.instance, server=decision.assignment.server)  # fmt: skip
             if chosen := choose(node, decision.document, decision.plan, report, resume=resume):
                 mine = chosen.id == decision.plan.new.id  # an older generation holds older secrets, and those it keeps
                 act(node, chosen, decision.secrets if mine else None, report)
+                if mine and report.exit_code == 0:
+                    node.secrets.remember()
         finish(node, report)
-        if decision and config and report.exit_code == 0 and not report.degraded:
-            stamps = {**steady.stamps(results(node, decision)), **decision.seen, **seen}
-            steady.remember(node.settings.run, stamps, node.settings.refresh.full_every)
+        if decision and config and report.exit_code == 0:
+            rest(node, decision.document, decision.plan.new, {**decision.seen, **seen})
     return report
 
 
 def decide(node: Node, report: Report, *, dry: bool = False) -> Decision:
-    """Learn what this node is to be: the pure half, but for the reads. `dry`: not even a release is unpacked."""
+    """Learn what this node is to be: the pure half, but for the reads. `dry`: nothing at all is written."""
     settings = node.settings
     seen = steady.stamps(sources(node))
     if settings.trust.unsigned:
         report.warn("unsigned: this image trusts whoever can write to its store (trust.unsigned in agent.toml)")
     for note in node.passed_over:
         report.warn(note)
-    patience = settings.boot.metadata_timeout if report.command == "boot" else 0.0
     with report.step("identify") as step:
-        identity = patiently(lambda: identify(node.sources, settings.boot.metadata_timeout), patience)
+        identity = whoami(node, report)
         step.note = identity.instance or identity.server or identity.address or ""
-    with report.step("fetch") as step:
-        document = patiently(lambda: fetch(node, identity), patience)
-        step.note = report.source = document.source
-        report.document, report.degraded = document.sha256, document.degraded
-    with report.step("verify") as step:
-        fleet = verify(node, document, report)
-        report.serial = fleet.serial
-        step.note = f"{fleet.fleet}, serial {fleet.serial}"
+        if identity.leaving:
+            report.warn(identity.leaving)
+        if not dry:
+            set_aside(node, identity, report)
+            node.run_notes.write(IDENTITY, identity.model_dump(mode="json"))
+    patience = settings.boot.metadata_timeout if report.command == "boot" else 0.0
+    document, fleet, signer = obtain(node, identity, report, patience)
+    report.serial = fleet.serial
     with report.step("assign") as step:
         assignment = assign(identity, fleet, settings.role)
         report.server = assignment.server
@@ -104,7 +106,9 @@ def decide(node: Node, report: Report, *, dry: bool = False) -> Decision:
     with report.step("render") as step:
         role = read_role(roles_folder(settings.paths.templates), settings.role)
         seen |= steady.stamps(paths_of(assignment.secrets))
-        secrets = read_secrets(assignment.secrets)
+        secrets = node.secrets.read(assignment.secrets, report.warn)
+        if not dry:
+            ensure_key(settings.state)
         brought = release_templates(node, role, assignment, dry=dry)
         wanted = render(role, assignment, node.place, fingerprints(secrets, settings.state), brought)
         step.note = f"generation {wanted.id[:12]}"
@@ -112,7 +116,7 @@ def decide(node: Node, report: Report, *, dry: bool = False) -> Decision:
         current = node.generations.load(node.generations.current()) or Generation("", "", "")
         plan = make_plan(current, wanted)
         step.note = "nothing to do" if plan.empty else f"{len(plan.changes)} changes"
-    return Decision(identity, document, fleet, assignment, plan, secrets, seen)
+    return Decision(identity, document, fleet, signer, assignment, plan, secrets, seen)
 
 
 def act(node: Node, wanted: Generation, secrets: Mapping[str, str] | None, report: Report) -> None:
@@ -155,7 +159,7 @@ def go_back(node: Node, wanted: str | None, *, watch: Callable[[Step], None] = l
     with locked(node.settings.run, "rollback"):
         steady.forget(node.settings.run)
         target = earlier(node, wanted)
-        note = node.notes.read("fleet/verified")
+        note = node.notes.read(VERIFIED)
         report.server, report.serial = str(note.get("server", "")), int(note.get("serial", 0))
         report.generation, report.document = target.id, str(note.get("sha256", ""))
         node.notes.write("hold", {"generation": target.id, "document": report.document})
@@ -192,27 +196,16 @@ def finish_earlier(node: Node, report: Report) -> None:
         report.warn(f"what was begun before could not be finished: {second.message}")
 
 
-def remember_document(node: Node, decision: Decision) -> None:
-    """The last verified document: what a node goes on with when every store is out."""
-    document = decision.document
-    if document.degraded or node.notes.read("fleet/verified").get("sha256") == document.sha256:
-        return
-    node.notes.write("fleet/verified", {
-        "fleet": decision.fleet.fleet, "serial": decision.fleet.serial, "sha256": document.sha256,
-        "source": document.source, "role": node.settings.role, "instance": decision.identity.instance,
-        "server": decision.assignment.server,
-        "fetched": datetime.now(UTC).isoformat(timespec="seconds"), "raw": document.raw.decode("utf-8"),
-    })  # fmt: skip
-
-
 def finish(node: Node, report: Report) -> None:
     """Tell everybody, and keep the report."""
     report.current = node.generations.current() or ""
+    outbox = Outbox(node)
     for kind in node.reporters:
         try:
-            open_reporter(kind, node.store).tell(report)
+            open_reporter(kind, outbox).tell(report)
         except (Fault, OSError) as error:
             report.warn(f"the reporter {kind!r} could not be told: {error}")
+    outbox.flush()
     if worth_keeping(report, (node.reports.last(1) or [{}])[0]):
         node.reports.save(report.data())
         node.reports.prune(node.settings.keep.reports)
@@ -225,23 +218,3 @@ def worth_keeping(report: Report, last: Mapping[str, Any]) -> bool:
         return mended or last.get("exit_code") != 0 or last.get("degraded") != report.degraded
     news = any(last.get(key) != getattr(report, key) for key in ("outcome", "document", "generation", "error"))
     return news or (bool(report.generation) and report.outcome != "waiting")
-
-
-def sources(node: Node) -> Iterator[str]:
-    """Every path that a run reads before it knows the node's products. While none moves, there is nothing to learn."""
-    yield from node.store.watched(DOCUMENT)
-    yield from (source.partition(":")[2] for source in node.sources if source.startswith("file:"))
-    yield from map(str, (roles_folder(node.settings.paths.templates) / node.settings.role).glob("*"))
-    yield str(Path(rolecall.__file__).parent)
-
-
-def results(node: Node, decision: Decision) -> Iterator[str]:
-    """Every path that a run makes or goes by. While none moves, there is nothing to put right."""
-    settings, state = node.settings, node.settings.state
-    live = node.generations.load(node.generations.current()) or decision.plan.new
-    yield from (str(state / name) for name in ("current", "ready", "hold.json", "fleet/verified.json"))
-    folder = node.generations.folder / live.id
-    yield from (str(path) for path in (folder, *folder.rglob("*")))
-    yield from (str(state / use.folder) for use in live.releases)
-    yield from (str(attachments.place_of(one, settings.paths.root)) for one in live.attachments)
-    yield from (str(node.loaded.path(unit)) for unit in live.units if node.manager.runs(unit))

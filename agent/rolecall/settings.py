@@ -4,12 +4,12 @@ import json
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from rolecall.document import parse_toml, toml_places
 from rolecall.errors import ConfigFault
 from rolecall.mistakes import Mistakes, mistakes_of, placed
-from rolecall.values import AbsolutePath, Duration, Frozen, Name, Text
+from rolecall.values import AbsolutePath, Duration, Frozen, Name, Text, Word
 
 DEFAULT_PATH = Path("/etc/rolecall/agent.toml")
 
@@ -19,12 +19,15 @@ class Trust(Frozen):
 
     signers: AbsolutePath | None = None
     unsigned: bool = False
+    revoked: AbsolutePath | None = Field(None, description="Public keys, one a line, that are no longer believed")
     fleet: Name | None = Field(None, description="The fleet this image belongs to; another one's document is refused")
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
         if (self.signers is None) == (not self.unsigned):
             raise ValueError('set either signers = "/path" or unsigned = true')
+        if self.revoked and not self.signers:
+            raise ValueError("revoked is for signers only: without them every key is believed")
         return self
 
 
@@ -54,6 +57,38 @@ class Refresh(Frozen):
     full_every: Duration = Field(900.0, description="How often a refresh compares and tests everything all the same")
 
 
+class Network(Frozen):
+    """Limits of what is asked of others, each for the whole question: names, connections, retries, the last byte."""
+
+    timeout: Duration = Field(10.0, description="For a document, a report or a secret, of each store")
+    release_timeout: Duration = Field(600.0, description="For a release's archive")
+    ca: AbsolutePath | None = Field(
+        None, description="Certificates of the authorities to believe, instead of the system's"
+    )
+
+
+class Aws(Frozen):
+    """How AWS, or what speaks its protocols, is reached. Nothing need be set on EC2."""
+
+    region: Word | None = Field(None, description="By default the instance's own")
+    credentials: Text = Field("instance-role", description="instance-role, file:/path, or boto3 for its own search")
+    imds: tuple[Text, ...] = Field(("http://169.254.169.254", "http://[fd00:ec2::254]"), min_length=1)
+    endpoints: dict[Name, Text] = Field({}, description="Other addresses by service: s3, ssm, secretsmanager")
+
+    @field_validator("credentials")
+    @classmethod
+    def _known(cls, source: str) -> str:
+        if source not in ("instance-role", "boto3") and not source.startswith("file:/"):
+            raise ValueError(f"{source!r} is no source of credentials: 'instance-role', 'file:/path' or 'boto3'")
+        return source
+
+
+class Secrets(Frozen):
+    """What becomes of secrets that a store holds."""
+
+    keep: bool = Field(False, description="Keep the last value on disk, 0600, for when their store is out")
+
+
 class Keep(Frozen):
     """How much of the past stays on disk."""
 
@@ -76,6 +111,9 @@ class Settings(Frozen):
     boot: Boot = Boot()
     refresh: Refresh = Refresh()
     keep: Keep = Keep()
+    network: Network = Network()
+    aws: Aws = Aws()
+    secrets: Secrets = Secrets()
     names: dict[str, str | int] = Field({}, description="Names of the platform's table that differ on this image")
 
     @property

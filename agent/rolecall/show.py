@@ -15,6 +15,8 @@ from rolecall.terminal import ago, answer, console, duration, since
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from rolecall.publish import Published
+
 _BAD = ("rolled back", "not ready", "refused", "failed", "waiting", "interrupted")
 
 
@@ -31,6 +33,8 @@ def outcome(report: Report, *, as_json: bool) -> int:
         errors.print(f"rolecall: {report.error}", style="red")
     if report.hint:
         errors.print(f"  hint: {report.hint}")
+    if report.cause:
+        errors.print(f"  cause: {report.cause} (docs/reference/causes.md)")
     serial = f", serial {report.serial}" if report.serial else ""
     kept = ", nothing was changed" if report.outcome == "refused" else ""
     current, took = report.current[:12] or "none", duration(report.data()["seconds"])
@@ -95,7 +99,7 @@ def status(known: Mapping[str, Any], *, as_json: bool) -> int:
         f"{known['server'] or 'this machine'}: {'ready' if known['healthy'] else failed}",
         style="bold green" if known["healthy"] else "bold red",
     )
-    trust = ", unsigned" if known["unsigned"] else ""
+    trust = ", unsigned" if known["unsigned"] else f", signed by {known['signer']}"
     document = f"serial {known['serial']} of {known['fleet']} from {known['source']}, first read {ago(age)} ago{trust}"
     rows = {
         "role": known["role"], "current": known["current"] or "none", "ready": known["ready"] or "none",
@@ -162,7 +166,7 @@ def checked(fleet: Fleet, file: Path, *, as_json: bool) -> int:
     if as_json:
         return answer({"fleet": fleet.fleet, "serial": fleet.serial, "mistakes": [], **counts})
     what = ", ".join(f"{name}: {count}" for name, count in counts.items())
-    expired = "; it has EXPIRED" if fleet.expired(datetime.now(UTC)) else ""
+    expired = "; it has EXPIRED" if fleet.not_after < datetime.now(UTC) else ""
     print(f"{file}: no mistakes. {fleet.fleet}, serial {fleet.serial}: {what}{expired}")
     return 0
 
@@ -203,4 +207,15 @@ def laid(paths: list[str], *, as_json: bool) -> int:
     if as_json:
         return answer(paths)
     print("\n".join(f"laid {path}" for path in paths) or "every attachment is in place")
+    return 0
+
+
+def published(done: "Published", *, as_json: bool) -> int:
+    """What the store has now."""
+    fleet, by = done.fleet, f", signed by {done.signer}" if done.signer else ""
+    if as_json:
+        return answer({"url": done.url, "serial": fleet.serial, "before": done.before, "signer": done.signer,
+                       "not_after": fleet.not_after.isoformat()})  # fmt: skip
+    was = f"in place of serial {done.before}" if done.before else "the first one"
+    print(f"published serial {fleet.serial}, {was}: {done.url}{by}; good until {fleet.not_after:%Y-%m-%d %H:%M} UTC")
     return 0

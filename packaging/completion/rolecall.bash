@@ -5,13 +5,13 @@
 #    source ~/.local/share/bash_completion/rolecall
 # See also: https://github.com/scop/bash-completion/blob/main/doc/configuration.md
 
-_shtab_rolecall_fleet_subparsers=(check diff schema)
+_shtab_rolecall_fleet_subparsers=(check diff publish fetch schema)
 _shtab_rolecall_image_subparsers=(attach)
 _shtab_rolecall_subparsers=(boot refresh plan status selftest doctor history rollback blame fleet image demo)
 
 _shtab_rolecall_boot_option_strings=(-h --help --config --json)
 _shtab_rolecall_refresh_option_strings=(-h --help --config --json --resume)
-_shtab_rolecall_plan_option_strings=(-h --help --config --json --fleet --as --platform --templates --summary)
+_shtab_rolecall_plan_option_strings=(-h --help --config --json --fleet --store --as --platform --templates --summary)
 _shtab_rolecall_status_option_strings=(-h --help --config --json)
 _shtab_rolecall_selftest_option_strings=(-h --help --config --json)
 _shtab_rolecall_doctor_option_strings=(-h --help --config --json)
@@ -19,7 +19,9 @@ _shtab_rolecall_history_option_strings=(-h --help --config --json -n)
 _shtab_rolecall_rollback_option_strings=(-h --help --config --json)
 _shtab_rolecall_blame_option_strings=(-h --help --config --json -n)
 _shtab_rolecall_fleet_check_option_strings=(-h --help --json)
-_shtab_rolecall_fleet_diff_option_strings=(-h --help --json --platform --templates)
+_shtab_rolecall_fleet_diff_option_strings=(-h --help --json --store --config --platform --templates)
+_shtab_rolecall_fleet_publish_option_strings=(-h --help --json --store --config --key --signers --unsigned --valid)
+_shtab_rolecall_fleet_fetch_option_strings=(-h --help --json --store --config)
 _shtab_rolecall_fleet_schema_option_strings=(-h --help --json)
 _shtab_rolecall_fleet_option_strings=(-h --help)
 _shtab_rolecall_image_attach_option_strings=(-h --help --config --json)
@@ -29,7 +31,7 @@ _shtab_rolecall_option_strings=(-h --help --version)
 
 
 
-_shtab_rolecall_fleet_pos_0_choices=(check diff schema)
+_shtab_rolecall_fleet_pos_0_choices=(check diff publish fetch schema)
 _shtab_rolecall_image_pos_0_choices=(attach)
 _shtab_rolecall_pos_0_choices=(boot refresh plan status selftest doctor history rollback blame fleet image demo)
 
@@ -65,9 +67,17 @@ _shtab_rolecall_blame___json_nargs=0
 _shtab_rolecall_fleet_check__h_nargs=0
 _shtab_rolecall_fleet_check___help_nargs=0
 _shtab_rolecall_fleet_check___json_nargs=0
+_shtab_rolecall_fleet_diff_pos_0_nargs=+
 _shtab_rolecall_fleet_diff__h_nargs=0
 _shtab_rolecall_fleet_diff___help_nargs=0
 _shtab_rolecall_fleet_diff___json_nargs=0
+_shtab_rolecall_fleet_publish__h_nargs=0
+_shtab_rolecall_fleet_publish___help_nargs=0
+_shtab_rolecall_fleet_publish___json_nargs=0
+_shtab_rolecall_fleet_publish___unsigned_nargs=0
+_shtab_rolecall_fleet_fetch__h_nargs=0
+_shtab_rolecall_fleet_fetch___help_nargs=0
+_shtab_rolecall_fleet_fetch___json_nargs=0
 _shtab_rolecall_fleet_schema__h_nargs=0
 _shtab_rolecall_fleet_schema___help_nargs=0
 _shtab_rolecall_fleet_schema___json_nargs=0

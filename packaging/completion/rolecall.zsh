@@ -30,6 +30,8 @@ _shtab_rolecall_fleet_commands() {
   local _commands=(
     check:'All mistakes of a document at once, each with its path and line:column.'
     diff:'Which servers would change between two documents, and how.'
+    fetch:'The document that a store has now, as its author wrote it.'
+    publish:'Sign a document, raise its serial and put it in place of the last one.'
     schema:'The JSON Schema of the document, for editors.'
   )
   _describe 'rolecall fleet commands' _commands
@@ -106,14 +108,40 @@ _shtab_rolecall_fleet_check_defaults_added=0
 _shtab_rolecall_fleet_diff_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--json[answer as JSON]"
+  "--store[the old document is the one that this store has now\: s3\:\/\/, https\:\/\/ or file\:\/\/]:URL:"
+  "--config[an agent.toml with \[aws\] and \[network\] (default\: as the AWS tools)]:FILE:"
   "--platform[the platform (default\: centos)]:NAME:"
   "--templates[another folder of roles]:DIR:"
-  ":OLD:"
-  ":NEW:"
+  "(*):the old and the new\; or the new, with --store:"
 )
 
 # guard to ensure default positional specs are added only once per session
 _shtab_rolecall_fleet_diff_defaults_added=0
+
+_shtab_rolecall_fleet_fetch_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--json[answer as JSON]"
+  "--store[where from\: s3\:\/\/, https\:\/\/ or file\:\/\/]:URL:"
+  "--config[an agent.toml with \[aws\] and \[network\] (default\: as the AWS tools)]:FILE:"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_rolecall_fleet_fetch_defaults_added=0
+
+_shtab_rolecall_fleet_publish_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--json[answer as JSON]"
+  "--store[where to\: s3\:\/\/, https\:\/\/ or file\:\/\/]:URL:"
+  "--config[an agent.toml with \[aws\] and \[network\] (default\: as the AWS tools)]:FILE:"
+  "--key[OpenSSH key to sign with\; a .pub file asks the agent]:FILE:"
+  "--signers[allowed_signers of the images\: a key they lack is refused]:FILE:"
+  "--unsigned[for fleets whose images have trust.unsigned]"
+  "--valid[until it expires (default\: 7d)]:TIME:"
+  ":gets the new serial, and the times:"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_rolecall_fleet_publish_defaults_added=0
 
 _shtab_rolecall_fleet_schema_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
@@ -154,6 +182,7 @@ _shtab_rolecall_plan_options=(
   "--config[the settings (default\: \/etc\/rolecall\/agent.toml)]:FILE:"
   "--json[answer as JSON]"
   "--fleet[a document on disk instead of the store\'s]:FILE:"
+  "--store[the document of this store\; with --fleet\: what that would change]:URL:"
   "--as[any server of that document, on any machine]:SERVER:"
   "--platform[with --as\: the platform (default\: that of agent.toml, or centos)]:NAME:"
   "--templates[another folder of roles]:DIR:"
@@ -256,6 +285,8 @@ _shtab_rolecall_fleet() {
       case $line[1] in
         check) _arguments -C -s $_shtab_rolecall_fleet_check_options ;;
         diff) _arguments -C -s $_shtab_rolecall_fleet_diff_options ;;
+        fetch) _arguments -C -s $_shtab_rolecall_fleet_fetch_options ;;
+        publish) _arguments -C -s $_shtab_rolecall_fleet_publish_options ;;
         schema) _arguments -C -s $_shtab_rolecall_fleet_schema_options ;;
       esac
   esac

@@ -5,28 +5,66 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from rolecall import metadata, readiness
+from rolecall.aws.imds import Imds as ImdsClient
 from rolecall.errors import ConfigFault, FetchFault
+from rolecall.identity import Identity
 from rolecall.readiness import open_reporter
 from rolecall.report import Report
 from rolecall.store import open_store
+from servers.imds import Imds
 
 WHO = {"instance": "i-1", "address": "10.0.0.11", "zone": "a", "region": "r", "tags": {"rolecall:role": "web"}}
+ELSE = {"server": None, "leaving": None, "lifecycle": None}
 
 
-def file_source(folder: Path, known: dict[str, object] | None) -> str:
+class Machine:
+    """A machine in a folder, with a metadata service that may be asked."""
+
+    def __init__(self, root: Path, imds: Imds) -> None:
+        self.root, self.imds = root, imds
+
+    def identify(self, *sources: str, seconds: float = 5.0) -> Identity:
+        client = ImdsClient((self.imds.url,))
+        return metadata.identify(sources, client, time.monotonic() + seconds, str(self.root))
+
+    def firmware(self, vendor: str) -> None:
+        folder = self.root / "sys/class/dmi/id"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "sys_vendor").write_text(f"{vendor}\n")
+
+
+@pytest.fixture
+def machine(tmp_path: Path, imds: Imds) -> Machine:
+    return Machine(tmp_path, imds)
+
+
+def file_source(machine: Machine, known: dict[str, Any] | None) -> str:
     if known is not None:
-        (folder / "identity.json").write_text(json.dumps(known))
-    return f"file:{folder}/identity.json"
+        (machine.root / "identity.json").write_text(json.dumps(known))
+    return f"file:{machine.root}/identity.json"
+
+
+def ec2_source(machine: Machine, known: dict[str, Any] | None) -> str:
+    if known is None:
+        machine.firmware("QEMU")
+        return "ec2"
+    names = {"instance": "instanceId", "address": "privateIp", "zone": "availabilityZone", "region": "region"}
+    document = {name: known[key] for key, name in names.items()}
+    machine.imds.data = {"meta-data": {}, "dynamic": {"instance-identity": {"document": document}}}
+    machine.imds.tags(known["tags"])
+    return "ec2"
 
 
 # A function that sets the source up: what it knows, or None where this machine is not of that kind.
-SOURCES: dict[str, Callable[[Path, dict[str, object] | None], str]] = {"file": file_source}
+SOURCES: dict[str, Callable[[Machine, dict[str, Any] | None], str]] = {"file": file_source, "ec2": ec2_source}
 
 
 def test_every_source_is_under_this_contract() -> None:
@@ -34,24 +72,37 @@ def test_every_source_is_under_this_contract() -> None:
 
 
 @pytest.mark.parametrize("kind", SOURCES)
-def test_a_source_tells_who_the_machine_is(kind: str, tmp_path: Path) -> None:
-    found = metadata.identify([SOURCES[kind](tmp_path, dict(WHO))], 1)
-    assert found.model_dump() == {**WHO, "server": None}
+def test_a_source_tells_who_the_machine_is(kind: str, machine: Machine) -> None:
+    found = machine.identify(SOURCES[kind](machine, dict(WHO)))
+    assert found.model_dump() == {**WHO, **ELSE}
 
 
 @pytest.mark.parametrize("kind", SOURCES)
-def test_where_a_source_does_not_apply_the_next_one_is_asked(kind: str, tmp_path: Path) -> None:
-    (tmp_path / "other").mkdir()
-    sources = [SOURCES[kind](tmp_path, None), file_source(tmp_path / "other", {"server": "web1"})]
-    assert metadata.identify(sources, 1).server == "web1"
+def test_the_first_source_that_knows_is_the_one_that_counts(kind: str, machine: Machine) -> None:
+    source = SOURCES[kind](machine, dict(WHO))
+    (machine.root / "other.json").write_text('{"server": "web1"}')
+    assert machine.identify(source, f"file:{machine.root}/other.json").instance == "i-1"
 
 
 @pytest.mark.parametrize("kind", SOURCES)
-def test_where_none_applies_all_are_named(kind: str, tmp_path: Path) -> None:
-    source = SOURCES[kind](tmp_path, None)
+def test_where_a_source_does_not_apply_the_next_one_is_asked(kind: str, machine: Machine) -> None:
+    source = SOURCES[kind](machine, None)
+    (machine.root / "other.json").write_text('{"server": "web1"}')
+    assert machine.identify(source, f"file:{machine.root}/other.json").server == "web1"
+
+
+@pytest.mark.parametrize("kind", SOURCES)
+def test_where_none_applies_all_are_named(kind: str, machine: Machine) -> None:
+    source = SOURCES[kind](machine, None)
     with pytest.raises(FetchFault) as told:
-        metadata.identify([source, source], 1)
-    assert told.value.message.count(source) == 2
+        machine.identify(source, source)
+    assert (told.value.message.count(source), told.value.cause) == (2, "no-identity")
+
+
+def test_a_source_that_there_is_not_is_a_mistake(machine: Machine) -> None:
+    with pytest.raises(ConfigFault, match="no identity source 'gce'") as told:
+        machine.identify("gce")
+    assert "ec2" in told.value.hint
 
 
 @pytest.mark.parametrize(
@@ -61,17 +112,40 @@ def test_where_none_applies_all_are_named(kind: str, tmp_path: Path) -> None:
         ('{"address": "10.0.0"}', "is not an IP address"),
         ("{", "not JSON"),
         ('{"server": "web1",\n "zone": "a\\nb"}', "2:2: zone: holds the character U+000A"),
+        ('{"server": "web1", "server": "web2"}', "server"),
     ],
 )
-def test_a_wrong_identity_file_is_refused_with_its_place(text: str, words: str, tmp_path: Path) -> None:
-    (tmp_path / "identity.json").write_text(text)
+def test_a_wrong_identity_file_is_refused_with_its_place(text: str, words: str, machine: Machine) -> None:
+    (machine.root / "identity.json").write_text(text)
     with pytest.raises(ConfigFault) as told:
-        metadata.identify([f"file:{tmp_path}/identity.json"], 1)
+        machine.identify(f"file:{machine.root}/identity.json")
     assert words in told.value.message
+
+
+@pytest.mark.parametrize("kind", ["a folder", "no UTF-8"])
+def test_an_identity_file_that_cannot_be_read_is_not_taken_for_none(kind: str, machine: Machine) -> None:
+    path = machine.root / "identity.json"
+    if kind == "a folder":
+        path.mkdir()
+    else:
+        path.write_bytes(b'{"server": "\xff"}')
+    (machine.root / "other.json").write_text('{"server": "web1"}')
+    with pytest.raises(FetchFault, match=r"identity\.json"):
+        machine.identify(f"file:{path}", f"file:{machine.root}/other.json")
 
 
 def report(outcome: str, exit_code: int) -> Report:
     return Report("boot", server="web1", outcome=outcome, exit_code=exit_code, serial=7, current="abcdef0123456789")
+
+
+class Folder:
+    """A store in a folder, as a reporter writes to it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.store = open_store(f"file://{folder}")
+
+    def put(self, key: str, data: bytes) -> None:
+        self.store.put(key, data)
 
 
 def test_every_reporter_is_under_test_here() -> None:
@@ -79,7 +153,7 @@ def test_every_reporter_is_under_test_here() -> None:
 
 
 def test_the_store_has_the_nodes_last_report(tmp_path: Path) -> None:
-    reporter = open_reporter("store", open_store(f"file://{tmp_path}"))
+    reporter = open_reporter("store", Folder(tmp_path))
     reporter.tell(report("ready", 0))
     reporter.tell(report("rolled back", 1))
     told = json.loads((tmp_path / "reports/web1.json").read_text())
@@ -87,8 +161,14 @@ def test_the_store_has_the_nodes_last_report(tmp_path: Path) -> None:
 
 
 def test_a_node_that_does_not_know_its_name_yet_writes_no_report(tmp_path: Path) -> None:
-    open_reporter("store", open_store(f"file://{tmp_path}")).tell(Report("boot", outcome="failed", exit_code=75))
-    assert not list(tmp_path.iterdir())
+    (tmp_path / "store").mkdir()
+    open_reporter("store", Folder(tmp_path / "store")).tell(Report("boot", outcome="failed", exit_code=75))
+    assert not list((tmp_path / "store").iterdir())
+
+
+def test_a_reporter_that_there_is_not_is_a_mistake(tmp_path: Path) -> None:
+    with pytest.raises(ConfigFault, match="no readiness reporter 'mail'"):
+        open_reporter("mail", Folder(tmp_path))
 
 
 # Without systemd-python the same datagram goes out: a finder that hides it stands for a machine that lacks it.

@@ -1,98 +1,372 @@
 """One body over every store: to add a store, add it to STORES. A chain of stores keeps the same contract."""
 
 import os
+import random
 import threading
-from collections.abc import Callable
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from rolecall.errors import ConfigFault, FetchFault
-from rolecall.store import KINDS, Store, open_store
+from contract.conftest import STORES, Cloud, Kept, Make
+from rolecall.errors import ConfigFault, ConflictFault, FetchFault
+from rolecall.store import KINDS, Store, Stored, open_store
 from rolecall.store.chain import Chain
+from rolecall.store.pieces import PIECE
+from servers.mirror import Mirror
+from servers.s3 import S3Server
+
+OVER_THE_NET = [name for name in STORES if name in ("s3", "https", "s3 after one that is out", "file after https")]
+AT_ONE_SERVER = ("s3", "https")
+
+
+@pytest.fixture
+def kept(make: Make, request: pytest.FixtureRequest) -> Kept:
+    return make(request.param)
+
+
+@pytest.fixture
+def store(kept: Kept) -> Store:
+    return kept.open()
+
+
+every_store = pytest.mark.parametrize("kept", STORES, indirect=True)
+over_the_net = pytest.mark.parametrize("kept", OVER_THE_NET, indirect=True)
+at_one_server = pytest.mark.parametrize("kept", AT_ONE_SERVER, indirect=True)
+
+
+def test_every_kind_of_store_is_under_this_contract() -> None:
+    assert set(KINDS) <= set(STORES)
+
+
+# Reading and writing
+
+
+@every_store
+def test_what_was_put_is_got_whole_and_in_pieces(store: Store) -> None:
+    data = os.urandom(3 * 2**20 + 17)
+    store.put("releases/blog/1.tar.gz", data)
+    assert store.get("releases/blog/1.tar.gz", 2**23).data == data
+    assert b"".join(store.stream("releases/blog/1.tar.gz")) == data
+
+
+@every_store
+def test_an_empty_object_is_an_object(store: Store) -> None:
+    store.put("empty", b"")
+    assert store.get("empty", 10).data == b""
+    assert b"".join(store.stream("empty")) == b""
+
+
+@every_store
+def test_a_key_may_have_any_sign(store: Store) -> None:
+    for key in ("a b", "ü.json", "100%", "a+b&c=d", "é/#/?", "~x'(!)*"):
+        store.put(key, key.encode())
+        assert store.get(key, 100).data == b"".join(store.stream(key)) == key.encode()
+
+
+@every_store
+def test_what_is_not_there_is_a_fetch_fault_that_names_it(store: Store) -> None:
+    store.put("another", b"")  # a chain has seen by now which of its stores is out
+    for key in ("fleet.json", "releases/x.tar"):
+        with pytest.raises(FetchFault) as told:
+            store.get(key, 100)
+        assert (key in told.value.message, told.value.cause) == (True, "no-key")
+        with pytest.raises(FetchFault) as told:
+            b"".join(store.stream(key))
+        assert (key in told.value.message, told.value.cause) == (True, "no-key")
+
+
+@every_store
+def test_an_object_that_is_too_large_is_not_read(store: Store) -> None:
+    store.put("fleet.json", b"x" * 101)
+    assert len(store.get("fleet.json", 101).data) == 101
+    with pytest.raises(FetchFault, match="larger than 100 bytes") as told:
+        store.get("fleet.json", 100)
+    assert told.value.cause == "too-large"
+
+
+@every_store
+def test_an_object_is_read_from_a_byte_on(store: Store) -> None:
+    data = os.urandom(2 * PIECE + 5)
+    store.put("x", data)
+    for start in (1, PIECE - 1, PIECE, 2 * PIECE + 4):
+        assert b"".join(store.stream("x", start)) == data[start:]
+
+
+@every_store
+def test_a_stream_that_is_left_early_holds_nothing_up(kept: Kept) -> None:
+    store = kept.open()
+    store.put("x", os.urandom(8 * PIECE))
+    for _ in range(12):  # more than a client has connections
+        assert next(iter(store.stream("x")))
+    assert store.get("x", 8 * PIECE)
+
+
+@every_store
+def test_a_reader_sees_the_old_or_the_new_object_never_a_part(kept: Kept) -> None:
+    sizes, over = (10, 2**17), threading.Event()
+    store, other = kept.open(), kept.open()
+    store.put("report", b"x" * sizes[0])
+    seen, streamed = set(), set()
+
+    def read() -> None:
+        while not over.is_set():
+            seen.add(len(other.get("report", 2**21).data))
+            streamed.add(len(b"".join(other.stream("report"))))
+
+    with ThreadPoolExecutor() as pool:
+        reading = pool.submit(read)
+        for n in range(25 if kept.server else 150):
+            store.put("report", b"x" * sizes[n % 2])
+        over.set()
+        reading.result()
+    assert seen | streamed <= set(sizes)
+    assert seen
+
+
+# Tags
+
+
+@every_store
+def test_the_tag_changes_with_the_content(store: Store) -> None:
+    tags = [store.put("fleet.json", data) for data in (b"old", b"new")]
+    assert store.get("fleet.json", 10).etag == tags[1] != tags[0]
+    assert all(tags)
+
+
+@every_store
+def test_what_is_known_already_is_not_read_again(kept: Kept) -> None:
+    store = kept.open()
+    store.put("fleet.json", b"same")
+    known = store.get("fleet.json", 10)
+    again = store.get("fleet.json", 10, known)
+    assert (again.data, again.etag) == (b"same", known.etag)
+    if kept.server:
+        last = kept.asked()[-1]
+        assert (last.status, last.headers["If-None-Match"]) == (304, known.etag)
+    else:
+        assert again is known
+
+
+@every_store
+def test_what_has_changed_is_read_anew(store: Store) -> None:
+    store.put("fleet.json", b"old")
+    known = store.get("fleet.json", 10)
+    store.put("fleet.json", b"new")
+    found = store.get("fleet.json", 10, known)
+    assert (found.data, found.etag != known.etag) == (b"new", True)
+
+
+@every_store
+def test_what_was_read_without_a_tag_is_read_anew(store: Store) -> None:
+    store.put("fleet.json", b"new")
+    assert store.get("fleet.json", 10, Stored(b"kept")).data == b"new"
+
+
+@over_the_net
+def test_the_stores_own_time_is_told_with_the_object_changed_or_not(kept: Kept) -> None:
+    store = kept.open()
+    store.put("fleet.json", b"same")
+    known = store.get("fleet.json", 10)
+    again = store.get("fleet.json", 10, known)
+    for found in (known, again):
+        assert found.date
+        assert abs(found.date.timestamp() - time.time()) < 60
+
+
+# Writing on a condition
+
+
+@every_store
+def test_what_must_not_be_there_yet_is_written_once(store: Store) -> None:
+    first = store.put("fleet.json", b"first", over="")
+    for data in (b"second", b"first"):
+        with pytest.raises(ConflictFault, match=r"fleet\.json") as told:
+            store.put("fleet.json", data, over="")
+        assert told.value.cause == "conflict"
+    assert store.get("fleet.json", 10).etag == first
+
+
+@every_store
+def test_what_has_changed_meanwhile_is_not_written_over(store: Store) -> None:
+    first = store.put("fleet.json", b"first")
+    second = store.put("fleet.json", b"second", over=first)
+    with pytest.raises(ConflictFault, match=r"fleet\.json"):
+        store.put("fleet.json", b"third", over=first)
+    assert store.get("fleet.json", 10).data == b"second"
+    assert store.get("fleet.json", 10).etag == second
+
+
+@every_store
+def test_of_two_who_write_the_same_in_place_of_the_same_one_is_told_so(store: Store) -> None:
+    """A counter that two read as 1: if both may write 2, one step is lost."""
+    first = store.put("counter", b"1")
+    store.put("counter", b"2", over=first)
+    with pytest.raises(ConflictFault):
+        store.put("counter", b"2", over=first)
+
+
+@every_store
+def test_what_is_gone_is_not_written_over(store: Store) -> None:
+    tag = store.put("other", b"first")
+    with pytest.raises(FetchFault, match=r"fleet\.json"):
+        store.put("fleet.json", b"second", over=tag)
+
+
+@every_store
+def test_of_eighty_steps_that_eight_count_at_once_none_is_lost(kept: Kept) -> None:
+    kept.open().put("counter", b"0")
+
+    def count(seed: int) -> None:
+        store, chance = kept.open(), random.Random(seed)
+        for _ in range(10):
+            while True:
+                found = store.get("counter", 10)
+                try:
+                    store.put("counter", b"%d" % (int(found.data) + 1), over=found.etag)
+                    break
+                except ConflictFault:
+                    time.sleep(chance.uniform(0, 0.05))
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(count, range(8)))
+    assert kept.open().get("counter", 10).data == b"80"
+
+
+@over_the_net
+@pytest.mark.parametrize("over", [False, True], ids=["in any case", "on a condition"])
+def test_what_was_written_counts_as_written_though_the_answer_is_lost(kept: Kept, over: bool) -> None:
+    store = kept.open()
+    first = store.put("fleet.json", b"first")
+    kept.break_with("lost", method="PUT", times=1)
+    tag = store.put("fleet.json", b"second", over=first if over else None)
+    found = kept.open().get("fleet.json", 10)
+    assert (found.data, found.etag) == (b"second", tag)
+
+
+@over_the_net
+def test_what_was_made_counts_as_made_though_the_answer_is_lost(kept: Kept) -> None:
+    kept.break_with("lost", method="PUT", times=1)
+    tag = kept.open().put("fleet.json", b"first", over="")
+    found = kept.open().get("fleet.json", 10)
+    assert (found.data, found.etag) == (b"first", tag)
+
+
+# A download that is cut
+
+
+def asked_for(kept: Kept) -> list[tuple[str | None, int]]:
+    """The ranges that were asked for, and the status of each answer."""
+    return [(one.headers.get("Range"), one.status) for one in kept.asked()]
+
+
+@over_the_net
+def test_a_download_that_is_cut_goes_on_with_the_bytes_that_are_missing(kept: Kept) -> None:
+    store, data, cut = kept.open(), os.urandom(5 * PIECE + 7), 3 * PIECE + 100
+    tag = store.put("x", data)
+    kept.break_with("cut", method="GET", times=1, size=cut)
+    assert b"".join(store.stream("x")) == data
+    (whole, first), (rest, second) = asked_for(kept)
+    assert (whole, first, second) == (None, 200, 206)
+    assert rest
+    start = int(rest.removeprefix("bytes=").removesuffix("-"))
+    assert cut - PIECE < start <= cut
+    assert kept.asked()[1].headers["If-Match"] == tag
+
+
+@at_one_server
+def test_a_download_that_is_cut_many_times_arrives_as_long_as_each_time_brings_something(kept: Kept) -> None:
+    store, data = kept.open(), os.urandom(4 * PIECE)
+    store.put("x", data)
+    kept.break_with("cut", method="GET", times=3, size=PIECE)
+    assert b"".join(store.stream("x")) == data
+    assert [status for _, status in asked_for(kept)] == [200, 206, 206, 206]
+
+
+@at_one_server
+def test_a_download_that_is_cut_after_its_last_byte_but_one_has_the_last_one_too(kept: Kept) -> None:
+    store, data = kept.open(), os.urandom(2 * PIECE)
+    store.put("x", data)
+    kept.break_with("cut", method="GET", times=1, size=len(data) - 1)
+    assert b"".join(store.stream("x")) == data
+
+
+@over_the_net
+def test_of_two_objects_no_third_is_made(kept: Kept) -> None:
+    store, old, new = kept.open(), b"o" * 4 * PIECE, b"n" * 4 * PIECE
+    store.put("x", old)
+    kept.break_with("cut", method="GET", times=1, size=2 * PIECE)
+    pieces = store.stream("x")
+    got = [next(pieces)]
+    kept.open().put("x", new)
+    with pytest.raises(FetchFault, match="written it meanwhile"):
+        got.extend(pieces)
+    assert set(b"".join(got)) == {ord("o")}
+
+
+@at_one_server
+def test_a_download_that_brings_nothing_any_more_is_given_up(kept: Kept) -> None:
+    store = kept.open()
+    store.put("x", os.urandom(4 * PIECE))
+    kept.break_with("cut", method="GET", times=1, size=PIECE)
+    kept.break_with("reset", method="GET")
+    with pytest.raises(FetchFault, match="cannot read"):
+        b"".join(store.stream("x"))
+
+
+def test_a_chain_goes_on_with_the_next_store_where_one_breaks_off(make: Make, tmp_path: Path) -> None:
+    kept, data = make("file after https"), os.urandom(4 * PIECE)
+    assert isinstance(kept.server, Mirror)
+    kept.server.write("fleet/x", data)
+    (tmp_path / "store" / "x").write_bytes(data)
+    kept.server.fault("cut", times=1, size=2 * PIECE)
+    kept.server.fault(500)
+    assert b"".join(kept.open().stream("x")) == data
+
+
+# Watching
+
+
+@pytest.mark.parametrize("kept", [name for name in STORES if "file" in name], indirect=True)
+def test_watched_paths_tell_every_change(store: Store, tmp_path: Path) -> None:
+    from rolecall.host.steady import stamp
+
+    path = tmp_path / "store" / "fleet.json"
+    path.write_bytes(b"old")
+    before = [stamp(path) for path in store.watched("fleet.json")]
+    assert before
+    open_store(f"file://{path.parent}").put(path.name, b"new")
+    assert [stamp(path) for path in store.watched("fleet.json")] != before
+
+
+@at_one_server
+def test_what_is_on_no_disk_is_watched_by_a_question(store: Store) -> None:
+    assert store.watched("fleet.json") == []
+    assert store.question("fleet.json", store.put("fleet.json", b"x"))
+
+
+@pytest.mark.parametrize("kept", ["file"], indirect=True)
+def test_a_local_file_needs_no_question(store: Store) -> None:
+    assert store.question("fleet.json", store.put("fleet.json", b"x")) == ""
+
+
+# Folders
 
 
 def file_store(folder: Path) -> Store:
     return open_store(f"file://{folder}")
 
 
-def chain(folder: Path) -> Store:
-    """Its first store is out; what is written goes to the second."""
-    return Chain([open_store("file:///nowhere/at/all"), open_store(f"file://{folder}")])
-
-
-STORES: dict[str, Callable[[Path], Store]] = {"file": file_store, "chain": chain}
-
-
-@pytest.fixture(params=STORES)
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
-    return STORES[request.param](tmp_path)
-
-
-def test_every_kind_of_store_is_under_this_contract() -> None:
-    assert set(KINDS) <= STORES.keys()
-
-
-def test_what_was_put_is_got_whole_and_in_pieces(store: Store) -> None:
-    data = os.urandom(3 * 2**20 + 17)
-    store.put("releases/blog/1.tar.gz", data)
-    assert store.get("releases/blog/1.tar.gz", 2**23) == data
-    assert b"".join(store.stream("releases/blog/1.tar.gz")) == data
-
-
-def test_an_empty_object_is_an_object(store: Store) -> None:
-    store.put("empty", b"")
-    assert store.get("empty", 10) == b""
-    assert b"".join(store.stream("empty")) == b""
-
-
-def test_what_is_not_there_is_a_fetch_fault_that_names_it(store: Store) -> None:
-    with pytest.raises(FetchFault, match=r"fleet\.json"):
-        store.get("fleet.json", 100)
-    with pytest.raises(FetchFault, match=r"releases/x\.tar"):
-        b"".join(store.stream("releases/x.tar"))
-
-
-def test_an_object_that_is_too_large_is_not_read(store: Store) -> None:
-    store.put("fleet.json", b"x" * 101)
-    assert len(store.get("fleet.json", 101)) == 101
-    with pytest.raises(FetchFault, match="larger than 100 bytes"):
-        store.get("fleet.json", 100)
-
-
-def test_a_reader_sees_the_old_or_the_new_object_never_a_part(store: Store) -> None:
-    sizes, over = (10, 2**20), threading.Event()
-    store.put("report", b"x" * sizes[0])
-    seen = set()
-
-    def read() -> None:
-        while not over.is_set():
-            seen.add(len(store.get("report", 2**21)))
-
-    reader = threading.Thread(target=read)
-    reader.start()
-    for n in range(200):
-        store.put("report", b"x" * sizes[n % 2])
-    over.set()
-    reader.join()
-    assert seen <= set(sizes)
-    assert seen
-
-
-def test_watched_paths_tell_every_change(store: Store) -> None:
-    from rolecall.host.steady import stamp
-
-    store.put("fleet.json", b"old")
-    before = [stamp(path) for path in store.watched("fleet.json")]
-    assert before
-    store.put("fleet.json", b"new")
-    assert [stamp(path) for path in store.watched("fleet.json")] != before
-
-
 def test_a_store_that_is_not_mounted_is_never_made(tmp_path: Path) -> None:
-    with pytest.raises(FetchFault, match="cannot write"):
-        file_store(tmp_path / "mount").put("reports/web1.json", b"{}")
-    assert not (tmp_path / "mount").exists()
+    for over in (None, ""):
+        with pytest.raises(FetchFault, match="cannot write") as told:
+            file_store(tmp_path / "mount").put("reports/web1.json", b"{}", over)
+        assert told.value.cause == "unreachable"
+        assert not (tmp_path / "mount").exists()
+    with pytest.raises(FetchFault) as told:
+        file_store(tmp_path / "mount").get("fleet.json", 10)
+    assert told.value.cause == "unreachable"
 
 
 def test_a_file_that_fails_while_it_is_read_is_a_fetch_fault_and_the_next_store_is_asked(tmp_path: Path) -> None:
@@ -103,15 +377,29 @@ def test_a_file_that_fails_while_it_is_read_is_a_fetch_fault_and_the_next_store_
         b"".join(failing.stream("mem"))
     (tmp_path / "mem").write_bytes(b"from the second")
     both = Chain([failing, file_store(tmp_path)])
-    assert both.get("mem", 100) == b"".join(both.stream("mem")) == b"from the second"
+    assert both.get("mem", 100).data == b"".join(both.stream("mem")) == b"from the second"
 
 
-def test_a_folder_in_the_place_of_an_object_is_a_fetch_fault(store: Store, tmp_path: Path) -> None:
+def test_a_folder_in_the_place_of_an_object_is_a_fetch_fault(tmp_path: Path) -> None:
     (tmp_path / "fleet.json").mkdir()
+    store = file_store(tmp_path)
     with pytest.raises(FetchFault, match="Is a directory"):
         store.get("fleet.json", 100)
-    with pytest.raises(FetchFault, match="cannot write"):
-        store.put("fleet.json", b"x")
+    for over in (None, "", "tag"):
+        with pytest.raises(FetchFault, match="cannot write"):
+            store.put("fleet.json", b"x", over)
+
+
+def test_nothing_is_left_beside_an_object_in_a_folder(tmp_path: Path) -> None:
+    store = file_store(tmp_path)
+    tag = store.put("fleet.json", b"x", over="")
+    store.put("fleet.json", b"y", over=tag)
+    with pytest.raises(ConflictFault):
+        store.put("fleet.json", b"z", over=tag)
+    assert [path.name for path in tmp_path.iterdir()] == ["fleet.json"]
+
+
+# Chains
 
 
 def test_where_no_store_of_a_chain_takes_a_report_every_cause_is_told() -> None:
@@ -132,18 +420,60 @@ def test_a_chain_tells_every_stores_cause() -> None:
     assert "/nowhere/two/fleet.json" in told.value.message
 
 
-def test_a_chain_prefers_its_first_store_and_names_the_one_that_answered(tmp_path: Path) -> None:
+def test_a_chain_prefers_its_first_store_and_reads_from_the_next_what_that_has_not(tmp_path: Path) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
     for folder in (first, second):
         folder.mkdir()
         (folder / "fleet.json").write_text(folder.name)
     both = Chain([file_store(first), file_store(second)])
-    assert (both.get("fleet.json", 10), both.url) == (b"first", f"file://{first}")
+    assert (both.get("fleet.json", 10).data, both.url) == (b"first", f"file://{first}")
     (first / "fleet.json").unlink()
-    assert (both.get("fleet.json", 10), both.url) == (b"second", f"file://{second}")
+    assert (both.get("fleet.json", 10).data, both.url) == (b"second", f"file://{first}")
+
+
+def test_a_store_that_was_out_once_is_not_asked_again_in_this_run(make: Make) -> None:
+    kept = make("file after https")
+    assert kept.server
+    store = kept.open()
+    store.put("x", b"x")
+    kept.break_with(503)
+    for _ in range(3):
+        with pytest.raises(FetchFault):
+            store.get("x", 10)
+    assert len(kept.asked()) == 1
+    kept.server.heal()
+    assert kept.open().get("x", 10).data == b"x", "the next run asks it again"
+
+
+def test_where_all_stores_of_a_chain_were_out_each_is_asked_again(make: Make, tmp_path: Path) -> None:
+    kept = make("file after https")
+    assert kept.server
+    kept.break_with(503)
+    (tmp_path / "store").rmdir()
+    store = kept.open()
+    with pytest.raises(FetchFault):
+        store.get("x", 10)
+    kept.server.heal()
+    store.put("x", b"x")
+    assert store.get("x", 10).data == b"x"
+
+
+def test_two_stores_of_the_same_bucket_at_two_endpoints_are_two_stores(cloud: Cloud) -> None:
+    account = cloud.account()
+    with S3Server(cloud.s3.buckets, cloud.s3.keys) as second:
+        second.put("bucket", "fleet/x", b"from the second")
+        stores = [open_store(cloud.url(endpoint=url), account) for url in (cloud.s3.url, second.url)]
+        both = Chain(stores)
+        cloud.s3.stop()
+        assert both.get("x", 100).data == b"from the second"
+        assert both.usable() == [stores[1]], "the second is not out because the first one is"
+
+
+# What there is not
 
 
 def test_a_kind_that_there_is_not_is_named_with_those_there_are() -> None:
-    with pytest.raises(ConfigFault, match="no store of the kind 'ftp'") as told:
-        open_store("ftp://example.com/x")
-    assert "file" in told.value.hint
+    for url in ("ftp://example.com/x", "s3://bucket/prefix", "https://example.com/x", "", "fleet"):
+        with pytest.raises(ConfigFault, match="no store of the kind") as told:
+            open_store(url)
+        assert "file" in told.value.hint

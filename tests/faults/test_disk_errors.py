@@ -127,7 +127,7 @@ def test_a_run_folder_that_is_full_is_named(nodes: Nodes) -> None:
         code, message = broken(story, at, "EIO", stays=True, within=run)
         where = f"EIO at {story.operations[at]}: {message}"
         assert code == 1, where
-        assert f" {run}/" in message, where
+        assert f" {run}" in message, where
         assert after(story) == [], where
     print(f"{len(tried)} points")
 

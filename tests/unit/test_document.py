@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
-from rolecall.document import json_places, parse_json, parse_toml, toml_places
+from rolecall.document import json_places, json_span, parse_json, parse_toml, toml_places
 from rolecall.mistakes import Mistake, Mistakes, dotted, placed, suggest
 from unit.samples import ANY_JSON, ANY_TEXT, fuzz
 
@@ -35,6 +36,53 @@ def test_the_place_of_every_value_is_where_the_json_library_reads_it(data: Any) 
                 assert read == path[-1], "a member stands at its key"
                 read, _ = decoder.raw_decode(rest[end:].lstrip(" \n").removeprefix(":").lstrip(" \n"))
             assert repr(read) == repr(paths[path])
+
+
+@fuzz(300)
+@given(
+    st.dictionaries(ANY_TEXT, ANY_JSON, min_size=1, max_size=5),
+    st.lists(st.sampled_from(["", " ", "\n", "\t", "\r\n"]), min_size=4, max_size=4),
+    st.booleans(),
+)
+def test_the_span_of_a_member_is_what_another_value_can_be_put_into(
+    data: dict[str, Any], blanks: list[str], ascii_only: bool
+) -> None:
+    before, around, after, end = blanks
+    members = [f"{json.dumps(key, ensure_ascii=ascii_only)}{before}:{around}{json.dumps(value)}"
+               for key, value in data.items()]  # fmt: skip
+    text = f"{before}{{{around}{f'{after},{before}'.join(members)}{end}}}{after}"
+    assert repr(json.loads(text)) == repr(data), "NaN equals nothing"
+    for key, value in data.items():
+        start, stop = json_span(text, key)
+        assert text[start:stop] == json.dumps(value)
+        new = json.loads(f'{text[:start]}"new"{text[stop:]}')
+        assert list(new) == list(data), "every other byte stays"
+        assert repr(new) == repr({**data, key: "new"})
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "value"),
+    [
+        ('{"serial": 42}', "serial", "42"),
+        ('{"serial":42}', "serial", "42"),
+        ('{"a": {"serial": 1}, "serial": 2}', "serial", "2"),
+        ('{"a": [{"serial": 1}], "serial": -2.5e3 , "b": 1}', "serial", "-2.5e3"),
+        ('{"x": "\\"serial\\": 7", "serial": {"serial": [1, 2]}\n}', "serial", '{"serial": [1, 2]}'),
+        ('{"se\\u0072ial" : "\\"}"}', "serial", '"\\"}"'),
+        ('{"ü": [ ] , "serial": null}', "ü", "[ ]"),
+        ('{"": true}', "", "true"),
+        ('{"a.b": 1, "0": 2}', "0", "2"),
+    ],
+)
+def test_the_span_is_that_of_the_objects_own_member(text: str, key: str, value: str) -> None:
+    start, end = json_span(text, key)
+    assert text[start:end] == value
+
+
+@pytest.mark.parametrize("text", ["{}", '{"a": {"serial": 1}}', '[{"serial": 1}]', '["serial"]', '"serial"', "1"])
+def test_a_member_that_there_is_not_has_no_span(text: str) -> None:
+    with pytest.raises(KeyError, match="serial"):
+        json_span(text, "serial")
 
 
 def test_places_are_found_in_text_as_deep_as_json_goes() -> None:

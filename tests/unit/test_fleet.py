@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rolecall.document import json_places
-from rolecall.fleet import MAX_BYTES, Fleet, parse_fleet, schema
+from rolecall.fleet import MAX_BYTES, Fleet, Header, parse_fleet, parse_header, schema
 from rolecall.mistakes import Mistakes, dotted
 from unit.samples import ANY_JSON, ANY_TEXT, FLEET, GONE, edited, fuzz, path_of, refused, web
 
@@ -294,8 +294,63 @@ def test_a_fleet_may_have_nothing_in_it_yet() -> None:
 def test_a_document_expires_at_its_moment_in_whatever_zone_it_was_written() -> None:
     fleet = parse_fleet(json.dumps(edited({"not_after": "2026-11-28T20:00:00+02:00"})).encode())
     moment = datetime(2026, 11, 28, 18, tzinfo=UTC)
-    assert not fleet.expired(moment)
-    assert fleet.expired(moment + timedelta(seconds=1))
+    assert not fleet.not_after < moment
+    assert fleet.not_after < moment + timedelta(seconds=1)
+
+
+HEADER = ("format", "fleet", "serial", "issued", "not_after")
+
+
+def test_the_header_is_read_without_a_look_at_the_rest() -> None:
+    data = edited({"products/Blog": 7, "servers/web1": [], "serail": 1})
+    header = parse_header(json.dumps(data).encode(), "s3://fleet/prod/fleet.json")
+    whole = parse_fleet(FLEET)
+    assert type(header) is Header
+    assert [getattr(header, key) for key in HEADER] == [getattr(whole, key) for key in HEADER]
+
+
+@pytest.mark.parametrize(
+    ("edit", "path", "says"),
+    [
+        ({"format": 2}, "format", "is 2"),
+        ({"fleet": GONE}, "fleet", "missing"),
+        ({"fleet": "Heavy\n"}, "fleet", "U+000A"),
+        ({"serial": "42"}, "serial", "whole number"),
+        ({"serial": 0}, "serial", "greater than or equal to 1"),
+        ({"serial": True}, "serial", "whole number"),
+        ({"issued": "2026-11-21"}, "issued", "a time"),
+        ({"not_after": "2026-11-28T18:00:00"}, "not_after", "a time with its zone"),
+        ({"not_after": None}, "not_after", "a time"),
+    ],
+)
+def test_a_header_that_is_wrong_is_told_with_its_place_and_with_all_the_other_mistakes(
+    edit: dict[str, Any], path: str, says: str
+) -> None:
+    raw = json.dumps(edited(edit, {"products/blog/workers": 0}), indent=2).encode()
+    with pytest.raises(Mistakes, match=r"\As3://fleet/prod/fleet\.json has 2 mistakes") as caught:
+        parse_header(raw, "s3://fleet/prod/fleet.json")
+    found = {dotted(one.path): one for one in caught.value.mistakes}
+    assert found.keys() == {path, "products.blog.workers"}
+    assert says in found[path].message
+    assert found[path].line
+
+
+@fuzz(200)
+@given(ANY_JSON.map(lambda data: json.dumps(data).encode()) | st.binary(max_size=60))
+def test_any_bytes_that_have_no_header_are_refused_in_words(raw: bytes) -> None:
+    with pytest.raises(Mistakes) as caught:
+        parse_header(raw, "fleet.json")
+    assert caught.value.exit_code == 78
+
+
+@fuzz(300)
+@given(st.randoms(use_true_random=False), st.lists(ANY_JSON | ANY_TEXT, min_size=1, max_size=3), ANY_TEXT)
+def test_what_is_a_fleet_has_the_header_of_that_fleet(choice: random.Random, values: list[Any], key: str) -> None:
+    raw = json.dumps(changed(choice, values, key)).encode()
+    fleet = outcome(raw)
+    if isinstance(fleet, Fleet):
+        header = parse_header(raw, "fleet.json")
+        assert [getattr(header, key) for key in HEADER] == [getattr(fleet, key) for key in HEADER]
 
 
 @fuzz(400)

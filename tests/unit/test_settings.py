@@ -11,6 +11,20 @@ from unit.samples import AGENT, DATA
 
 SMALL = 'role = "web"\nplatform = "debian"\nstore = ["file:///s"]\n[trust]\nunsigned = true\n'
 
+WIDE = """
+[network]
+timeout = "1500ms"
+release_timeout = "1h"
+ca = "/etc/ssl/our-authority.pem"
+[aws]
+region = "eu-central-1"
+credentials = "file:/etc/keys"
+imds = ["http://127.0.0.1:8169"]
+endpoints = {s3 = "https://minio.example.com:9000", ssm = "http://[::1]:5000"}
+[secrets]
+keep = true
+"""
+
 
 def refused(text: str) -> Mistakes:
     with pytest.raises(Mistakes) as caught:
@@ -31,6 +45,29 @@ def test_what_is_left_out_has_a_default() -> None:
     assert settings.identity == ("file:/etc/rolecall/identity.json",)
     assert (settings.service_manager, settings.accounts) == ("systemd", "systemd-sysusers")
     assert (settings.paths.root, settings.paths.seed, settings.keep.generations) == ("", None, 5)
+    assert (settings.trust.revoked, settings.secrets.keep) == (None, False)
+    assert (settings.network.timeout, settings.network.release_timeout, settings.network.ca) == (10, 600, None)
+    assert (settings.aws.region, settings.aws.credentials, settings.aws.endpoints) == (None, "instance-role", {})
+    assert settings.aws.imds == ("http://169.254.169.254", "http://[fd00:ec2::254]")
+
+
+def test_how_aws_and_the_network_are_reached_is_set_in_tables_of_their_own() -> None:
+    settings = parse_settings(f"{SMALL}{WIDE}", "agent.toml")
+    aws, network = settings.aws, settings.network
+    assert (aws.region, aws.credentials, aws.imds) == ("eu-central-1", "file:/etc/keys", ("http://127.0.0.1:8169",))
+    assert aws.endpoints == {"s3": "https://minio.example.com:9000", "ssm": "http://[::1]:5000"}
+    assert (network.timeout, network.release_timeout, network.ca) == (1.5, 3600, "/etc/ssl/our-authority.pem")
+    assert settings.secrets.keep is True
+
+
+@pytest.mark.parametrize("source", ["instance-role", "boto3", "file:/etc/rolecall/aws-keys"])
+def test_credentials_come_from_one_of_three_places(source: str) -> None:
+    assert parse_settings(f'{SMALL}[aws]\ncredentials = "{source}"\n', "agent.toml").aws.credentials == source
+
+
+def test_keys_may_be_revoked_where_signers_are_named() -> None:
+    text = SMALL.replace("unsigned = true", 'signers = "/etc/signers"\nrevoked = "/etc/revoked"')
+    assert parse_settings(text, "agent.toml").trust.revoked == "/etc/revoked"
 
 
 @pytest.mark.parametrize(
@@ -57,6 +94,26 @@ def test_what_is_left_out_has_a_default() -> None:
         ("[trust]", "service_manager = 'systmd'\n[trust]", "service_manager", 'is "systmd"', "did you mean 'systemd'?"),
         ("[trust]", "[keep]\ngenerations = 0\n[trust]", "keep.generations", "greater than or equal to 1", ""),
         ("[trust]", "[names]\nport = 1.5\n[trust]", "names.port", "", ""),
+        ("[trust]", "[trust]\nrevoked = 'keys'", "trust.revoked", "is not an absolute path", ""),
+        ("[trust]", "[trust]\nrevokd = '/keys'", "trust.revokd", "unknown key", "did you mean 'revoked'?"),
+        ("[trust]", "[netwrk]\n[trust]", "netwrk", "unknown key", "did you mean 'network'?"),
+        ("[trust]", "[network]\ntimeouts = 1\n[trust]", "network.timeouts", "unknown key", "did you mean 'timeout'?"),
+        ("[trust]", "[network]\ntimeout = '10'\n[trust]", "network.timeout", "is not a duration", ""),
+        ("[trust]", "[network]\ntimeout = -1\n[trust]", "network.timeout", "greater than or equal to 0", ""),
+        ("[trust]", "[network]\nrelease_timeout = inf\n[trust]", "network.release_timeout", "finite number", ""),
+        ("[trust]", "[network]\nca = 'ca.pem'\n[trust]", "network.ca", "is not an absolute path", ""),
+        ("[trust]", "[aws]\nregions = 'x'\n[trust]", "aws.regions", "unknown key", "did you mean 'region'?"),
+        ("[trust]", "[aws]\nregion = 'eu central'\n[trust]", "aws.region", "is not a word", ""),
+        ("[trust]", "[aws]\nregion = ''\n[trust]", "aws.region", "is not a word", ""),
+        ("[trust]", "[aws]\nimds = []\n[trust]", "aws.imds", "must not be empty", ""),
+        ("[trust]", "[aws]\nimds = 'http://x'\n[trust]", "aws.imds", "must be a list", ""),
+        ("[trust]", "[aws]\ncredentials = 'env'\n[trust]", "aws.credentials", "'env' is no source", ""),
+        ("[trust]", "[aws]\ncredentials = 'file:keys'\n[trust]", "aws.credentials", "'file:keys' is no source", ""),
+        ("[trust]", '[aws]\ncredentials = "file:/a\\nb"\n[trust]', "aws.credentials", "U+000A", ""),
+        ("[trust]", "[aws.endpoints]\ns3 = 1\n[trust]", "aws.endpoints.s3", "must be text in quotes, not 1", ""),
+        ("[trust]", "[aws]\nendpoints = 'x'\n[trust]", "aws.endpoints", "must be an object", ""),
+        ("[trust]", "[secrets]\nkeep = 'yes'\n[trust]", "secrets.keep", "must be true or false", ""),
+        ("[trust]", "[secrets]\nkeeep = true\n[trust]", "secrets.keeep", "unknown key", "did you mean 'keep'?"),
     ],
 )
 def test_each_mistake_is_told_with_its_path_its_place_and_a_remedy(
@@ -70,6 +127,13 @@ def test_each_mistake_is_told_with_its_path_its_place_and_a_remedy(
     assert remedy in found[0].hint
     pointed = text.splitlines()[found[0].line - 1][found[0].column - 1 :]
     assert pointed.startswith(path.rsplit(".", maxsplit=1)[-1].partition("[")[0]), pointed
+
+
+def test_revoked_keys_mean_nothing_where_every_key_is_believed() -> None:
+    told = refused(SMALL + 'revoked = "/etc/revoked"\n')
+    assert [(dotted(one.path), one.message) for one in told.mistakes] == [
+        ("trust", "revoked is for signers only: without them every key is believed")
+    ]
 
 
 def test_all_mistakes_are_told_at_once() -> None:

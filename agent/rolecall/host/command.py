@@ -27,14 +27,26 @@ class Done:
         return "\n".join(self.output.strip().splitlines()[-12:]) or f"exit status {self.status}, no output"
 
 
-def run(argv: tuple[str, ...], timeout: float = 60.0, env: dict[str, str] | None = None) -> Done:
-    """Run a program and wait at most `timeout` seconds. Raises HostFault if it is not installed or does not end."""
+def run(
+    argv: tuple[str, ...],
+    timeout: float = 60.0,
+    env: dict[str, str] | None = None,
+    *,
+    stdin: bytes = b"",
+    fds: tuple[int, ...] = (),
+    ask: bool = False,
+) -> Done:
+    """Run a program and wait at most `timeout` seconds. Raises HostFault if it is not installed or does not end.
+
+    `fds`: files that it inherits. `ask`: it may talk to the person at the terminal, on standard error.
+    """
     try:
         ended = subprocess.run(
             argv,
-            stdin=subprocess.DEVNULL,
+            input=stdin,
             stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            stderr=None if ask else subprocess.STDOUT,
+            pass_fds=fds,
             timeout=timeout,
             check=False,
             env={**os.environ, "LC_ALL": "C.UTF-8", **(env or {})},

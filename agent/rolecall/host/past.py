@@ -7,6 +7,24 @@ from typing import Any
 
 from rolecall.host import files
 
+_ASIDE = "aside"
+
+
+def set_aside(state: Path, instance: str) -> Path:
+    """Move a state folder's content out of the way; of what was set aside before, nothing is kept."""
+    folder = state / _ASIDE
+    target = folder / f"from-{instance.replace('/', '_')}"
+    others = [path for path in folder.glob("*") if path != target]
+    files.make_folders(target, 0o700)
+    for other in others:
+        files.remove_tree(other)
+    # `fleet` names the other instance: last, so that whoever is killed before it begins again.
+    names = sorted((name for name in os.listdir(state) if name != _ASIDE), key=lambda name: name == "fleet")
+    for name in names:
+        files.remove_tree(target / name)
+        files.rename(state / name, target / name)
+    return target
+
 
 class Reports:
     """The folder `reports/`: one file a run that did something, the newest last by name."""

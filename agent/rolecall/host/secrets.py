@@ -2,21 +2,67 @@
 
 import hashlib
 import hmac
+import json
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from rolecall.assignment import Secret
-from rolecall.errors import ConfigFault, HostFault
+from rolecall.aws import parameters
+from rolecall.aws.account import Account
+from rolecall.errors import FetchFault, HostFault
 from rolecall.host import files
 
 _KEY = "fingerprint.key"
+_KEPT = "secrets.json"
+# What the store refuses is not handed out from the disk: only what it cannot tell just now.
+_OUT = ("unreachable", "too-slow", "throttled", "server-error", "broken-answer", "tls", "clock-skew",
+        "imds-unreachable", "imds-hop-limit", "imds-off", "imds-busy", "imds-error", "no-role", "role-broken",
+        "credentials-pending", "credentials-expired")  # fmt: skip
 
 
-def read_secrets(secrets: Iterable[Secret]) -> dict[str, str]:
-    """The value of each secret by its key. Raises HostFault or ConfigFault; no message holds a value."""
-    return {secret.key: _value(secret) for secret in secrets}
+class Secrets:
+    """The values that references stand for. `keep`: the last good ones stay on disk, for when their store is out."""
+
+    def __init__(self, state: Path, account: Account, *, keep: bool) -> None:
+        self.state, self.account, self.keep = state, account, keep
+        self._read: dict[str, str] = {}
+
+    def read(self, secrets: Iterable[Secret], warn: Callable[[str], None]) -> dict[str, str]:
+        """The value of each secret by its key. Raises HostFault, ConfigFault, FetchFault; no message holds a value."""
+        wanted = list(secrets)
+        found = {one.key: _of_file(one) for one in wanted if one.reference.startswith("file:")}
+        stored = {one.reference: one for one in wanted if one.key not in found}
+        if stored:
+            values = self._read = self._stored(list(stored), warn)
+            found |= {one.key: values[one.reference] for one in wanted if one.key not in found}
+        return found
+
+    def remember(self) -> None:
+        """Keep the values that were read last, or none: for a run that ended well, never for a mere look."""
+        if not self.keep or not self._read:
+            files.remove(self.state / _KEPT)
+        elif self._read != self._kept():
+            files.replace(self.state / _KEPT, json.dumps(self._read).encode(), 0o600)
+
+    def _stored(self, references: list[str], warn: Callable[[str], None]) -> dict[str, str]:
+        try:
+            return parameters.fetch(references, self.account)
+        except FetchFault as fault:
+            kept = self._kept()
+            if not self.keep or fault.cause not in _OUT or not kept.keys() >= set(references):
+                raise
+            warn(f"{fault.message}; the secrets' last known values are used (secrets.keep)")
+            return {reference: kept[reference] for reference in references}
+
+    def _kept(self) -> dict[str, str]:
+        try:
+            kept = json.loads(files.read(self.state / _KEPT) or b"{}")
+        except ValueError:
+            return {}
+        good = isinstance(kept, dict) and all(isinstance(value, str) for value in kept.values())
+        return kept if good else {}
 
 
 def paths_of(secrets: Iterable[Secret]) -> list[str]:
@@ -24,13 +70,8 @@ def paths_of(secrets: Iterable[Secret]) -> list[str]:
     return sorted({one.reference.removeprefix("file:") for one in secrets if one.reference.startswith("file:")})
 
 
-def _value(secret: Secret) -> str:
-    kind, _, where = secret.reference.partition(":")
-    if kind != "file":
-        raise ConfigFault(
-            f"the secret {secret.key} refers to {kind}:, which this version cannot resolve",
-            "put the value into a file on the node and use file:/path",
-        )
+def _of_file(secret: Secret) -> str:
+    where = secret.reference.removeprefix("file:")
     try:
         status = os.stat(where)
         raw = Path(where).read_bytes()

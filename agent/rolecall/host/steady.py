@@ -1,8 +1,9 @@
 """The first question of every refresh: has anything moved since the last run found all well?
 
-The record is a list of stamps, one for each file and link that the last run went by, and a time until which it holds.
-Checking it is a stat(2) each; it is in the run folder, so that a reboot asks everything anew. This module is loaded by
-every refresh on every machine: it imports nothing that the interpreter has not loaded already.
+The record is a time until which it holds, the question to ask of the store ('' where the document is a local file),
+and a list of stamps, one for each file and link that the last run went by. Checking it is a stat(2) each, and one small
+request; it is in the run folder, so that a reboot asks everything anew. This module is loaded by every refresh on every
+machine: it imports nothing that the interpreter has not loaded already.
 """
 
 import os
@@ -33,16 +34,24 @@ def _stamp(s: os.stat_result) -> str:
 
 
 def holds(config: str) -> bool:
-    """Whether the last run with these settings left a record, and it still describes this machine."""
+    """Whether the last run with these settings left a record, and it still describes this machine and the store."""
     try:
-        with open(f"{_run_folder(config)}/{NAME}", encoding="utf-8") as record:
+        run = _run_folder(config)
+        with open(f"{run}/{NAME}", encoding="utf-8") as record:
             start, end = record.readline().split()
             # A record from the future is one of a clock that was set back: ask everything anew.
             if not float(start) <= time.time() < float(end):
                 return False
-            return all(stamp(line[line.index(" ") + 1 : -1]) == line[: line.index(" ")] for line in record)
+            question = record.readline()[:-1]
+            if not all(stamp(line[line.index(" ") + 1 : -1]) == line[: line.index(" ")] for line in record):
+                return False
     except (OSError, ValueError):
         return False
+    if not question:
+        return True
+    from rolecall.host.unchanged import unchanged
+
+    return unchanged(question, run)
 
 
 def _run_folder(config: str) -> str:
@@ -66,10 +75,18 @@ def stamps(paths: "Iterable[str]") -> dict[str, str]:
     return {path: stamp(path) for path in paths}
 
 
-def remember(run: "Path", stamps: "Mapping[str, str]", seconds: float) -> None:
-    """All is well as long as nothing has another stamp than these; look again after so many seconds all the same."""
+def remember(run: "Path", question: str, stamps: "Mapping[str, str]", seconds: float) -> None:
+    """All is well as long as nothing has another stamp, nor the store another document; look again in `seconds`."""
     from rolecall.host import files
 
     now = time.time()
-    lines = [f"{now} {now + seconds}\n", *(f"{stamp} {path}\n" for path, stamp in sorted(stamps.items()))]
+    lines = [f"{now} {now + seconds}\n{question}\n", *(f"{mark} {path}\n" for path, mark in sorted(stamps.items()))]
     files.replace(run / NAME, "".join(lines).encode(), 0o644)
+
+
+def keep_credentials(run: "Path", lines: str) -> None:
+    """For the next refreshes, which so need not ask for any: 0600, in the folder that a reboot empties."""
+    from rolecall.host import files
+
+    if files.read(run / "credentials") != lines.encode():
+        files.replace(run / "credentials", lines.encode(), 0o600)

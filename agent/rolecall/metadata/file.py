@@ -10,7 +10,7 @@ from rolecall.identity import Identity
 from rolecall.mistakes import Mistakes, mistakes_of, placed
 
 
-def identify(where: str, timeout: float) -> Identity | None:  # noqa: ARG001 - a file answers at once
+def identify(where: str) -> Identity | None:
     """The identity in the file; None if there is no such file. Raises Mistakes (a ConfigFault) if it is wrong."""
     try:
         text = Path(where).read_text("utf-8")

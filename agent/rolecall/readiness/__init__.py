@@ -21,7 +21,7 @@ class Reporter(Protocol):
 class Put(Protocol):
     """What the store reporter needs of a store."""
 
-    def put(self, key: str, data: bytes) -> None:
+    def put(self, key: str, data: bytes) -> object:
         """Write an object."""
 
 

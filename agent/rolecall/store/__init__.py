@@ -4,39 +4,75 @@ To add a store: a module with a class of the methods of `Store`, its name in KIN
 """
 
 from collections.abc import Iterator
-from typing import Protocol
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Protocol
 
 from rolecall.errors import ConfigFault
 
+if TYPE_CHECKING:
+    from rolecall.aws.account import Account
+
 DOCUMENT = "fleet.json"
-KINDS = ("file",)
+KINDS = ("s3", "https", "file")
+
+
+@dataclass(frozen=True)
+class Stored:
+    """An object as it was read: its bytes, the tag that changes with them, and the store's own time if it tells."""
+
+    data: bytes
+    etag: str = ""
+    date: datetime | None = None
 
 
 class Store(Protocol):
-    """A place for bytes under keys (relative paths). Whatever goes wrong with it is a FetchFault that names it."""
+    """A place for bytes under keys (relative paths).
 
-    url: str
+    Whatever goes wrong with it is a FetchFault that names the object and the cause, within the deadline of agent.toml.
+    """
 
-    def get(self, key: str, limit: int) -> bytes:
-        """A small object, whole; at most `limit` bytes of it."""
+    @property
+    def url(self) -> str:
+        """As agent.toml has it: what tells two stores apart."""
 
-    def stream(self, key: str) -> Iterator[bytes]:
-        """An object of any size, in pieces."""
+    def place(self, key: str) -> str:
+        """Where an object is, in words for people."""
 
-    def put(self, key: str, data: bytes) -> None:
-        """Write an object; readers see the old or the new one, whole."""
+    def get(self, key: str, limit: int, known: Stored | None = None) -> Stored:
+        """A small object, whole, at most `limit` bytes; `known` itself if it is still the same, without a download."""
+
+    def stream(self, key: str, start: int = 0) -> Iterator[bytes]:
+        """An object of any size, in pieces, from its byte `start` on; a connection that is cut is taken up again."""
+
+    def put(self, key: str, data: bytes, over: str | None = None) -> str:
+        """Write an object; readers see the old or the new one, whole. Returns its new tag.
+
+        `over`: only in place of the object with this tag, '' where there must be none yet; else a ConflictFault.
+        """
 
     def watched(self, key: str) -> list[str]:
         """Local paths whose stamps tell that the object may have changed; none if that cannot be told so."""
 
+    def question(self, key: str, etag: str) -> str:
+        """The small request that tells whether the object has changed, for `host/unchanged.py`; '' if none does."""
 
-def open_store(url: str) -> Store:
-    """The store that a URL names. Raises ConfigFault for a kind that there is not."""
+
+def open_store(url: str, account: "Account | None" = None) -> Store:
+    """The store that a URL names. Raises ConfigFault for a kind that there is not, or a URL that is wrong."""
     kind, _, where = url.partition("://")
     match kind:
         case "file":
             from rolecall.store.file import FileStore
 
             return FileStore(where)
+        case "s3" if account:
+            from rolecall.store.s3 import S3Store
+
+            return S3Store(url, account)
+        case "https" if account:
+            from rolecall.store.https import HttpsStore
+
+            return HttpsStore(url, account.network)
         case _:
             raise ConfigFault(f"there is no store of the kind {kind!r}", f"one of: {', '.join(KINDS)}")

@@ -1,56 +1,83 @@
 """Several stores in order of preference: the first one that answers is used."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TypeVar
 
-from rolecall.errors import FetchFault
-from rolecall.store import Store
+from rolecall.errors import ConflictFault, FetchFault
+from rolecall.store import Store, Stored
+
+T = TypeVar("T")
+
+# A store that failed so once will fail so again in this run, and cost its whole deadline each time.
+_OUT = ("unreachable", "too-slow", "throttled", "server-error", "clock-skew", "tls", "imds-unreachable",
+        "imds-hop-limit", "imds-off", "no-role", "role-broken", "credentials-pending")  # fmt: skip
 
 
 class Chain:
-    """A store made of stores."""
+    """A store made of stores. Which document is the newest that may be trusted is decided above; see `documents.py`."""
 
     def __init__(self, stores: list[Store]) -> None:
         self.stores = stores
-        self.url = stores[0].url
+        self.out: dict[str, FetchFault] = {}
 
-    def get(self, key: str, limit: int) -> bytes:
-        """From the first that has it; `url` then names that one. Raises FetchFault with every store's cause."""
-        causes = []
-        for store in self.stores:
-            try:
-                data = store.get(key, limit)
-            except FetchFault as fault:
-                causes.append(fault.message)
-                continue
-            self.url = store.url
-            return data
-        raise FetchFault("; ".join(causes))
+    @property
+    def url(self) -> str:
+        """The preferred store's."""
+        return self.stores[0].url
 
-    def stream(self, key: str) -> Iterator[bytes]:
-        """From the first that has it; a store that breaks off in the middle is an error, not a reason to splice."""
-        causes = []
-        for store in self.stores:
-            pieces = store.stream(key)
-            try:
-                first = next(pieces, b"")
-            except FetchFault as fault:
-                causes.append(fault.message)
-                continue
-            yield first
-            yield from pieces
-            return
-        raise FetchFault("; ".join(causes), "publish the release to a store of the list")
+    def noted(self, store: Store, fault: FetchFault) -> None:
+        """Remember that a store is out, for the rest of this run."""
+        if fault.cause in _OUT:
+            self.out[store.url] = fault
 
-    def put(self, key: str, data: bytes) -> None:
+    def usable(self) -> list[Store]:
+        """Those that are not out; if all are, all: one may have come back."""
+        return [store for store in self.stores if store.url not in self.out] or self.stores
+
+    def get(self, key: str, limit: int, known: Stored | None = None) -> Stored:
+        """From the first that has it."""
+        return self._first(lambda store: store.get(key, limit, known))
+
+    def put(self, key: str, data: bytes, over: str | None = None) -> str:
         """To the first that takes it."""
-        causes = []
-        for store in self.stores:
+        return self._first(lambda store: store.put(key, data, over))
+
+    def stream(self, key: str, start: int = 0) -> Iterator[bytes]:
+        """From the first that has it; where one breaks off the next goes on: the SHA-256 of the whole decides."""
+        causes, at = [], start
+        for store in self.usable():
             try:
-                return store.put(key, data)
+                for piece in store.stream(key, at):
+                    at += len(piece)
+                    yield piece
             except FetchFault as fault:
-                causes.append(fault.message)
-        raise FetchFault("; ".join(causes))
+                self.noted(store, fault)
+                causes.append(fault)
+            else:
+                return
+        raise all_of(causes)
 
     def watched(self, key: str) -> list[str]:
         """All of them: a store that comes back is noticed too."""
         return [path for store in self.stores for path in store.watched(key)]
+
+    def question(self, key: str, etag: str) -> str:
+        """The preferred store's."""
+        return self.stores[0].question(key, etag)
+
+    def _first(self, ask: Callable[[Store], T]) -> T:
+        causes = []
+        for store in self.usable():
+            try:
+                return ask(store)
+            except ConflictFault:
+                raise
+            except FetchFault as fault:
+                self.noted(store, fault)
+                causes.append(fault)
+        raise all_of(causes)
+
+
+def all_of(faults: list[FetchFault]) -> FetchFault:
+    """Several stores' faults as one: every cause in the message, the first one's remedy."""
+    return FetchFault("; ".join(one.message for one in faults), faults[0].hint, faults[0].cause)

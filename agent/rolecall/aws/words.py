@@ -1,0 +1,74 @@
+"""boto3's errors in our words: one cause each."""
+
+from typing import TYPE_CHECKING, Any
+
+from rolecall.causes import conflict, fault, is_skewed, moment, skewed
+from rolecall.errors import FetchFault
+
+if TYPE_CHECKING:
+    from botocore.exceptions import ClientError
+
+_CAUSES = {
+    "access-denied": "AccessDenied AccessDeniedException AllAccessDisabled AccountProblem 403 Forbidden",
+    "no-key": "NoSuchKey 404 ParameterNotFound ResourceNotFoundException",
+    "no-bucket": "NoSuchBucket",
+    "credentials-expired": "ExpiredToken ExpiredTokenException TokenRefreshRequired RequestExpired",
+    "credentials-refused": "InvalidAccessKeyId SignatureDoesNotMatch InvalidToken UnrecognizedClientException "
+    "InvalidClientTokenId InvalidSignatureException MissingAuthenticationToken IncompleteSignature AuthFailure",
+    "clock-skew": "RequestTimeTooSkewed",
+    "throttled": "SlowDown Throttling ThrottlingException RequestLimitExceeded TooManyRequestsException "
+    "RequestThrottled BandwidthLimitExceeded ServiceUnavailable 429 503",
+    "wrong-region": "PermanentRedirect AuthorizationHeaderMalformed IllegalLocationConstraintException 301 307",
+}
+_CAUSE_OF = {code: cause for cause, codes in _CAUSES.items() for code in codes.split()}
+_CONFLICTS = ("PreconditionFailed", "412", "ConditionalRequestConflict", "409")
+
+
+def errors() -> tuple[type[Exception], ...]:
+    """All that boto3 raises: an answer that makes no sense passes through it as whatever stumbled over it."""
+    from http.client import HTTPException
+
+    from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.parsers import ResponseParserError
+    from urllib3.exceptions import HTTPError
+
+    strange = (ResponseParserError, HTTPError, HTTPException, ValueError, OverflowError, TypeError, KeyError)
+    return (BotoCoreError, ClientError, *strange)
+
+
+def fault_of(error: Exception, what: str) -> FetchFault:
+    """What boto3 raised (one of `errors`), with its cause."""
+    from botocore import exceptions as of
+
+    if isinstance(error, of.ClientError):
+        return _answered(error, what)
+    if not isinstance(error, of.BotoCoreError):
+        return fault(what, "the answer breaks off or is garbled", "broken-answer")
+    broken = (of.ResponseStreamingError, of.IncompleteReadError, of.ChecksumError, of.FlexibleChecksumError)
+    kinds: tuple[tuple[tuple[type[Exception], ...], str, str], ...] = (
+        ((of.SSLError,), f"the certificate is not accepted: {error}", "tls"),
+        ((of.ReadTimeoutError,), "no answer in time", "too-slow"),
+        (broken, "the answer breaks off or is garbled", "broken-answer"),
+        ((of.ConnectionClosedError,), "the connection was closed before an answer came", "unreachable"),
+        ((of.ConnectionError, of.HTTPClientError), str(error).rstrip("."), "unreachable"),
+    )
+    for classes, why, cause in kinds:
+        if isinstance(error, classes):
+            return fault(what, why, cause)
+    return FetchFault(f"cannot {what}: {error}", "correct [aws] and the store's URL in agent.toml", "aws-settings")
+
+
+def _answered(error: "ClientError", what: str) -> FetchFault:
+    told: dict[str, Any] = dict(error.response.get("Error", {}))
+    about: dict[str, Any] = dict(error.response.get("ResponseMetadata", {}))
+    headers, status = about.get("HTTPHeaders", {}), int(about.get("HTTPStatusCode", 0))
+    code, date = str(told.get("Code", status)), moment(headers.get("date"))
+    if code in _CONFLICTS:
+        return conflict(what, doubtful="409" in (code, str(status)) or about.get("RetryAttempts", 0) > 0)
+    cause = _CAUSE_OF.get(code) or _CAUSE_OF.get(str(status)) or ("server-error" if status >= 500 else "")
+    if cause == "clock-skew" or (cause.startswith("credentials") and is_skewed(date)):
+        return skewed(what, date)
+    words = f"{code}: {told.get('Message', '')}".rstrip(": ")
+    if cause == "wrong-region" and (region := headers.get("x-amz-bucket-region")):
+        words = f"the bucket is in {region}"
+    return fault(what, words, cause or "refused")

@@ -1,0 +1,76 @@
+"""Why a store or a service could not be read or written: one word for each cause, and its remedy in one place."""
+
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+from rolecall.errors import ConflictFault, FetchFault
+
+SKEW = 240.0  # seconds; S3 refuses at 15 minutes, other services at five
+
+HINTS = {
+    "access-denied": "allow it in the role's policy (packaging/iam/node.json), and in the bucket's and the key's",
+    "no-key": "publish it (`rolecall fleet publish`), or correct the store's prefix in agent.toml",
+    "no-bucket": "correct the bucket in agent.toml, or make it",
+    "credentials-expired": "asked anew by itself; if it stays, detach the instance's role and attach it again",
+    "credentials-refused": "were the key or the role deleted? Is the endpoint the one that these belong to?",
+    "clock-skew": "set the clock (chronyc makestep), and let chrony run",
+    "throttled": "the agent asks again by itself; if it goes on, who else asks so often?",
+    "wrong-region": "name the right one: ?region= in the store's URL, or region below [aws] in agent.toml",
+    "unreachable": "look at this machine's route, the security group, the endpoint's name, the proxy",
+    "too-slow": "look at the network; network.timeout and network.release_timeout in agent.toml are the limits",
+    "too-large": "is it the right file? The limit is no setting",
+    "broken-answer": "the agent asks again by itself; is a proxy in between?",
+    "server-error": "the agent asks again by itself; look at the provider's status",
+    "moved": "name the new address in agent.toml: a store's answer must come from the host that it names",
+    "not-writable": "nothing, if it is a mirror; reports go to the next store",
+    "refused": "look this answer up in the documentation of whoever gave it; is the store's URL right?",
+    "tls": "does the server show the right certificate? A private authority belongs into network.ca in agent.toml",
+}
+
+
+def fault(what: str, why: str, cause: str) -> FetchFault:
+    """A FetchFault with the cause's remedy: "cannot read s3://…: why"."""
+    return FetchFault(f"cannot {what}: {why}", HINTS[cause], cause)
+
+
+def conflict(what: str, *, doubtful: bool = False) -> ConflictFault:
+    """The object is not the one that was to be replaced."""
+    words = f"cannot {what}: somebody else has written it meanwhile"
+    fault = ConflictFault(words, "read it again, decide anew, then write", "conflict")
+    fault.doubtful = doubtful
+    return fault
+
+
+def too_slow(what: str, seconds: float) -> FetchFault:
+    """The deadline is over."""
+    return fault(what, f"no whole answer within {seconds:g} s", "too-slow")
+
+
+def too_large(what: str, limit: int) -> FetchFault:
+    """More than is ever read."""
+    return fault(what, f"it is larger than {limit} bytes", "too-large")
+
+
+def moment(date: str | None) -> datetime | None:
+    """The Date header of an answer, or None."""
+    try:
+        told = parsedate_to_datetime(date or "")
+        return told.astimezone(UTC) if told.tzinfo else None
+    except (ValueError, OverflowError):
+        return None
+
+
+def skewed(what: str, date: datetime | None) -> FetchFault:
+    """The clock is wrong, and how much, against the Date of the answer."""
+    if date is None:
+        return fault(what, "this machine's clock is more than 15 minutes off the store's", "clock-skew")
+    ahead = (datetime.now(UTC) - date).total_seconds()
+    words = (
+        f"this machine's clock is {round(abs(ahead) / 60)} minutes {'ahead of' if ahead > 0 else 'behind'} the store's"
+    )
+    return fault(what, words, "clock-skew")
+
+
+def is_skewed(date: datetime | None) -> bool:
+    """Whether this machine's clock is so far off that signatures are refused."""
+    return date is not None and abs((datetime.now(UTC) - date).total_seconds()) > SKEW

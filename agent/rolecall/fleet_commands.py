@@ -1,0 +1,58 @@
+"""The commands of an operator who works on the fleet document, on any machine. Each returns an exit code."""
+
+import argparse
+import json
+import sys
+
+from rolecall import show
+from rolecall.cli import parser
+
+
+def check(arguments: argparse.Namespace) -> int:
+    """`fleet check`."""
+    from rolecall import offline
+
+    return show.checked(offline.read_fleet(arguments.file), arguments.file, as_json=arguments.json)
+
+
+def diff(arguments: argparse.Namespace) -> int:
+    """`fleet diff`: the blast radius of a new document."""
+    from rolecall import offline
+
+    if (len(arguments.files) == 2) == bool(arguments.store):
+        parser().error("two documents, or one and --store URL: rolecall fleet diff --store s3://bucket/prod fleet.json")
+    after = offline.read_fleet(arguments.files[-1])
+    if arguments.store:
+        before = offline.live_fleet(offline.store_at(arguments.store, arguments.config))
+    else:
+        before = offline.read_fleet(arguments.files[0])
+    plans = offline.compare(before, after, arguments.platform, arguments.templates)
+    return show.fleet_diff(plans, as_json=arguments.json)
+
+
+def publish(arguments: argparse.Namespace) -> int:
+    """`fleet publish`: sign, raise the serial, write in place of the last one."""
+    from rolecall import offline
+    from rolecall.publish import publish
+
+    if bool(arguments.key) == arguments.unsigned:
+        parser().error("either --key FILE, an OpenSSH key, or --unsigned")
+    store = offline.store_at(arguments.store, arguments.config)
+    done = publish(arguments.file, store, key=arguments.key, signers=arguments.signers, valid=arguments.valid)
+    return show.published(done, as_json=arguments.json)
+
+
+def fetch(arguments: argparse.Namespace) -> int:
+    """`fleet fetch`: the store's document as its author wrote it."""
+    from rolecall import offline
+
+    sys.stdout.buffer.write(offline.live_payload(offline.store_at(arguments.store, arguments.config)))
+    return 0
+
+
+def schema(_: argparse.Namespace) -> int:
+    """`fleet schema`."""
+    from rolecall.fleet import schema
+
+    print(json.dumps(schema(), indent=2))
+    return 0

@@ -1,0 +1,105 @@
+"""`rolecall fleet publish`: check, raise the serial, sign, put it in place of the last one, or not at all."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from rolecall.document import json_span
+from rolecall.documents import MOST
+from rolecall.envelope import NAMESPACE, seal, unseal
+from rolecall.errors import ConfigFault, ConflictFault, FetchFault, HostFault
+from rolecall.fleet import Fleet, Header, parse_fleet
+from rolecall.host import files, signatures
+from rolecall.store import DOCUMENT, Store, Stored
+
+_TIME = "%Y-%m-%dT%H:%M:%SZ"
+
+
+@dataclass(frozen=True)
+class Published:
+    """What the store has now."""
+
+    url: str
+    fleet: Fleet
+    before: int  # the serial that it had; 0 if there was none
+    signer: str  # as allowed_signers calls the key, where that was looked at
+
+
+def publish(path: Path, store: Store, *, key: str | None, signers: str | None, valid: float) -> Published:
+    """Publish a document's file. `key`: an OpenSSH key, None for unsigned; `valid`: seconds until it expires.
+
+    The file's serial tells which document it was made from: where the store has a higher one, somebody else has
+    published since, and nothing is written. Afterwards the file has the new serial. Raises ConfigFault (also for a key
+    that `signers` does not have), ConflictFault, FetchFault.
+    """
+    path = path.resolve()  # a link stays one
+    url, text = store.place(DOCUMENT), _text(path)
+    mine = parse_fleet(text.encode(), str(path))
+    found = current(store)
+    before = _header(found, url, signed=bool(key)) if found else None
+    if before and before.fleet != mine.fleet:
+        raise ConfigFault(f"{url} is the document of the fleet {before.fleet!r}, {path} that of {mine.fleet!r}")
+    if before and before.serial > mine.serial:
+        raise ConflictFault(
+            f"{path} was made from serial {mine.serial}, but {url} has serial {before.serial} already",
+            f"`rolecall fleet fetch` shows it; take over what it brought, and set the file's serial to {before.serial}",
+            "conflict",
+        )
+    now = datetime.now(UTC).replace(microsecond=0)
+    # The first time too: another first document, made from nothing as well, then has a lower one.
+    serial = max(mine.serial, before.serial if before else 0) + 1
+    new = renewed(text, serial, now, now + timedelta(seconds=valid)).encode()
+    fleet = parse_fleet(new, str(path))
+    signature = signatures.sign(new, key, NAMESPACE) if key else ""
+    # Before anything is written: what no node would believe is not published.
+    signer = signatures.verify(
+        new, signature, signers=signers, revoked=None, namespace=NAMESPACE, when=now
+    ).name if signature and signers else ""  # fmt: skip
+    store.put(DOCUMENT, seal(new, signature) if signature else new, over=found.etag if found else "")
+    try:
+        files.replace(path, new, path.stat().st_mode & 0o777)
+    except HostFault as fault:
+        raise HostFault(f"serial {serial} is published, but {fault.message}", f"set its serial to {serial}") from None
+    return Published(url, fleet, before.serial if before else 0, signer)
+
+
+def current(store: Store) -> Stored | None:
+    """The store's document as it is; None where there is none yet. Raises FetchFault."""
+    try:
+        return store.get(DOCUMENT, MOST)
+    except FetchFault as fault:
+        if fault.cause == "no-key":
+            return None
+        raise
+
+
+def renewed(text: str, serial: int, issued: datetime, not_after: datetime) -> str:
+    """The same text with other values of three keys; all the rest, also its form, stays as its author wrote it."""
+    for key, value in (
+        ("serial", str(serial)), ("issued", f'"{issued:{_TIME}}"'), ("not_after", f'"{not_after:{_TIME}}"'),
+    ):  # fmt: skip
+        start, end = json_span(text, key)
+        text = text[:start] + value + text[end:]
+    return text
+
+
+def _header(found: Stored, url: str, *, signed: bool) -> Header:
+    """What must be known of the document that is to be replaced; the rest of it may be as wrong as it likes."""
+    opened = unseal(found.data, url)
+    if opened.signature and not signed:
+        raise ConfigFault(f"{url} is signed: nodes would refuse one that is not", "publish it with --key")
+    try:
+        return Header.model_validate_json(opened.payload)
+    except ValidationError:
+        raise ConfigFault(f"{url} is no fleet document", "look at it; to replace it, take it away first") from None
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_bytes().decode("utf-8")  # not as text, which would change its line ends
+    except OSError as error:
+        raise ConfigFault(f"cannot read {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ConfigFault(f"{path} is not UTF-8") from None

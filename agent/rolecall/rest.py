@@ -1,0 +1,44 @@
+"""What a run that found or made all well leaves to the next refresh: how to see that nothing has moved."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import rolecall
+from rolecall.generation import Generation
+from rolecall.host import attachments, steady
+from rolecall.host.templates import roles_folder
+from rolecall.node import Node
+from rolecall.store import DOCUMENT
+from rolecall.trust import Document
+
+
+def rest(node: Node, document: Document, wanted: Generation, seen: Mapping[str, str]) -> None:
+    """Leave the stamps of all that was read (`seen`, taken before) and made, and the question for the store."""
+    if document.degraded or document.question is None:
+        return
+    if held := node.account.held():
+        steady.keep_credentials(node.settings.run, held.lines())
+    stamps = {**steady.stamps(results(node, wanted)), **seen}
+    steady.remember(node.settings.run, document.question, stamps, node.settings.refresh.full_every)
+
+
+def sources(node: Node) -> Iterator[str]:
+    """Every path that a run reads before it knows the node's products. While none moves, there is nothing to learn."""
+    yield from node.store.watched(DOCUMENT)
+    yield from filter(None, (node.settings.trust.signers, node.settings.trust.revoked))
+    named = (*node.sources, node.settings.aws.credentials)
+    yield from (source.partition(":")[2] for source in named if source.startswith("file:"))
+    yield from map(str, (roles_folder(node.settings.paths.templates) / node.settings.role).glob("*"))
+    yield str(Path(rolecall.__file__).parent)
+
+
+def results(node: Node, wanted: Generation) -> Iterator[str]:
+    """Every path that a run makes or goes by. While none moves, there is nothing to put right."""
+    settings, state = node.settings, node.settings.state
+    live = node.generations.load(node.generations.current()) or wanted
+    yield from (str(state / name) for name in ("current", "ready", "hold.json", "fleet/verified.json"))
+    folder = node.generations.folder / live.id
+    yield from (str(path) for path in (folder, *folder.rglob("*")))
+    yield from (str(state / use.folder) for use in live.releases)
+    yield from (str(attachments.place_of(one, settings.paths.root)) for one in live.attachments)
+    yield from (str(node.loaded.path(unit)) for unit in live.units if node.manager.runs(unit))

@@ -1,0 +1,141 @@
+"""A store in S3, or in what speaks its protocol: `s3://bucket/prefix?region=…&endpoint=…&style=path`."""
+
+from collections.abc import Callable, Iterator
+from http import HTTPStatus
+from typing import Any, TypeVar
+from urllib.parse import parse_qsl, urlsplit
+
+from rolecall.aws.account import Account
+from rolecall.aws.words import errors, fault_of
+from rolecall.causes import fault, moment, too_large
+from rolecall.errors import ConfigFault
+from rolecall.store import Stored
+from rolecall.store.pieces import PIECE, whole
+from rolecall.store.settled import settled
+
+T = TypeVar("T")
+_LOOK = 1 << 25  # bytes; more than is ever written under a condition
+_LENGTHS = {"content-length", "transfer-encoding"}
+_OPTIONS = ("region", "endpoint", "style")
+
+
+class S3Store:
+    """Objects of a bucket below a prefix."""
+
+    def __init__(self, url: str, account: Account) -> None:
+        self.account, self.url = account, url
+        try:
+            parts = urlsplit(url)
+        except ValueError:
+            raise _no_store("this form") from None
+        options = dict(parse_qsl(parts.query, keep_blank_values=True))
+        if wrong := sorted(options.keys() - set(_OPTIONS)):
+            raise _no_store(f"?{wrong[0]}=")
+        if not parts.netloc or "@" in parts.netloc or parts.fragment:
+            raise _no_store("this form")
+        self.bucket, self.prefix = parts.netloc, parts.path.strip("/")
+        self.region = options.get("region", "")
+        self.endpoint = options.get("endpoint", "") or account.settings.endpoints.get("s3", "")
+        # A bucket with a dot has no certificate as a host's name; and a server at an address has no names below it.
+        self.style = options.get("style") or ("path" if self.endpoint or "." in self.bucket else "virtual")
+        if self.style not in ("path", "virtual"):
+            raise _no_store(f"the style {self.style!r}")
+
+    def place(self, key: str) -> str:
+        """`s3://bucket/prefix/key`."""
+        return f"s3://{self.bucket}/{self._at(key)['Key']}"
+
+    def get(self, key: str, limit: int, known: Stored | None = None) -> Stored:
+        """GetObject with If-None-Match; S3 answers 304 where nothing has changed."""
+        from botocore.exceptions import ClientError
+
+        what = f"read {self.place(key)}"
+        condition = {"IfNoneMatch": known.etag} if known and known.etag else {}
+
+        def ask(client: Any) -> Stored:
+            try:
+                answer = client.get_object(**self._at(key), **condition)
+            except ClientError as error:
+                if known and error.response.get("Error", {}).get("Code") == "304":
+                    headers = error.response["ResponseMetadata"]["HTTPHeaders"]
+                    return Stored(known.data, known.etag, moment(headers.get("date")))
+                raise
+            data = bytearray()
+            # To the end, which is where botocore looks whether all has come.
+            for piece in self._pieces(answer, what, HTTPStatus.OK):
+                data += piece
+                if len(data) > limit:
+                    raise too_large(what, limit)
+            return Stored(
+                bytes(data), answer.get("ETag", ""), moment(answer["ResponseMetadata"]["HTTPHeaders"].get("date"))
+            )
+
+        return self._ask(what, ask)
+
+    def stream(self, key: str, start: int = 0) -> Iterator[bytes]:
+        """GetObject with Range, and with If-Match where it goes on: of the same object, or not at all."""
+        what, seconds = f"read {self.place(key)}", self.account.network.release_timeout
+
+        def begin(at: int, etag: str) -> tuple[Iterator[bytes], str]:
+            more = {"Range": f"bytes={at}-"} if at else {}
+            same = {"IfMatch": etag} if etag else {}
+            answer = self._ask(what, lambda client: client.get_object(**self._at(key), **more, **same))
+            good = HTTPStatus.PARTIAL_CONTENT if at else HTTPStatus.OK
+            return self._pieces(answer, what, good), str(answer.get("ETag", ""))
+
+        return whole(what, seconds, start, begin)
+
+    def put(self, key: str, data: bytes, over: str | None = None) -> str:
+        """PutObject; with `over` by If-Match or If-None-Match."""
+        what = f"write {self.place(key)}"
+        condition = {} if over is None else {"IfMatch": over} if over else {"IfNoneMatch": "*"}
+
+        def ask(client: Any) -> str:
+            return str(client.put_object(**self._at(key), Body=data, **condition).get("ETag", ""))
+
+        return settled(lambda: self._ask(what, ask), lambda: self.get(key, _LOOK), data, over)
+
+    def watched(self, key: str) -> list[str]:  # noqa: ARG002 - the contract of all stores
+        """Nothing on this machine."""
+        return []
+
+    def question(self, key: str, etag: str) -> str:
+        """A signed conditional GET."""
+        region = self.region or self.account.region()
+        domain = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
+        parts = urlsplit(self.endpoint or f"https://s3.{region}.{domain}")
+        host, path = parts.netloc, f"/{self._at(key)['Key']}"
+        if self.style == "path":
+            path = f"/{self.bucket}{path}"
+        else:
+            host = f"{self.bucket}.{host}"
+        network = self.account.network
+        if not etag.isascii() or not etag.isprintable():
+            return ""
+        fields = ("s3", parts.scheme, host, path, etag, region, network.ca or "", str(network.timeout))
+        return "\t".join(fields)
+
+    def _at(self, key: str) -> dict[str, str]:
+        return {"Bucket": self.bucket, "Key": f"{self.prefix}/{key}".lstrip("/")}
+
+    def _ask(self, what: str, ask: Callable[[Any], T]) -> T:
+        def client() -> Any:
+            return self.account.client("s3", self.region, self.endpoint, self.style)
+
+        return self.account.ask(what, self.account.network.timeout, client, ask)
+
+    def _pieces(self, answer: Any, what: str, good: int) -> Iterator[bytes]:
+        about, body = answer["ResponseMetadata"], answer["Body"]
+        try:
+            with body:
+                # Without a length an end is no different from a cut, also in the middle of the head.
+                if about["HTTPStatusCode"] != good or not _LENGTHS & about["HTTPHeaders"].keys():
+                    raise fault(what, "the answer is not the object", "broken-answer")
+                yield from iter(lambda: body.read(PIECE), b"")
+        except errors() as error:
+            raise fault_of(error, what) from None
+
+
+def _no_store(what: str) -> ConfigFault:
+    """The URL itself is not shown: somebody may have put a secret into it."""
+    return ConfigFault(f"no S3 store's address has {what}", "s3://bucket/prefix?region=…&endpoint=…&style=path")
