@@ -3,7 +3,7 @@
 import base64
 import re
 
-from rolecall.errors import FetchFault
+from rolecall.errors import Fault, FetchFault
 from rolecall.node import Node
 from rolecall.store.chain import all_of
 
@@ -35,7 +35,7 @@ class Outbox:
                 self._send(waiting, url)
             self._keep(waiting)
 
-    def _send(self, waiting: dict[str, dict[str, str]], url: str) -> FetchFault | None:
+    def _send(self, waiting: dict[str, dict[str, str]], url: str) -> Fault | None:
         """Everything that waits for one store; one that was out in this run is not asked again."""
         chain = self.node.store
         store = next((one for one in chain.stores if one.url == url), None)
@@ -49,9 +49,9 @@ class Outbox:
                 else:
                     store.put(key, base64.b64decode(data))
                     del objects[key]
-            except FetchFault as fault:
+            except Fault as fault:  # of one store: the others have it all the same
                 failed = fault
-                if store is not None:
+                if store is not None and isinstance(fault, FetchFault):
                     chain.noted(store, fault)
                 if fault.cause == "not-writable":  # a mirror that takes none, ever
                     objects.clear()

@@ -91,6 +91,7 @@ def decide(node: Node, report: Report, *, dry: bool = False) -> Decision:
     with report.step("identify") as step:
         identity = whoami(node, report)
         step.note = identity.instance or identity.server or identity.address or ""
+        node.account.at(identity.region)
         if identity.leaving:
             report.warn(identity.leaving)
         if not dry:

@@ -40,6 +40,10 @@ class Account:
             self._credentials = find(self.settings.credentials, self.imds, self._until())
         return self._credentials
 
+    def at(self, region: str | None) -> None:
+        """Where this machine is, where agent.toml says nothing else."""
+        self._region = self._region or region or ""
+
     def region(self) -> str:
         """The region of agent.toml, else the instance's own. Raises FetchFault."""
         if not self._region and self.settings.credentials == "instance-role":

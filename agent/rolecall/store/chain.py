@@ -1,9 +1,9 @@
 """Several stores in order of preference: the first one that answers is used."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
-from rolecall.errors import ConflictFault, FetchFault
+from rolecall.errors import ConflictFault, Fault, FetchFault
 from rolecall.store import Store, Stored
 
 T = TypeVar("T")
@@ -78,6 +78,6 @@ class Chain:
         raise all_of(causes)
 
 
-def all_of(faults: list[FetchFault]) -> FetchFault:
+def all_of(faults: Sequence[Fault]) -> FetchFault:
     """Several stores' faults as one: every cause in the message, the first one's remedy."""
     return FetchFault("; ".join(one.message for one in faults), faults[0].hint, faults[0].cause)

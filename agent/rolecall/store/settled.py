@@ -19,6 +19,7 @@ def settled(put: Callable[[], str], look: Callable[[], Stored], data: bytes, ove
             return put()
         except FetchFault as fault:
             doubtful = fault.doubtful if isinstance(fault, ConflictFault) else fault.cause in _PASSING
+            doubtful = doubtful or (over is not None and fault.cause == "too-slow")  # else the deadline is over
             if last or not doubtful:
                 raise
             if over is not None:
