@@ -10,12 +10,10 @@ import shutil
 import subprocess
 import tempfile
 import threading
-import time
 import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, Self
 from unittest import mock
 
@@ -31,7 +29,6 @@ from rolecall.node import Node, open_node
 from rolecall.publish import Published
 from rolecall.report import Report
 from rolecall.settings import load_settings
-from rolecall.store import pieces
 from servers.imds import Imds, facts
 from servers.mirror import Mirror
 from servers.s3 import AccessKey, S3Server
@@ -225,16 +222,14 @@ def aws_node(*, daemons: bool = False) -> Iterator[AwsNode]:
 
 @contextmanager
 def in_this_process() -> Iterator[None]:
-    """For runs by the dozen in one process: boto3 reads its models once, and between tries nobody waits for long."""
+    """For runs by the dozen in one process: boto3 reads its models once, and waits shortly between its tries."""
     models, backoff = botocore.loaders.create_loader(), botocore.retries.standard.ExponentialBackoff
-    clock = SimpleNamespace(monotonic=time.monotonic, sleep=lambda seconds: time.sleep(seconds / 10))
     umask = os.umask(0o022)
     try:
         with (
             mock.patch.dict(os.environ, {"NO_PROXY": "*", "no_proxy": "*"}),
             mock.patch.object(botocore.session, "create_loader", return_value=models),
             mock.patch.object(backoff, "delay_amount", return_value=0.01),
-            mock.patch.object(pieces, "time", clock),
         ):
             yield
     finally:

@@ -2,20 +2,19 @@
 
 import http.client
 import json
-import os
 import re
 import shutil
 import subprocess
 import tempfile
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from box import Box
+from processes import watching
 from rolecall.assignment import Secret
 from rolecall.aws import parameters
 from rolecall.aws.account import Account
@@ -541,28 +540,6 @@ def test_an_instance_that_has_no_role_for_a_while_goes_on_with_what_is_kept(aws:
 
 
 # --- and nobody else is told ---------------------------------------------------------------------------------------
-@contextmanager
-def watching() -> Iterator[dict[str, str]]:
-    """Every command line and environment of this machine's processes, looked at again and again."""
-    seen: dict[str, str] = {}
-    over = threading.Event()
-
-    def look() -> None:
-        while not over.wait(0.005):
-            for name in os.listdir("/proc"):
-                for part in ("cmdline", "environ") if name.isdigit() else ():
-                    with suppress(OSError):
-                        seen[Path("/proc", name, part).read_bytes().decode(errors="replace")] = f"{part} of {name}"
-
-    watcher = threading.Thread(target=look)
-    watcher.start()
-    try:
-        yield seen
-    finally:
-        over.set()
-        watcher.join()
-
-
 def test_no_process_of_a_run_shows_a_secret_on_its_command_line_or_in_its_environment(
     aws: Aside, node: QuietBox
 ) -> None:

@@ -1,7 +1,6 @@
 """What a node does while stores, the metadata service or all of AWS are out, and when they are back."""
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -9,14 +8,13 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from aws_node import DOCUMENT, PREFIX, S3, SECRET, TOKEN, AwsNode, aws_node, in_this_process
+from processes import watching
 from servers.http import Answer, Request, Server
 
 AGES = re.compile(r"going on with serial (\d+), first read (\S+), (\S+) hours ago")
@@ -362,28 +360,6 @@ class Vault(Server):
         else:
             told = {"Name": asked["SecretId"], "SecretString": json.dumps({"password": CANARIES["manager"]})}
         return Answer(200, json.dumps(told).encode(), {"Content-Type": "application/x-amz-json-1.1"})
-
-
-@contextmanager
-def watching() -> Iterator[dict[str, str]]:
-    """The command lines and environments of all processes, looked at again and again."""
-    seen: dict[str, str] = {}
-    over = threading.Event()
-
-    def look() -> None:
-        while not over.wait(0.03):
-            for name in os.listdir("/proc"):
-                for part in ("cmdline", "environ") if name.isdigit() else ():
-                    with suppress(OSError):
-                        seen[Path("/proc", name, part).read_text(errors="replace")] = f"{part} of {name}"
-
-    watcher = threading.Thread(target=look)
-    watcher.start()
-    try:
-        yield seen
-    finally:
-        over.set()
-        watcher.join()
 
 
 def test_no_secret_of_a_product_or_of_the_role_is_told_by_any_command_whatever_fails() -> None:

@@ -119,7 +119,7 @@ class Imds:
             self.endpoints.remove(endpoint)
             self.endpoints.insert(0, endpoint)
             return answer
-        hint = "not EC2? Take 'ec2' out of identity in agent.toml. EC2? Look for a firewall or a route that cuts it off"
+        hint = "not EC2? Take 'ec2' out of identity and set aws.credentials. EC2? Look for a firewall or a route"
         raise _Again(FetchFault(f"no metadata service: {'; '.join(causes)}", hint, "imds-unreachable"))
 
     def _request(self, method: str, url: str, headers: dict[str, str]) -> Callable[[], _Answer]:
