@@ -9,6 +9,12 @@ from box import Box
 SYSTEMCTL = """#!/bin/sh
 root={root}
 echo "$*" >>"$root/systemctl.log"
+case "$1" in
+list-jobs) [ ! -e "$root/jobs" ] || sed -i "1w /dev/stdout
+1d" "$root/jobs" | tr , '\n' ;;
+show) echo "rolecall-boot.service slow.service network.target" ;;
+--job-mode=*) shift ;;
+esac
 for unit; do :; done
 case "$unit" in
 php8.2-fpm.service) pidfile=$root/run/php/php8.2-fpm.pid reload=USR2 start="php-fpm8.2 --daemonize" ;;
@@ -48,7 +54,7 @@ def told(log: Path) -> list[str]:
     """The units that were told something since the last call."""
     words = log.read_text().splitlines() if log.exists() else []
     log.unlink(missing_ok=True)
-    return [line for line in words if not line.startswith("--quiet")]
+    return [line for line in words if not line.startswith(("--quiet", "list-jobs", "show"))]
 
 
 def test_systemd_units_are_told_once_each_in_the_order_of_the_role(box: Box) -> None:
@@ -68,6 +74,38 @@ def test_systemd_units_are_told_once_each_in_the_order_of_the_role(box: Box) -> 
     assert told(log) == ["reload-or-restart apache2.service"], "only who reads what has changed"
     box.rolecall("refresh")
     assert told(log) == []
+
+
+def test_at_boot_daemons_are_told_past_their_order_after_us_yet_not_before_what_else_they_are_ordered_after(
+    box: Box,
+) -> None:
+    log = under_systemd(box)
+    ours = "7 rolecall-boot.service start running,8 apache2.service start waiting"
+    answers = [f"{ours},9 slow.service start running"] * 3 + [ours] * 100  # one for each time that it is asked
+    (box.machine.root / "jobs").write_text("\n".join(answers))
+    box.product("blog")
+    box.publish()
+    box.boot()
+    words = log.read_text().splitlines()
+    first = words.index("--job-mode=ignore-dependencies reload-or-restart php8.2-fpm.service")
+    assert words[:first].count("list-jobs --no-legend") == 4, "asked until slow.service was started"
+    assert told(log) == [
+        "--job-mode=ignore-dependencies reload-or-restart php8.2-fpm.service",
+        "--job-mode=ignore-dependencies reload-or-restart apache2.service",
+        "--job-mode=ignore-dependencies restart cron.service",
+        "--job-mode=ignore-dependencies restart munin-node.service",
+    ]
+
+
+def test_an_image_has_its_daemons_wait_for_the_run_at_boot_and_for_a_configuration(box: Box) -> None:
+    under_systemd(box)
+    laid = box.json("image", "attach")
+    drop_in = box.machine.root / "etc/systemd/system/apache2.service.d/rolecall.conf"
+    assert drop_in.read_text().splitlines()[1:] == [
+        "[Unit]", "After=rolecall-boot.service", f"ConditionPathExists={box.state}/current/apache",
+    ]  # fmt: skip
+    assert len([path for path in laid if ".service.d/" in path]) == 4
+    assert box.json("image", "attach") == []
 
 
 def test_a_unit_that_cannot_be_told_is_named_with_its_log_rolled_back_and_still_owed(box: Box) -> None:

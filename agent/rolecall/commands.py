@@ -9,13 +9,11 @@ from datetime import UTC, datetime
 from types import FrameType
 from typing import NoReturn
 
-from rolecall import fleet_commands, show
+from rolecall import fleet_commands, image_commands, show
 from rolecall.cli import parser
 from rolecall.errors import Fault, HostFault, Stopped
-from rolecall.host import attachments, probes
-from rolecall.host.lock import locked
-from rolecall.host.templates import roles_folder
-from rolecall.node import Node, open_node
+from rolecall.host import journal, probes
+from rolecall.node import Node, open_ready_node
 from rolecall.report import Report
 from rolecall.settings import load_settings
 from rolecall.terminal import progress
@@ -41,6 +39,9 @@ def say(fault: Fault, *, as_json: bool) -> int:
         found = [vars(one) for one in fault.mistakes] if isinstance(fault, Mistakes) else []
         told = {"error": fault.message, "hint": fault.hint, "cause": fault.cause, "exit_code": fault.exit_code}
         print(json.dumps({**told, "mistakes": found}))
+    if journal.listens():
+        journal.fault(fault)
+        return fault.exit_code
     print(f"rolecall: {fault.message}", file=sys.stderr)
     if fault.hint:
         print(f"  hint: {fault.hint}", file=sys.stderr)
@@ -66,8 +67,10 @@ def converge(arguments: argparse.Namespace) -> int:
     from rolecall import run
 
     node = _node(arguments)
-    with progress(quiet=arguments.json) as watch:
+    with progress(quiet=arguments.json, patience=node.settings.boot.budget) as watch:
         report = run.converge(node, arguments.command, config=arguments.config, resume=arguments.resume, watch=watch)
+    if journal.listens() and not arguments.json:
+        return journal.outcome(report)
     return show.outcome(report, as_json=arguments.json)
 
 
@@ -119,7 +122,7 @@ def status(arguments: argparse.Namespace) -> int:
 
 
 def _node(arguments: argparse.Namespace) -> Node:
-    return open_node(load_settings(arguments.config))
+    return open_ready_node(load_settings(arguments.config))
 
 
 def _subject(node: Node, generation: str | None) -> probes.Subject:
@@ -153,24 +156,9 @@ def rollback(arguments: argparse.Namespace) -> int:
     node = _node(arguments)
     from rolecall import run
 
-    with progress(quiet=arguments.json) as watch:
+    with progress(quiet=arguments.json, patience=node.settings.boot.budget) as watch:
         report = run.go_back(node, arguments.generation, watch=watch)
     return show.outcome(report, as_json=arguments.json)
-
-
-def attach(arguments: argparse.Namespace) -> int:
-    """`image attach`: with no product assigned, the attachments are the same."""
-    from rolecall.assignment import Assignment
-    from rolecall.render import render
-    from rolecall.role import read_role
-
-    node = _node(arguments)
-    settings = node.settings
-    role = read_role(roles_folder(settings.paths.templates), settings.role)
-    empty = render(role, Assignment("image", "image", settings.role, "none", "127.0.0.1", ()), node.place)
-    with locked(settings.run, "image attach"):
-        laid = attachments.lay(empty, settings.state, settings.paths.root)
-    return show.laid([str(path) for path in laid], as_json=arguments.json)
 
 
 def doctor(arguments: argparse.Namespace) -> int:
@@ -202,6 +190,8 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "fleet publish": fleet_commands.publish,
     "fleet fetch": fleet_commands.fetch,
     "fleet schema": fleet_commands.schema,
-    "image attach": attach,
+    "image attach": image_commands.attach,
+    "image check": image_commands.check,
+    "image install": image_commands.install,
     "demo": demo,
 }

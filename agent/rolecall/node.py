@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from rolecall import metadata, readiness, store
 from rolecall.aws.account import Account
 from rolecall.aws.credentials import Credentials, parse_lines
-from rolecall.errors import ConfigFault
+from rolecall.errors import ConfigFault, FetchFault
 from rolecall.host import files
 from rolecall.host.generations import Generations
 from rolecall.host.past import Notes, Reports
@@ -16,6 +16,9 @@ from rolecall.host.units import Loaded, ServiceManager, service_manager
 from rolecall.role import Place
 from rolecall.settings import Settings
 from rolecall.store.chain import Chain
+
+BASELINE = "baseline"  # the role of an image that has none
+ROLE = "role"  # the note of the role that was installed on it
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,8 @@ def open_node(settings: Settings) -> Node:
     The lists of agent.toml are lists of preference: a kind that this version does not have is passed over and said
     in every report, as long as one is left. Raises ConfigFault where none is.
     """
+    if settings.role == BASELINE:
+        settings = settings.model_copy(update={"role": Notes(settings.state).read(ROLE).get("role", BASELINE)})
     notes: list[str] = []
     sources = _known("identity", settings.identity, metadata.KINDS, notes)
     account = Account(settings.aws, settings.network, _kept_credentials(settings), _kept_region(settings))
@@ -72,6 +77,14 @@ def open_node(settings: Settings) -> Node:
         Notes(settings.run),
         tuple(notes),
     )
+
+
+def open_ready_node(settings: Settings) -> Node:
+    """The same, of a machine that has its role. Raises FetchFault on a baseline image that has not installed one."""
+    node = open_node(settings)
+    if node.settings.role == BASELINE:
+        raise FetchFault("this baseline image has not installed its role yet", "why: `journalctl -u rolecall-role`")
+    return node
 
 
 def _kept_credentials(settings: Settings) -> Credentials | None:

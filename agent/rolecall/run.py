@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from rolecall.assignment import Assignment, assign
 from rolecall.changes import activate, commit, rehearse, roll_back, self_test, stage
@@ -34,6 +34,7 @@ from rolecall.role import read_role
 from rolecall.trust import VERIFIED, Document
 
 IDLE = "nothing is owed"
+Watcher: TypeAlias = Callable[[Report], Callable[[Step], None]]  # told of each step as it begins and ends
 
 
 @dataclass(frozen=True)
@@ -56,10 +57,10 @@ def converge(
     *,
     config: Path | None = None,
     resume: bool = False,
-    watch: Callable[[Step], None] = lambda _: None,
+    watch: Watcher = lambda _: lambda _: None,
 ) -> Report:
     """The run. It returns a report that says how it ended, whatever happened; BusyFault: another run holds the lock."""
-    report = Report(command, role=node.settings.role).watched_by(watch)
+    (report := Report(command, role=node.settings.role)).watched_by(watch(report))
     report.server = str(node.notes.read(VERIFIED).get("server", ""))
     decision = None
     seen = steady.stamps([str(config)] if config else [])
@@ -154,9 +155,9 @@ def act(node: Node, wanted: Generation, secrets: Mapping[str, str] | None, repor
     node.releases.prune(node.generations.prune(node.settings.keep.generations))
 
 
-def go_back(node: Node, wanted: str | None, *, watch: Callable[[Step], None] = lambda _: None) -> Report:
+def go_back(node: Node, wanted: str | None, *, watch: Watcher = lambda _: lambda _: None) -> Report:
     """An operator's roll-back: an older generation, held until the document changes or a refresh with --resume."""
-    report = Report("rollback", role=node.settings.role).watched_by(watch)
+    (report := Report("rollback", role=node.settings.role)).watched_by(watch(report))
     with locked(node.settings.run, "rollback"):
         steady.forget(node.settings.run)
         target = earlier(node, wanted)

@@ -1,7 +1,7 @@
 """What a person sees of each answer; `as_json` is for machines."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -200,6 +200,29 @@ def causes(found: list[tuple[bool, str, str]], *, as_json: bool) -> int:
         out.print("✓" if well else "✗", style="green" if well else "red", end=" ")
         out.print(what + (f"\n  remedy: {remedy}" if remedy and not well else ""))
     return code
+
+
+def findings(found: Sequence[Mapping[str, Any]], mended: Sequence[Mapping[str, Any]], *, as_json: bool) -> int:
+    """What `image check` found and mended; exit code 1 if anything is left."""
+    if as_json:
+        return answer({"findings": found, "mended": mended}, int(bool(found)))
+    out = console()
+    for one in mended:
+        out.print(f"✓ {one['name']}: mended: {one['what']}", style="green")
+    for one in found:
+        out.print("✗", style="red", end=" ")
+        out.print(f"{one['name']}: {one['what']}" + (f"\n  remedy: {one['remedy']}" if one["remedy"] else ""))
+    if not found:
+        out.print("✓ nothing is wrong with it", style="green")
+    return int(bool(found))
+
+
+def installed(role: str, *, as_json: bool) -> int:
+    """The role that this machine has now."""
+    if as_json:
+        return answer({"role": role})
+    print(f"this machine has the role {role}")
+    return 0
 
 
 def laid(paths: list[str], *, as_json: bool) -> int:

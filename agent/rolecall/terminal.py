@@ -8,9 +8,12 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from rolecall.report import Step
+from rolecall.host import journal
+from rolecall.readiness import systemd
+from rolecall.report import Report, Step
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -32,10 +35,16 @@ def answer(data: Any, code: int = 0) -> int:
 
 
 @contextmanager
-def progress(*, quiet: bool) -> Iterator[Callable[[Step], None]]:
-    """A line for each step as it ends; on a terminal the running one is shown too."""
+def progress(*, quiet: bool, patience: float) -> Iterator[Callable[[Report], Callable[[Step], None]]]:
+    """A line for each step as it ends; on a terminal the running one is shown too. In a service: records, and STATUS.
+
+    `patience`: for how many seconds a service manager should wait for a step.
+    """
+    if journal.listens():
+        yield lambda report: partial(_told, report, patience)
+        return
     if quiet:
-        yield lambda _: None
+        yield lambda _: lambda _: None
         return
     out = console(errors=True)
     with out.status("") as status:
@@ -48,7 +57,14 @@ def progress(*, quiet: bool) -> Iterator[Callable[[Step], None]]:
             out.print(mark, style=style, end=" ")
             out.print(f"{step.name:<10} {duration(step.seconds):>8}  {step.note}")
 
-        yield watch
+        yield lambda _: watch
+
+
+def _told(report: Report, patience: float, step: Step) -> None:
+    if step.outcome == "running":
+        systemd.working(step.name, patience)
+    else:
+        journal.ended(report, step)
 
 
 def duration(seconds: float) -> str:

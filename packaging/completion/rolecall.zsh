@@ -40,6 +40,8 @@ _shtab_rolecall_fleet_commands() {
 _shtab_rolecall_image_commands() {
   local _commands=(
     attach:'Lay the role'"'"'s attachments: the fixed places where daemons look.'
+    check:'What an image must not have, and what it lacks: a line each, with its remedy.'
+    install:'On a baseline image: install the role that tags or user-data name, once.'
   )
   _describe 'rolecall image commands' _commands
 }
@@ -177,6 +179,28 @@ _shtab_rolecall_image_attach_options=(
 # guard to ensure default positional specs are added only once per session
 _shtab_rolecall_image_attach_defaults_added=0
 
+_shtab_rolecall_image_check_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--config[the settings (default\: \/etc\/rolecall\/agent.toml)]:FILE:"
+  "--json[answer as JSON]"
+  "--root[the image\'s root (default\: \/)]:DIR:"
+  "--fix[do what takes no decision, then look again]"
+  "--allow-unsigned[trust.unsigned is meant]"
+  "--machine[no image but a machine\: only what it lacks]"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_rolecall_image_check_defaults_added=0
+
+_shtab_rolecall_image_install_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--config[the settings (default\: \/etc\/rolecall\/agent.toml)]:FILE:"
+  "--json[answer as JSON]"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_rolecall_image_install_defaults_added=0
+
 _shtab_rolecall_plan_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--config[the settings (default\: \/etc\/rolecall\/agent.toml)]:FILE:"
@@ -311,6 +335,8 @@ _shtab_rolecall_image() {
       curcontext="${curcontext%:*:*}:_shtab_rolecall_image-$line[1]:"
       case $line[1] in
         attach) _arguments -C -s $_shtab_rolecall_image_attach_options ;;
+        check) _arguments -C -s $_shtab_rolecall_image_check_options ;;
+        install) _arguments -C -s $_shtab_rolecall_image_install_options ;;
       esac
   esac
 }

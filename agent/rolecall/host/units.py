@@ -16,6 +16,8 @@ from rolecall.errors import HostFault
 from rolecall.generation import DirectUse, Generation, UnitUse
 from rolecall.host import command, files
 
+BOOT_UNIT = "rolecall-boot.service"
+
 
 class ServiceManager(Protocol):
     """Who starts and reloads daemons."""
@@ -31,6 +33,12 @@ class ServiceManager(Protocol):
 
     def stop(self, unit: UnitUse) -> None:
         """Stop it and wait until it is gone."""
+
+    def order(self, empty: Generation, state: Path, root: str) -> list[Path]:
+        """When an image is made: have daemons start after the run at boot, and not before they have a configuration.
+
+        `empty`: the role's generation without a product. Returns the files that were not there.
+        """
 
 
 class Loaded:
@@ -73,9 +81,20 @@ class Systemd:
         return command.run(("systemctl", "--quiet", "is-active", unit.service), 10).ok
 
     def tell(self, unit: UnitUse) -> None:
-        """`reload-or-restart` or `restart`; both start a unit that is not running."""
+        """`reload-or-restart` or `restart`; both start a unit that is not running.
+
+        Daemons are ordered after the boot unit, whose start job ends when we say that the node is ready: from inside
+        it, an ordinary job for a daemon would wait for us while we wait for it. With `ignore-dependencies` ours is
+        merged into the daemon's job of the boot, if there is one, and both run at once (systemd 252: job_install,
+        job_is_runnable). It pulls in nothing and waits for nobody: what the daemon needs is in the boot's own
+        transaction, since the daemon is enabled, and is waited for here. Any other run leaves all of it to systemd.
+        """
         verb = "reload-or-restart" if unit.action == "reload" else "restart"
-        done = command.run(("systemctl", verb, unit.service), 120)
+        early = _jobs().get(BOOT_UNIT) == "start running"
+        if early:
+            _wait_for_others(unit.service)
+        options = ("--job-mode=ignore-dependencies",) if early else ()
+        done = command.run(("systemctl", *options, verb, unit.service), 120)
         if not done.ok:
             log = command.run(("journalctl", "--no-pager", "--lines=8", "--output=cat", "--unit", unit.service), 10)
             raise HostFault(
@@ -86,6 +105,45 @@ class Systemd:
     def stop(self, unit: UnitUse) -> None:
         """`systemctl stop`."""
         command.must(("systemctl", "stop", unit.service), 120)
+
+    def order(self, empty: Generation, state: Path, root: str) -> list[Path]:
+        """A drop-in for each unit. After, never Requires: a dead agent keeps no daemon from starting.
+
+        Before the first generation there is nothing to serve, and what its attachment leads to is not there: php-fpm
+        would fail, Apache would show the distribution's page to a load balancer. A unit whose condition does not hold
+        is passed over without a failure; the first run that has a generation starts it.
+        """
+        laid = []
+        for unit in empty.units:
+            lines = ["[Unit]", f"After={BOOT_UNIT}"]
+            lines += [f"ConditionPathExists={state}/current/{file.path.partition('/')[0]}"
+                      for file in empty.files if unit.name in file.units][:1]  # fmt: skip
+            path = Path(f"{root}/etc/systemd/system/{unit.service}.d/rolecall.conf")
+            text = "\n".join(("# Laid by `rolecall image attach`.", *lines, "")).encode()
+            if files.read(path) != text:
+                files.make_folders(path.parent)
+                files.replace(path, text, 0o644)
+                laid.append(path)
+        if laid and not root:
+            command.run(("systemctl", "daemon-reload"), 30)  # nothing where no systemd runs, as in a chroot
+        return laid
+
+
+def _jobs() -> dict[str, str]:
+    """The units that systemd has a job for: `start running`, `stop waiting`."""
+    lines = command.run(("systemctl", "list-jobs", "--no-legend"), 10).output.splitlines()
+    return {words[1]: f"{words[2]} {words[3]}" for line in lines if len(words := line.split()) == 4}
+
+
+def _wait_for_others(service: str, patience: float = 60.0) -> None:
+    """Until nothing that a daemon is ordered after is being started. Jobs that wait do not count: some wait for us."""
+    shown = command.run(("systemctl", "show", "--property=After", "--value", service), 10)
+    after = set(shown.output.split()) - {BOOT_UNIT}
+    until = time.monotonic() + patience
+    while time.monotonic() < until:
+        if after.isdisjoint(unit for unit, job in _jobs().items() if job.endswith("running")):
+            return
+        time.sleep(0.05)
 
 
 @dataclass(frozen=True)
@@ -125,6 +183,10 @@ class Direct:
         os.kill(pid, getattr(signal, f"SIG{how.stop}"))
         if not self._wait(lambda: not _alive(pid), 20):
             raise HostFault(f"{unit.name} (process {pid}) does not stop")
+
+    def order(self, empty: Generation, state: Path, root: str) -> list[Path]:  # noqa: ARG002 - nobody but us starts any
+        """Nothing to do."""
+        return []
 
     @staticmethod
     def _how(unit: UnitUse) -> DirectUse:

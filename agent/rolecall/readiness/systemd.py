@@ -16,6 +16,11 @@ class SystemdReporter:
             notify("READY=1")
 
 
+def working(step: str, seconds: float) -> None:
+    """The step that has begun as the unit's status line, and so much time for it before the unit counts as hung."""
+    notify(f"STATUS={step}\nEXTEND_TIMEOUT_USEC={round(seconds * 1_000_000)}")
+
+
 def notify(state: str) -> None:
     """sd_notify(3), by systemd-python where it is installed, else by the same one datagram."""
     address = os.environ.get("NOTIFY_SOCKET")

@@ -1,0 +1,52 @@
+"""The commands that make an image, or a machine, into one of the fleet. Each returns an exit code."""
+
+import argparse
+import sys
+from functools import partial
+
+from rolecall import show
+from rolecall.host import attachments
+from rolecall.host.lock import locked
+from rolecall.host.templates import roles_folder
+from rolecall.node import open_node, open_ready_node
+from rolecall.settings import load_settings
+
+
+def attach(arguments: argparse.Namespace) -> int:
+    """`image attach`: with no product assigned, the attachments are the same."""
+    from rolecall.assignment import Assignment
+    from rolecall.render import render
+    from rolecall.role import read_role
+
+    node = open_ready_node(load_settings(arguments.config))
+    settings = node.settings
+    role = read_role(roles_folder(settings.paths.templates), settings.role)
+    empty = render(role, Assignment("image", "image", settings.role, "none", "127.0.0.1", ()), node.place)
+    with locked(settings.run, "image attach"):
+        laid = attachments.lay(empty, settings.state, settings.paths.root)
+        laid += node.manager.order(empty, settings.state, settings.paths.root)
+    return show.laid([str(path) for path in laid], as_json=arguments.json)
+
+
+def install(arguments: argparse.Namespace) -> int:
+    """`image install`: what a baseline image does at its first boot."""
+    from rolecall import baseline
+
+    node = open_node(load_settings(arguments.config))
+    with locked(node.settings.run, "image install"):
+        role = baseline.install(node, lambda words: print(words, file=sys.stderr))
+    return show.installed(role, as_json=arguments.json)
+
+
+def check(arguments: argparse.Namespace) -> int:
+    """`image check`: exit code 1 with findings; `--fix` does what is safe first."""
+    from rolecall import image_check
+
+    ask = partial(
+        image_check.examine, arguments.root, arguments.config,
+        allow_unsigned=arguments.allow_unsigned, machine=arguments.machine,
+    )  # fmt: skip
+    found = ask()
+    mended = image_check.mend(arguments.root, arguments.config, found) if arguments.fix else []
+    left = ask() if mended else found
+    return show.findings(*([one.told() for one in some] for some in (left, mended)), as_json=arguments.json)
