@@ -2,13 +2,12 @@
 SHELL := /usr/bin/env bash
 .SHELLFLAGS := -euo pipefail -c
 MAKEFLAGS += --no-print-directory --no-builtin-rules
-.PHONY: help setup setup-demo demo test check accept docs lock wheel clean
+.PHONY: help setup setup-demo demo test check accept docs lock wheel packages clean
 BIN := .venv/bin
 UV := .setup/uv/bin/uv
 COMPILE = $(UV) pip compile --quiet --no-config --system-certs --universal --python-version 3.11 --generate-hashes \
   --custom-compile-command "make lock" $(ARGS)
 FILES = git ls-files --cached --others --exclude-standard
-UNITS = $(wildcard packaging/systemd/*.service packaging/systemd/*.timer)
 
 help: ## this list
 	@sed -nE 's/^([a-z]+):.*## /\1\t/p' Makefile | expand -t 10
@@ -28,17 +27,17 @@ test: setup ## all tests
 check: setup ## format, lint, types, layers, shell scripts, spelling, generated files, units
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/mypy agent tests packaging/generate.py
+	$(BIN)/mypy agent tests packaging/generate.py image-build/manifest.py
 	$(BIN)/lint-imports --no-logo
 	shebang='^#!.*[/ ](ba|da)?sh( |$$)'; $(FILES) -- ':!*.j2' ':!tests/roles' | while IFS= read -r file; do \
 	  if [[ -f $$file ]] && read -r first <"$$file" && [[ $$first =~ $$shebang ]]; then printf '%s\0' "$$file"; fi; \
 	done | xargs -0 shellcheck
 	$(FILES) -z | xargs -0 $(BIN)/codespell
 	$(BIN)/python packaging/generate.py --check
-	$(if $(UNITS),systemd-analyze verify --man=no --recursive-errors=yes $(UNITS),@echo "packaging/systemd has no units to verify")
+	packaging/verify-units
 
-accept: setup ## rewrite the expected trees in tests/roles; read the diff before you commit it
-	ROLECALL_ACCEPT=1 $(BIN)/pytest tests/roles $(ARGS)
+accept: setup ## rewrite what tests/roles and tests/images expect; read the diff before you commit it
+	ROLECALL_ACCEPT=1 $(BIN)/pytest -k golden tests/roles tests/images $(ARGS)
 
 docs: setup ## regenerate the man page and the completions from the command line's parser
 	$(BIN)/python packaging/generate.py
@@ -54,6 +53,9 @@ $(UV): | setup
 
 wheel: setup ## build dist/*.whl
 	$(BIN)/python -m hatchling build -t wheel -d dist
+
+packages: setup ## build the deb and the RPMs in dist/; ARGS=debian-12 for one of them
+	for platform in $(or $(ARGS),debian-12 centos-9 centos-10); do packaging/build "$$platform"; done
 
 clean: ## remove everything that these targets made
 	rm -rf .venv .setup .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache dist
