@@ -1,0 +1,331 @@
+"""Image builds: the catalogue of what is in each image, and two images that are really made.
+
+`make accept` rewrites the catalogues in `expected/`: what a build would do, on each platform. CentOS cannot be built on
+this machine; its catalogue, shellcheck and Packer's own validation are what is tested of it.
+"""
+
+import fcntl
+import functools
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from box import ROOT, document
+from images import agent_package
+from rolecall.assignment import Assignment
+from rolecall.render import render
+from rolecall.role import Place, read_role
+from signed import Keys, from_now, stamp
+
+pytestmark = pytest.mark.timeout(1200)  # two images, on a machine that does other things too
+BUILD = ROOT / "image-build"
+EXPECTED = Path(__file__).parent / "expected"
+ROLES = sorted(path.stem for path in (BUILD / "roles").glob("*.sh"))
+PLATFORMS = ("centos", "debian")
+SHIPPED = [role for role in ROLES if (ROOT / "templates" / role / "role.toml").exists()]
+SETTINGS = """identity = ["file:/etc/rolecall/identity.json"]
+store = ["file:///srv/fleet"]
+[trust]
+signers = "/etc/rolecall/allowed_signers"
+fleet = "test"
+[paths]
+seed = "/etc/rolecall/seed.json"
+"""
+
+
+def build(*words: str | Path, ok: int = 0, cwd: Path | None = None) -> str:
+    """What image-build/build says."""
+    done = subprocess.run([BUILD / "build", *words], cwd=cwd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True)  # fmt: skip
+    assert done.returncode == ok, done.stdout
+    return done.stdout
+
+
+# The scripts
+
+
+def test_the_scripts_pass_shellcheck() -> None:
+    scripts = ["build", "bake", "lib.sh", "base.sh", "disk.sh", *(f"roles/{role}.sh" for role in ROLES)]
+    done = subprocess.run(["shellcheck", *scripts], cwd=BUILD, stdout=subprocess.PIPE, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+@functools.cache
+def catalogue(role: str, platform: str) -> str:
+    """What a build would do."""
+    return build(role, "--platform", platform, "--dry-run")
+
+
+@pytest.mark.parametrize("platform", PLATFORMS)
+@pytest.mark.parametrize("role", ROLES)
+def test_a_dry_run_spells_out_what_its_golden_text_says(role: str, platform: str) -> None:
+    path = EXPECTED / f"{role}-{platform}.txt"
+    if os.environ.get("ROLECALL_ACCEPT"):
+        path.write_text(catalogue(role, platform))
+    assert catalogue(role, platform) == path.read_text(), "`make accept` rewrites it; read the diff"
+
+
+def test_no_golden_text_is_of_a_role_that_is_gone() -> None:
+    assert {path.name for path in EXPECTED.iterdir()} == {f"{role}-{p}.txt" for role in ROLES for p in PLATFORMS}
+
+
+def said(word: str, text: str) -> set[str]:
+    """What the lines of a catalogue that begin with this word are about."""
+    return set(re.findall(rf"^  {word} +(\S+)", text, re.MULTILINE))
+
+
+@pytest.mark.parametrize("platform", PLATFORMS)
+@pytest.mark.parametrize("role", SHIPPED)
+def test_the_catalogue_installs_what_the_role_says_that_it_needs(role: str, platform: str) -> None:
+    table = tomllib.loads((ROOT / "templates" / role / "role.toml").read_text())
+    base, own = catalogue(role, platform).split(f"\n{role}: ")
+    assert said("install", own) <= set(table["packages"][platform]) <= said("install", base) | said("install", own)
+
+
+@pytest.mark.parametrize("platform", PLATFORMS)
+@pytest.mark.parametrize("role", SHIPPED)
+def test_the_catalogue_enables_every_unit_of_the_role(role: str, platform: str) -> None:
+    nobody = Assignment("image", "image", role, "none", "127.0.0.1", ())
+    wanted = {unit.service for unit in render(read_role(ROOT / "templates", role), nobody, Place(platform)).units}
+    assert wanted <= said("enable", catalogue(role, platform))
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [
+        ("", 2, "image-build/build ROLE --platform"),
+        ("web", 2, "--dry-run"),
+        ("wbe --platform debian --dry-run", 1, "which role? baseline database memcached web"),
+        ("web --platform suse --dry-run", 1, "--platform centos or debian: set, never guessed"),
+        ("web --platform debian --packer kit", 1, "--settings FILE"),
+        ("web --platform debian --packer kit --settings agent.toml", 1, "--package FILE"),
+        ("web --platform debian --packer kit --settings none.toml --package a.deb", 1, "there is no file"),
+        ("web --platform debian --packer kit --settings role.toml --package a.deb", 1, "take role and platform out"),
+        ("web --platform debian --packer . --settings agent.toml --package a.deb", 1, "is there already"),
+        ("web database --platform debian --dry-run", 1, "one role at a time"),
+        ("web --platform debian --ouput x", 1, "unknown: --ouput"),
+    ],
+)
+def test_a_wrong_command_line_is_answered(tmp_path: Path, words: str, code: int, told: str) -> None:
+    (tmp_path / "agent.toml").write_text(SETTINGS)
+    (tmp_path / "role.toml").write_text(f'role = "web"\n{SETTINGS}')
+    (tmp_path / "a.deb").write_text("")
+    assert told in build(*words.split(), ok=code, cwd=tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.deb", "agent.toml", "role.toml"]
+
+
+# Packer
+
+
+def kit(folder: Path, role: str = "web", platform: str = "centos", *more: str) -> str:
+    """Make a kit in `folder`/kit; returns what was said."""
+    (folder / "agent.toml").write_text(SETTINGS)
+    for name in ("rolecall-0.1.0-1.el10.x86_64.rpm", "rolecall-0.1.0-1.el10.aarch64.rpm"):
+        (folder / name).write_text("")
+    packages = [word for path in sorted(folder.glob("*.rpm")) for word in ("--package", str(path))]
+    return build(role, "--platform", platform, "--packer", folder / "kit", "--settings", folder / "agent.toml",
+                 *packages, *more)  # fmt: skip
+
+
+def test_a_kit_has_all_that_a_builder_needs_and_the_command_names_it(tmp_path: Path) -> None:
+    text = kit(tmp_path, "web", "centos", "--allow-unsigned", "--", "-var", "region=eu-central-1")
+    packer = BUILD / "packer"
+    assert f"packer init {packer}\npacker build -var allow_unsigned=true -var kit={tmp_path}/kit -var role=web" in text
+    assert f"-var platform=centos -var region=eu-central-1 {packer}\n" in text
+    packed = {path.relative_to(tmp_path / "kit").as_posix() for path in (tmp_path / "kit").rglob("*") if path.is_file()}
+    assert packed == {
+        "bake", "lib.sh", "base.sh", "disk.sh", "manifest.py", *(f"roles/{role}.sh" for role in ROLES),
+        "etc/agent.toml", *(f"packages/{path.name}" for path in tmp_path.glob("*.rpm")),
+    }  # fmt: skip
+    baked = subprocess.run([tmp_path / "kit/bake", "web", "--platform", "centos", "--image", "--dry-run"],
+                           capture_output=True, text=True, check=True)  # fmt: skip
+    assert baked.stdout == catalogue("web", "centos"), "the same scripts do the same elsewhere"
+
+
+def test_the_template_asks_for_the_second_version_of_the_metadata_service_only() -> None:
+    text = (BUILD / "packer/rolecall.pkr.hcl").read_text()
+    assert re.search(r'metadata_options \{[^}]*http_tokens += "required"', text)
+    assert re.search(r'imds_support += "v2.0"', text)
+
+
+@pytest.mark.skipif(not shutil.which("packer"), reason="packer is not installed")
+@pytest.mark.parametrize("platform", PLATFORMS)
+def test_the_template_is_valid(tmp_path: Path, platform: str) -> None:
+    kit(tmp_path, "memcached", platform)
+    run = functools.partial(subprocess.run, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                            env={**os.environ, "CHECKPOINT_DISABLE": "1", "HOME": str(tmp_path)})  # fmt: skip
+    assert run(["packer", "fmt", "-check", "-diff", BUILD / "packer"]).returncode == 0
+    template = tmp_path / "template"
+    template.mkdir()
+    text = (BUILD / "packer/rolecall.pkr.hcl").read_text()
+    if re.search(r"v1\.[0-6]\.", run(["packer", "version"]).stdout):
+        # Debian's packer is older than these two, and than plugins.pkr.hcl; all the rest it can judge.
+        text = re.sub(r"(?ms)^  metadata_options \{.*?^  \}\n|^  imds_support [^\n]*\n", "", text)
+    else:
+        shutil.copy(BUILD / "packer/plugins.pkr.hcl", template)
+        if run(["packer", "init", template]).returncode != 0:
+            pytest.skip("Packer's plugin cannot be had here")
+    (template / "rolecall.pkr.hcl").write_text(text)
+    about = ["-var", f"kit={tmp_path}/kit", "-var", "role=memcached", "-var", "region=eu-central-1"]
+    valid = run(["packer", "validate", *about, "-var", f"platform={platform}", template])
+    assert valid.returncode == 0, valid.stdout
+    wrong = run(["packer", "validate", *about, "-var", "platform=suse", template])
+    assert (wrong.returncode, "The platform is centos or debian." in wrong.stdout) == (1, True)
+
+
+# Two images, made
+
+
+def why_not() -> str:
+    """Why no image can be made here; '' if one can."""
+    if os.geteuid() != 0:
+        return "only root can make a root folder"
+    if missing := [name for name in ("mmdebstrap", "dpkg-deb", "unshare", "chroot") if not shutil.which(name)]:
+        return f"not installed: {', '.join(missing)}"
+    return ""
+
+
+def digest() -> str:
+    """Of everything that goes into the images and could make them differ."""
+    folders = [
+        BUILD,
+        agent_package.ROLES,
+        *(ROOT / name for name in ("packaging", "templates", "agent", "requirements")),
+    ]
+    files = [path for folder in folders for path in sorted(folder.rglob("*")) if path.is_file()]
+    files = [path for path in files if "__pycache__" not in path.parts]
+    files.append(Path(agent_package.__file__))
+    digests = (f"{path.relative_to(ROOT)} {hashlib.sha256(path.read_bytes()).hexdigest()}\n" for path in files)
+    return hashlib.sha256("".join(digests).encode()).hexdigest()[:16]
+
+
+@pytest.fixture(scope="session")
+def images() -> Iterator[Path]:
+    """A folder with both images and what was written about them; kept until the scripts or the agent change."""
+    if reason := why_not():
+        pytest.skip(reason)
+    memory = Path("/dev/shm")
+    fast = memory.is_dir() and os.statvfs(memory).f_bavail * os.statvfs(memory).f_frsize > 4 << 30
+    top = (memory if fast else Path(tempfile.gettempdir())) / f"rolecall-images-{os.geteuid()}"
+    top.mkdir(mode=0o700, exist_ok=True)
+    with (top / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # of two test runs at once, the second one finds them made
+        made = top / digest()
+        if not made.is_dir():
+            for old in [path for path in top.iterdir() if path.is_dir()]:
+                shutil.rmtree(old)
+            work = top / f"{made.name}-work"
+            bake(work)
+            work.rename(made)
+        yield made
+
+
+def bake(work: Path) -> None:
+    """memcached and web, as an operator would."""
+    work.mkdir()
+    keys = Keys(work)
+    (work / "agent.toml").write_text(SETTINGS)
+    (work / "allowed_signers").write_text(keys.line("ops") + "\n")
+    later = {"not_after": stamp(from_now(days=365))}
+    (work / "seed.json").write_bytes(keys.seal("ops", json.dumps(document(fleet="test", **later)).encode()))
+    package = agent_package.build(work)
+    for role in ("memcached", "web"):
+        build(role, "--platform", "debian", "--output", work / role, "--package", package, "--settings",
+              work / "agent.toml", "--signers", work / "allowed_signers", "--seed", work / "seed.json")  # fmt: skip
+
+
+@pytest.mark.parametrize("role", ["memcached", "web"])
+def test_nothing_is_wrong_with_an_image_that_was_made(images: Path, role: str) -> None:
+    root = images / role
+    done = subprocess.run([sys.executable, "-m", "rolecall", "image", "check", "--root", root],
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, "✓ nothing is wrong with it\n")
+    assert (root / "etc/rolecall/agent.toml").read_text() == f'role = "{role}"\nplatform = "debian"\n{SETTINGS}'
+    assert [path for top in ("run", "tmp") for path in (root / top).rglob("*") if not path.is_dir()] == []
+    assert not (root / "usr/sbin/policy-rc.d").exists()
+    assert not list(root.rglob("libeatmydata*")), "what made the build fast does not stay"
+
+
+@pytest.mark.parametrize("role", ["memcached", "web"])
+def test_its_daemons_accept_what_the_image_has(images: Path, role: str) -> None:
+    argv = {"memcached": ["memcached", "--version"], "web": ["apache2ctl", "-t"]}[role]
+    done = subprocess.run(["chroot", images / role, *argv], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("role", ["memcached", "web"])
+def test_the_manifest_tells_what_it_was_made_of(images: Path, role: str) -> None:
+    told = json.loads((images / f"{role}.manifest.json").read_text())
+    about = (told["format"], told["role"], told["platform"], told["system"])
+    assert about == (1, role, "debian", "Debian GNU/Linux 12 (bookworm)")
+    for name in ("bake", "lib.sh", "base.sh", f"roles/{role}.sh"):
+        assert told["scripts"][name] == hashlib.sha256((BUILD / name).read_bytes()).hexdigest()
+    packages = {(one["system"], one["name"]): one["version"] for one in told["packages"]}
+    assert packages["deb", "rolecall"] == packages["pypi", "rolecall"] == told["agent"]
+    wanted = {("deb", name) for name in said("install", catalogue(role, "debian"))}
+    assert wanted <= packages.keys()
+    in_image = subprocess.check_output(
+        ["chroot", images / role, "dpkg-query", "-W", "-f", "${Package} ${Version}\n"], text=True
+    )
+    assert dict(line.split() for line in in_image.splitlines()) == {
+        name: version for (system, name), version in packages.items() if system == "deb"
+    }
+    pins = re.findall(r"^([a-z0-9-]+)==(\S+)", (ROOT / "requirements/agent.txt").read_text(), re.MULTILINE)
+    shipped = {
+        name.lower().replace("_", "-"): version for (system, name), version in packages.items() if system == "pypi"
+    }
+    assert shipped.items() <= {*pins, ("rolecall", told["agent"])}
+
+
+@pytest.mark.parametrize("role", ["memcached", "web"])
+def test_the_bill_of_materials_is_cyclonedx(images: Path, role: str) -> None:
+    told = json.loads((images / f"{role}.manifest.json").read_text())
+    bill = json.loads((images / f"{role}.sbom.cdx.json").read_text())
+    assert (bill["bomFormat"], bill["specVersion"], bill["version"]) == ("CycloneDX", "1.5", 1)
+    assert re.fullmatch(r"urn:uuid:[0-9a-f-]{36}", bill["serialNumber"])
+    components = bill["components"]
+    assert len(components) == len(told["packages"]) == len({one["bom-ref"] for one in components})
+    deb = r"pkg:deb/debian/[A-Za-z0-9%.-]+@[A-Za-z0-9%.~-]+\?arch=(amd64|arm64|all)&distro=debian-12"
+    purls = [one["purl"] for one in components]
+    assert [purl for purl in purls if not re.fullmatch(rf"{deb}|pkg:pypi/[a-z0-9-]+@[\w.]+", purl)] == []
+    assert any(purl.startswith("pkg:pypi/pydantic-core@") for purl in purls)
+    assert {one["type"] for one in components} == {"application", "library"}
+    assert bill["dependencies"][0]["dependsOn"] == [one["bom-ref"] for one in components]
+
+
+def test_the_same_image_has_the_same_manifest(images: Path, tmp_path: Path) -> None:
+    root, made = images / "memcached", tmp_path / "made"
+    made.mkdir()
+    told = json.loads((images / "memcached.manifest.json").read_text())
+    debs = [one for one in told["packages"] if one["system"] == "deb"]
+    rows = [f"{one['name']}\t{one['version']}\t{one['architecture']}\n" for one in reversed(debs)]
+    (tmp_path / "packages").write_text("".join(rows))
+    (tmp_path / "python").write_text("".join(f"{path}\n" for path in root.rglob("*.dist-info/METADATA")))
+    scripts = tmp_path / "kit"
+    shutil.copytree(BUILD, scripts)
+    subprocess.run([sys.executable, BUILD / "manifest.py", "--role", "memcached", "--platform", "debian",
+                    "--agent", f"rolecall {told['agent']}", "--kit", scripts, "--packages", tmp_path / "packages",
+                    "--python", tmp_path / "python", "--to", made, "--root", root], check=True)  # fmt: skip
+    again = json.loads((made / "manifest.json").read_text())
+    results = sum(path.stat().st_size for path in (root / "usr/share/rolecall/image").iterdir())
+    assert {**again, "size": again["size"] - results} == told
+
+
+def test_memcached_is_the_smallest_image(images: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    told = {role: json.loads((images / f"{role}.manifest.json").read_text()) for role in ("memcached", "web")}
+    with capsys.disabled():
+        sizes = (f"{role} {one['size'] / 1e6:.0f} MB, {len(one['packages'])} packages" for role, one in told.items())
+        print(f"\nimages: {'; '.join(sizes)}")
+    own = said("install", catalogue("memcached", "debian").split("\nmemcached: ")[1])
+    assert own == {"memcached"}, "and barely anything else"
+    assert told["memcached"]["size"] < 0.8 * told["web"]["size"]
