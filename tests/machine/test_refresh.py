@@ -1,0 +1,158 @@
+"""A machine that runs follows its document, by the timer, and keeps serving whatever goes wrong."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from machine.container import BOOT, EVERY_2_S, READY, REFRESH, TIMER, Machine
+from machine.layers import sh
+from machine.world import DOCUMENT, PREFIX
+from rolecall.host import journal
+
+MASTERS = ("apache2.service", "php8.2-fpm.service")
+
+
+def begun(node: Machine, step: str) -> None:
+    """Start a refresh as the timer does, and wait until it has come to a step."""
+    node.run(f"systemctl start --no-block {REFRESH}")
+    node.until(lambda: node.show(REFRESH, "StatusText") == step)
+
+
+def test_a_changed_document_reaches_the_machine_by_the_timer_and_no_daemon_is_restarted(ready: Machine) -> None:
+    world, masters = ready.world, ready.pids(*MASTERS)
+    ready.drop_in(TIMER, EVERY_2_S)
+    ready.run(f"systemctl restart {TIMER}")
+    world.document["databases"]["blog"] |= {"epoch": 2, "master": "db2", "candidate": "db1"}
+    world.product("blog", "2")
+    world.product("shop")
+    world.publish()
+    ready.until(lambda: "release=2 " in world.get("blog.example.com")[2])
+    assert "master=db2" in world.get("blog.example.com")[2]
+    ready.until(lambda: ready.states(REFRESH) == ["inactive"])
+    assert world.get("shop.example.com")[0] == 200
+    assert ready.pids(*MASTERS) == masters
+    assert ready.failed() == []
+    assert world.reported()["serial"] == 2
+    told = ready.told(f"_SYSTEMD_UNIT={REFRESH}", f"MESSAGE_ID={journal.RUN_WELL}", "ROLECALL_OUTCOME=ready")
+    assert told["ROLECALL_SERIAL"] == "2"
+
+
+def test_refreshes_that_change_nothing_leave_no_line_in_the_journal_and_cost_little(ready: Machine) -> None:
+    def runs() -> int:
+        return len([one for one in ready.world.s3.requests if one.key == DOCUMENT])
+
+    ready.refresh()
+    before, lines = runs(), len(ready.journal(f"UNIT={REFRESH}")) + len(ready.journal(f"_SYSTEMD_UNIT={REFRESH}"))
+    ready.drop_in(TIMER, EVERY_2_S)
+    ready.run(f"systemctl restart {TIMER}")
+    ready.until(lambda: runs() >= before + 2)
+    assert len(ready.journal(f"UNIT={REFRESH}")) + len(ready.journal(f"_SYSTEMD_UNIT={REFRESH}")) == lines == 0
+
+
+def test_a_broken_release_is_rolled_back_the_unit_fails_and_what_was_before_serves(ready: Machine) -> None:
+    world, before = ready.world, ready.links
+    ready.setting('selftest_deadline = "10s"', 'selftest_deadline = "2s"')
+    world.product("blog", "2", health="down")
+    world.publish()
+    assert ready.refresh() == 1
+    assert ready.failed() == [REFRESH]
+    assert ready.links == before
+    assert world.get("blog.example.com")[2].startswith("release=1 ")
+    assert world.reported()["outcome"] == "rolled back"
+    told = ready.told(f"MESSAGE_ID={journal.RUN_FAILED}")
+    assert (told["PRIORITY"], told["ROLECALL_OUTCOME"]) == ("3", "rolled back")
+    assert "blog: GET /health" in told["MESSAGE"]
+
+    world.product("blog", "3")
+    world.publish()
+    assert ready.refresh() == 0
+    assert ready.failed() == []
+    assert world.get("blog.example.com")[2].startswith("release=3 ")
+
+
+def test_a_run_that_is_told_to_stop_ends_at_once_and_the_next_one_completes_it(ready: Machine) -> None:
+    world = ready.world
+    world.product("blog", "2")
+    world.publish()
+    world.s3.fault("delay", key=f"{PREFIX}/releases/*", seconds=60)
+    begun(ready, "stage")
+    since = time.monotonic()
+    ready.run(f"systemctl stop {REFRESH}")
+    assert time.monotonic() - since < 5
+    assert ready.show(REFRESH, "ExecMainStatus") == "75"
+    assert ready.journal(f"_SYSTEMD_UNIT={REFRESH}", "ROLECALL_OUTCOME=interrupted")
+    assert world.get("blog.example.com")[2].startswith("release=1 ")
+    world.s3.heal()
+    assert ready.refresh() == 0
+    assert world.get("blog.example.com")[2].startswith("release=2 ")
+    assert ready.failed() == []
+
+
+def test_there_are_never_two_runs_at_once(ready: Machine) -> None:
+    world = ready.world
+    world.product("blog", "2")
+    world.publish()
+    world.s3.fault("delay", key=DOCUMENT, method="GET", seconds=3, times=1)
+    begun(ready, "fetch")
+    ready.run(f"systemctl start --no-block {REFRESH}")  # joins the one that runs
+    by_hand = ready.try_("rolecall refresh")
+    assert by_hand.returncode == 75
+    assert "lock is held by rolecall refresh" in by_hand.stderr
+    ready.until(lambda: ready.states(REFRESH) == ["inactive"])
+    assert len(ready.journal(f"_SYSTEMD_UNIT={REFRESH}", f"MESSAGE_ID={journal.RUN_WELL}")) == 1
+
+
+def test_each_machine_asks_at_a_second_of_its_own_and_keeps_it(
+    ready: Machine, new: Callable[[list[Path]], Machine], image: list[Path]
+) -> None:
+    def offset(node: Machine) -> float:
+        """Microseconds are shown, since this is a test of hashes: they differ."""
+        line = node.run(f"systemctl show --timestamp=us+utc --property=NextElapseUSecRealtime {TIMER}")
+        return float(line.rpartition(":")[2].split()[0])
+
+    mine = offset(ready)
+    ready.reboot()
+    assert abs(offset(ready) - mine) < 0.001
+    second = new(image)
+    second.boot(wait=False)
+    second.until(lambda: second.states(TIMER) == ["active"])
+    assert abs(offset(second) - mine) > 0.001
+
+
+def test_on_a_full_disk_nothing_changes_and_once_there_is_room_again_the_machine_goes_on(node: Machine) -> None:
+    world, disk = node.world, node.folder / "state"
+    disk.mkdir()
+    sh("mount", "-t", "tmpfs", "-o", "size=48m", "tmpfs", disk)
+    try:
+        world.product("blog")
+        world.publish()
+        node.boot(extra=[f"--bind={disk}:/var/lib/rolecall"])
+        assert node.failed() == [], node.log()
+        before = node.run("readlink /var/lib/rolecall/current")
+        node.try_("cat /dev/zero >/var/lib/rolecall/ballast")
+        world.product("blog", "2", padding=4 << 20)
+        world.publish()
+        assert node.refresh() == 1
+        assert node.failed() == [REFRESH]
+        told = node.told("PRIORITY=3", f"_SYSTEMD_UNIT={REFRESH}")
+        assert "No space left on device" in told["MESSAGE"]
+        assert node.run("readlink /var/lib/rolecall/current") == before
+        assert world.get("blog.example.com")[2].startswith("release=1 ")
+
+        node.run("rm /var/lib/rolecall/ballast")
+        assert node.refresh() == 0, node.log()
+        assert world.get("blog.example.com")[2].startswith("release=2 ")
+        assert node.failed() == []
+        node.cut()
+    finally:
+        sh("umount", disk)
+
+
+def test_a_boot_unit_that_is_restarted_by_hand_finds_its_daemons_running(ready: Machine) -> None:
+    masters = ready.pids(*MASTERS)
+    ready.world.product("blog", "2")
+    ready.world.publish()
+    ready.run(f"systemctl restart {BOOT}", timeout=30)
+    assert ready.world.get("blog.example.com")[2].startswith("release=2 ")
+    assert ready.pids(*MASTERS) == masters
+    ready.until(lambda: ready.states(READY) == ["active"])

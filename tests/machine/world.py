@@ -1,0 +1,171 @@
+"""What is around a machine: a network of its own with an IMDS, an S3 and an operator who signs and publishes documents.
+
+Two network namespaces joined by one cable. The machine's has 10.77.0.11 and a route to 169.254.169.254; the world's has
+that address, where the IMDS listens, and 10.77.0.1 with the S3. The servers run in threads of the test, which have
+entered the world's namespace: faults are set on them as in any other test.
+"""
+
+import ctypes
+import hashlib
+import json
+import os
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+from box import PHP_INDEX, ROLECALL, archive, document
+from machine.layers import sh, write
+from rolecall.deadline import within
+from rolecall.envelope import NAMESPACE
+from servers.imds import Imds, facts
+from servers.s3 import AccessKey, S3Server
+
+T = TypeVar("T")
+
+IMDS, GATE, NODE = "169.254.169.254", "10.77.0.1", "10.77.0.11"
+S3_PORT, REGION, BUCKET, PREFIX = 8333, "us-east-1", "fleet", "prod"
+INSTANCE = str(facts()["meta-data"]["instance-id"])
+DOCUMENT = f"{PREFIX}/fleet.json"
+NODE_KEY = AccessKey("secret-of-the-node", token="session-of-the-node")
+OPERATOR_KEY = AccessKey("secret-of-the-operator")
+CLONE_NEWNET = 0x40000000
+
+AGENT_TOML = f"""role = "web"
+platform = "{{platform}}"
+identity = ["ec2"]
+store = ["s3://{BUCKET}/{PREFIX}"]
+
+[trust]
+signers = "/etc/rolecall/allowed_signers"
+fleet = "test"
+
+[aws]
+endpoints = {{{{ s3 = "http://{GATE}:{S3_PORT}" }}}}
+
+[boot]
+metadata_timeout = "40s"
+selftest_deadline = "10s"
+"""
+OPERATOR_TOML = f"""role = "web"
+platform = "debian"
+store = ["s3://{BUCKET}/{PREFIX}"]
+[trust]
+unsigned = true
+[aws]
+region = "{REGION}"
+credentials = "file:{{folder}}/credentials"
+endpoints = {{{{ s3 = "http://{GATE}:{S3_PORT}" }}}}
+"""
+
+
+class World:
+    """The network of one machine, and its document."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        self.inside, self.outside, self.folder = name, f"{name}-world", folder
+        self.document = document(fleet="test")
+        self.document["servers"]["web1"] |= {"instance": INSTANCE, "address": NODE}
+        self.imds = Imds(facts(), IMDS, 80)
+        self.imds.meta["placement"]["region"] = REGION
+        self.imds.data["dynamic"]["instance-identity"]["document"] |= {"region": REGION, "privateIp": NODE}
+        self.imds.role("node", "ASIANODE", NODE_KEY.secret, NODE_KEY.token or "")
+        keys = {"ASIANODE": NODE_KEY, "AKIAOPERATOR": OPERATOR_KEY}
+        self.s3 = S3Server({BUCKET: REGION}, keys, region=REGION, host=GATE, port=S3_PORT)
+        self._ends = ExitStack()
+
+    def __enter__(self) -> Self:
+        with ExitStack() as ends:
+            for space in (self.inside, self.outside):
+                sh("ip", "netns", "add", space)
+                ends.callback(sh, "ip", "netns", "del", space)
+                sh("ip", "-n", space, "link", "set", "lo", "up")
+            sh("ip", "-n", self.inside, "link", "add", "eth0", "type", "veth", "peer", "name", "eth0", "netns",
+               self.outside)  # fmt: skip
+            for space, address in ((self.inside, f"{NODE}/24"), (self.outside, f"{GATE}/24"), (self.outside, IMDS)):
+                sh("ip", "-n", space, "addr", "add", address, "dev", "eth0")
+                sh("ip", "-n", space, "link", "set", "eth0", "up")
+            sh("ip", "-n", self.inside, "route", "add", IMDS, "dev", "eth0")
+            for server in (self.imds, self.s3):
+                self.start(server)
+                ends.callback(server.stop)
+            self._key()
+            self._ends = ends.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ends.close()
+
+    def within(self, act: Callable[[], T]) -> T:
+        """Do something in the world's network; threads that it starts stay there."""
+
+        def entered() -> T:
+            space = os.open(f"/run/netns/{self.outside}", os.O_RDONLY)
+            failed = ctypes.CDLL(None, use_errno=True).setns(space, CLONE_NEWNET)
+            assert not failed, os.strerror(ctypes.get_errno())
+            os.close(space)
+            return act()
+
+        return within(60, entered)
+
+    def start(self, server: Imds | S3Server) -> None:
+        """A server that was stopped; what it knows and stores is as before."""
+        self.within(server.start)
+
+    def get(self, host: str, path: str = "/") -> tuple[int, dict[str, str], str]:
+        """A page of the machine, asked from outside: status, headers, text. Raises OSError if nobody answers."""
+        request = urllib.request.Request(f"http://{NODE}{path}", headers={"Host": host})
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+        def ask() -> tuple[int, dict[str, str], str]:
+            try:
+                with opener.open(request, timeout=10) as answer:
+                    return answer.status, dict(answer.headers), answer.read().decode()
+            except urllib.error.HTTPError as error:
+                return error.code, dict(error.headers), error.read().decode()
+
+        return self.within(ask)
+
+    # The operator
+
+    def _key(self) -> None:
+        sh("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", self.folder / "key")
+        public = (self.folder / "key.pub").read_text().strip()
+        write(self.folder / "allowed_signers", f'ops@example.com namespaces="{NAMESPACE}" {public}\n')
+        write(self.folder / "operator.toml", OPERATOR_TOML.format(folder=self.folder))
+        keys = f"aws_access_key_id = AKIAOPERATOR\naws_secret_access_key = {OPERATOR_KEY.secret}\n"
+        write(self.folder / "credentials", f"[default]\n{keys}", 0o600)
+
+    def product(self, name: str, version: str = "1", *, health: str = "ok", padding: int = 0, **parts: Any) -> None:
+        """A product of web1, with a release in S3 that tells its version on every page."""
+        files: dict[str, str | bytes] = {
+            "public/health": health, "VERSION": f"{version}\n", "public/index.php": PHP_INDEX,
+            "public/slow.php": "<?php sleep(60);", "padding": os.urandom(padding),
+        }  # fmt: skip
+        self.document["products"][name] = {
+            "hostnames": [f"{name}.example.com"], "user": f"p-{name}", "runtime": "php",
+            "release": self._release(name, version, files), "databases": ["blog"], "caches": ["sessions"],
+            "checks": [{"http": "/health", "contains": "ok"}], **parts,
+        }  # fmt: skip
+        products = self.document["servers"]["web1"]["products"]
+        if name not in products:
+            products.append(name)
+
+    def _release(self, product: str, version: str, files: Mapping[str, str | bytes]) -> dict[str, Any]:
+        data, artifact = archive(files), f"releases/{product}/{version}.tar.gz"
+        self.s3.put(BUCKET, f"{PREFIX}/{artifact}", data)
+        return {"version": version, "artifact": artifact, "sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
+
+    def publish(self) -> None:
+        """`rolecall fleet publish`, as an operator does it."""
+        write(self.folder / "fleet.json", json.dumps(self.document, indent=1))
+        key, signers, config = (str(self.folder / name) for name in ("key", "allowed_signers", "operator.toml"))
+        sh("nsenter", f"--net=/run/netns/{self.outside}", *ROLECALL, "fleet", "publish", self.folder / "fleet.json",
+           "--store", f"s3://{BUCKET}/{PREFIX}", "--key", key, "--signers", signers, "--config", config)  # fmt: skip
+        self.document = json.loads((self.folder / "fleet.json").read_text())
+
+    def reported(self, server: str = "web1") -> Any:
+        """The node's report in S3."""
+        return json.loads(self.s3.get(BUCKET, f"{PREFIX}/reports/{server}.json"))
