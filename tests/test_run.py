@@ -407,3 +407,18 @@ def test_a_node_is_never_rolled_back_to_nothing(box: Box) -> None:
     )
     assert "no earlier generation was ever ready" in box.rolecall("rollback", ok=1).stderr
     assert "on disk: none but the current one" in box.rolecall("rollback", empty.name[:8], ok=1).stderr
+
+
+def test_a_report_that_cannot_be_kept_hides_nothing_of_how_the_run_ended(box: Box) -> None:
+    box.product("blog", runtime="static")
+    box.publish()
+    box.boot()
+    reports = box.state / "reports"
+    reports.rename(reports.with_name("elsewhere"))
+    reports.write_text("in the way")
+    box.product("blog", "2", runtime="static")
+    box.publish()
+    done = box.rolecall("refresh")
+    assert done.stdout.startswith("ready: generation ")
+    assert "note: the report could not be kept: cannot make" in done.stderr
+    assert box.get("blog.example.com")[2] == "release=2\n"

@@ -102,10 +102,15 @@ def test_an_image_has_its_daemons_wait_for_the_run_at_boot_and_for_a_configurati
     laid = box.json("image", "attach")
     drop_in = box.machine.root / "etc/systemd/system/apache2.service.d/rolecall.conf"
     assert drop_in.read_text().splitlines()[1:] == [
-        "[Unit]", "After=rolecall-boot.service", f"ConditionPathExists={box.state}/current/apache",
+        "[Unit]", "After=rolecall-boot.service", "Before=rolecall-drain.service",
+        f"ConditionPathExists={box.state}/current/apache",
     ]  # fmt: skip
     assert len([path for path in laid if ".service.d/" in path]) == 4
     assert box.json("image", "attach") == []
+    drop_in.unlink()
+    box.publish()
+    told = {one["what"]: one["remedy"] for one in box.json("doctor", ok=1) if not one["ok"]}
+    assert told[f"start order: {drop_in} is not as an image has it"] == "rolecall image attach"
 
 
 def test_a_unit_that_cannot_be_told_is_named_with_its_log_rolled_back_and_still_owed(box: Box) -> None:

@@ -73,6 +73,8 @@ def _node_commands(commands: _Commands) -> None:
     )
     plan.add_argument("--templates", type=Path, metavar="DIR", help="another folder of roles")
     plan.add_argument("--summary", action="store_true", help="the list of changes without the diff")
+    drain = _command(commands, "drain", "tell others to send nobody here any more, and let requests under way end")
+    drain.add_argument("--undo", action="store_true", help="send people here again")
     _command(commands, "status", "current and ready generation, the document and its age, the last run")
     _command(commands, "selftest", "the self-tests alone, of what is current")
     _command(commands, "doctor", "find why a node cannot boot: a line a cause, with its remedy")

@@ -10,10 +10,11 @@ from rolecall.causes import is_skewed, skewed
 from rolecall.changes import validators
 from rolecall.documents import MOST, judge
 from rolecall.errors import BusyFault, Fault
+from rolecall.generation import Generation
 from rolecall.host import attachments, command, rehearsal
 from rolecall.host.lock import locked
 from rolecall.host.templates import roles_folder
-from rolecall.inputs import whoami
+from rolecall.inputs import bare, whoami
 from rolecall.node import Node, open_node
 from rolecall.report import Report
 from rolecall.role import read_role
@@ -85,9 +86,11 @@ def _machine(settings: Settings, node: Node, decision: Decision | None) -> Itera
         yield True, "mount namespaces for rehearsals", ""
     else:
         yield True, "no mount namespaces here: generations are validated after the switch, before a daemon is told", ""
-    if decision is None:
-        return
-    wanted = decision.plan.new
+    if decision:
+        yield from _generation(settings, node, decision.plan.new)
+
+
+def _generation(settings: Settings, node: Node, wanted: Generation) -> Iterator[Finding]:
     for validator in validators(node, wanted):
         yield (
             command.installed(validator.argv[0]),
@@ -96,6 +99,8 @@ def _machine(settings: Settings, node: Node, decision: Decision | None) -> Itera
         )
     for problem in attachments.missing(wanted, settings.state, settings.paths.root):
         yield False, f"attachment: {problem}", "rolecall image attach"
+    for path in node.manager.order(bare(node, settings.role), settings.state, settings.paths.root, dry=True):
+        yield False, f"start order: {path} is not as an image has it", "rolecall image attach"
     live = node.generations.load(node.generations.current())
     for unit in live.units if live else ():
         if node.manager.runs(unit):

@@ -7,21 +7,17 @@ from functools import partial
 from rolecall import show
 from rolecall.host import attachments
 from rolecall.host.lock import locked
-from rolecall.host.templates import roles_folder
 from rolecall.node import open_node, open_ready_node
 from rolecall.settings import load_settings
 
 
 def attach(arguments: argparse.Namespace) -> int:
     """`image attach`: with no product assigned, the attachments are the same."""
-    from rolecall.assignment import Assignment
-    from rolecall.render import render
-    from rolecall.role import read_role
+    from rolecall.inputs import bare
 
     node = open_ready_node(load_settings(arguments.config))
     settings = node.settings
-    role = read_role(roles_folder(settings.paths.templates), settings.role)
-    empty = render(role, Assignment("image", "image", settings.role, "none", "127.0.0.1", ()), node.place)
+    empty = bare(node, settings.role)
     with locked(settings.run, "image attach"):
         laid = attachments.lay(empty, settings.state, settings.paths.root)
         laid += node.manager.order(empty, settings.state, settings.paths.root)
@@ -35,7 +31,7 @@ def install(arguments: argparse.Namespace) -> int:
     node = open_node(load_settings(arguments.config))
     with locked(node.settings.run, "image install"):
         role = baseline.install(node, lambda words: print(words, file=sys.stderr))
-    return show.installed(role, as_json=arguments.json)
+    return show.said(f"this machine has the role {role}", {"role": role}, as_json=arguments.json)
 
 
 def check(arguments: argparse.Namespace) -> int:

@@ -9,13 +9,14 @@ from rolecall.assignment import Assignment
 from rolecall.errors import FetchFault, HostFault
 from rolecall.generation import Generation
 from rolecall.host import past
+from rolecall.host.templates import roles_folder
 from rolecall.identity import Identity
 from rolecall.metadata import identify
 from rolecall.node import Node
 from rolecall.plan import Plan
 from rolecall.render import render
 from rolecall.report import Report
-from rolecall.role import Role
+from rolecall.role import Role, read_role
 from rolecall.trust import VERIFIED, Document
 
 IDENTITY = "identity"  # the note in the run folder, which a reboot empties
@@ -67,6 +68,12 @@ def release_templates(node: Node, role: Role, assignment: Assignment, *, dry: bo
             node.releases.ensure(use, node.store.stream)
         found[use.product] = node.releases.templates(use, allowed)
     return found
+
+
+def bare(node: Node, name: str) -> Generation:
+    """A role without a product: what is the same on every node of it, and so can be laid in an image."""
+    role = read_role(roles_folder(node.settings.paths.templates), name)
+    return render(role, Assignment("image", "image", name, "none", "127.0.0.1", ()), node.place)
 
 
 def choose(node: Node, document: Document, plan: Plan, report: Report, *, resume: bool) -> Generation | None:

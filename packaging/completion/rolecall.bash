@@ -7,11 +7,12 @@
 
 _shtab_rolecall_fleet_subparsers=(check diff publish fetch schema)
 _shtab_rolecall_image_subparsers=(attach check install)
-_shtab_rolecall_subparsers=(boot refresh plan status selftest doctor history rollback blame fleet image demo)
+_shtab_rolecall_subparsers=(boot refresh plan drain status selftest doctor history rollback blame fleet image demo)
 
 _shtab_rolecall_boot_option_strings=(-h --help --config --json)
 _shtab_rolecall_refresh_option_strings=(-h --help --config --json --resume)
 _shtab_rolecall_plan_option_strings=(-h --help --config --json --fleet --store --as --platform --templates --summary)
+_shtab_rolecall_drain_option_strings=(-h --help --config --json --undo)
 _shtab_rolecall_status_option_strings=(-h --help --config --json)
 _shtab_rolecall_selftest_option_strings=(-h --help --config --json)
 _shtab_rolecall_doctor_option_strings=(-h --help --config --json)
@@ -35,7 +36,7 @@ _shtab_rolecall_option_strings=(-h --help --version)
 
 _shtab_rolecall_fleet_pos_0_choices=(check diff publish fetch schema)
 _shtab_rolecall_image_pos_0_choices=(attach check install)
-_shtab_rolecall_pos_0_choices=(boot refresh plan status selftest doctor history rollback blame fleet image demo)
+_shtab_rolecall_pos_0_choices=(boot refresh plan drain status selftest doctor history rollback blame fleet image demo)
 
 _shtab_rolecall_boot__h_nargs=0
 _shtab_rolecall_boot___help_nargs=0
@@ -48,6 +49,10 @@ _shtab_rolecall_plan__h_nargs=0
 _shtab_rolecall_plan___help_nargs=0
 _shtab_rolecall_plan___json_nargs=0
 _shtab_rolecall_plan___summary_nargs=0
+_shtab_rolecall_drain__h_nargs=0
+_shtab_rolecall_drain___help_nargs=0
+_shtab_rolecall_drain___json_nargs=0
+_shtab_rolecall_drain___undo_nargs=0
 _shtab_rolecall_status__h_nargs=0
 _shtab_rolecall_status___help_nargs=0
 _shtab_rolecall_status___json_nargs=0

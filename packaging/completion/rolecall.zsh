@@ -14,6 +14,7 @@ _shtab_rolecall_commands() {
     boot:'The run at boot: become what the fleet document asks of this machine.'
     demo:'the whole story on this machine, in one scratch folder, without AWS'
     doctor:'Find why a node cannot boot: a line a cause, with its remedy.'
+    drain:'Tell others to send nobody here any more, and let requests under way end.'
     fleet:'Work on the fleet document.'
     history:'The runs that did something, the newest first.'
     image:'Prepare an image or a machine.'
@@ -90,6 +91,16 @@ _shtab_rolecall_doctor_options=(
 
 # guard to ensure default positional specs are added only once per session
 _shtab_rolecall_doctor_defaults_added=0
+
+_shtab_rolecall_drain_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--config[the settings (default\: \/etc\/rolecall\/agent.toml)]:FILE:"
+  "--json[answer as JSON]"
+  "--undo[send people here again]"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_rolecall_drain_defaults_added=0
 
 _shtab_rolecall_fleet_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
@@ -277,6 +288,7 @@ _shtab_rolecall() {
         boot) _arguments -C -s $_shtab_rolecall_boot_options ;;
         demo) _arguments -C -s $_shtab_rolecall_demo_options ;;
         doctor) _arguments -C -s $_shtab_rolecall_doctor_options ;;
+        drain) _arguments -C -s $_shtab_rolecall_drain_options ;;
         fleet) _shtab_rolecall_fleet ;;
         history) _arguments -C -s $_shtab_rolecall_history_options ;;
         image) _shtab_rolecall_image ;;
