@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from rolecall.check import ProductCheck
 from rolecall.errors import ConfigFault
@@ -102,6 +103,15 @@ class AssignedProduct:
 
 
 @dataclass(frozen=True)
+class NodeCache:
+    """A cache that this node is a server of."""
+
+    name: str
+    port: int
+    memory_mb: int
+
+
+@dataclass(frozen=True)
 class Peer:
     """Another server of the fleet, or this one: whom a node may have to know."""
 
@@ -122,6 +132,9 @@ class Assignment:
     address: str
     products: tuple[AssignedProduct, ...]
     peers: tuple[Peer, ...] = ()
+    caches: tuple[NodeCache, ...] = ()
+    databases: tuple[Any, ...] = ()
+    everything: Fleet | None = None  # for roles that look at the whole fleet, such as a monitor
 
     @property
     def secrets(self) -> tuple[Secret, ...]:
@@ -142,7 +155,9 @@ def assign(identity: Identity, fleet: Fleet, role: str) -> Assignment:
         Peer(one, fleet.servers[one].role, fleet.servers[one].address, fleet.servers[one].zone)
         for one in sorted(fleet.servers)
     )
-    return Assignment(fleet.fleet, name, role, server.zone, server.address, products, peers)
+    caches = tuple(NodeCache(one, cache.port, cache.memory_mb)
+                   for one, cache in sorted(fleet.caches.items()) if name in cache.servers)  # fmt: skip
+    return Assignment(fleet.fleet, name, role, server.zone, server.address, products, peers, caches, (), fleet)
 
 
 def _find(identity: Identity, fleet: Fleet, role: str) -> tuple[str, Server]:

@@ -43,7 +43,7 @@ class ProductCheck(Frozen):
 class RoleCheck(Frozen):
     """A check in role.toml: one kind (the keys of KINDS) and what is expected of it. Strings are templates."""
 
-    each: Literal["product"] | None = None
+    each: Literal["product", "cache", "database"] | None = None
     when: Text = ""
     name: Text
     http: str | None = None

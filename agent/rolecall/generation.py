@@ -77,13 +77,14 @@ class DirectUse:
 
 @dataclass(frozen=True)
 class UnitUse:
-    """A daemon, and the digest of all it reads from this generation."""
+    """A daemon, and the digest of all it reads from this generation. `instance`: one of several of its kind."""
 
     name: str
     service: str
     action: str
     direct: DirectUse | None = None
     digest: str = ""
+    instance: bool = False
 
     @property
     def tag(self) -> str:
@@ -98,6 +99,7 @@ class AttachmentUse:
     path: str
     link: str | None
     content: str | None
+    to: str | None = None
 
 
 @dataclass(frozen=True)

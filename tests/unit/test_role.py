@@ -41,7 +41,7 @@ def test_the_role_web_says_who_reads_each_of_its_files_and_how_each_is_told() ->
         (f'{HEAD}[[file]]\nsource = "vhst.conf.j2"\npath = "a"\n', "file[0].source", "no template 'vhst.conf.j2'",
          "did you mean 'vhost.conf.j2'?"),
         (f'{HEAD}[[file]]\nsource = "../a"\npath = "a"\n', "file[0].source", "is not a relative path", ""),
-        (f'{HEAD}[[attachment]]\npath = "/etc/a"\n', "attachment[0]", "exactly one of 'link' and 'content'", ""),
+        (f'{HEAD}[[attachment]]\npath = "/etc/a"\n', "attachment[0]", "exactly one of 'link', 'to'", ""),
         (f'{HEAD}[[attachment]]\npath = "/a"\nlink = "x"\ncontent = "y"\n', "attachment[0]", "exactly one of", ""),
         (f'{HEAD}[[validator]]\nname = "v"\nargv = []\n', "validator[0].argv", "must not be empty", ""),
         (f'{HEAD}[[validator]]\nname = "v"\nargv = ["x"]\nunit = "apachex"\n{UNIT}', "validator[0].unit",
