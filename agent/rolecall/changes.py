@@ -1,12 +1,15 @@
 """What a run does to the machine: each step is small, may be killed anywhere and runs again without harm."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 
 from rolecall.errors import HostFault
-from rolecall.generation import Generation, ValidatorUse
+from rolecall.generation import Generation, ValidatorUse, unit_use
 from rolecall.host import accounts, attachments, probes, rehearsal
 from rolecall.node import Node
 from rolecall.report import Report
+
+_INSTANCES = "instances"
 
 
 def stage(node: Node, wanted: Generation, secrets: Mapping[str, str] | None, live: Generation) -> str:
@@ -68,14 +71,34 @@ def validate(node: Node, live: Generation, before: str | None) -> None:
 
 
 def activate(node: Node, generation: Generation) -> str:
-    """Tell every unit that has not loaded its files, once each. Returns whom."""
-    told = []
+    """Tell every unit that has not loaded its files, once each; instances that are gone are stopped. Returns whom."""
+    told = _instances(node, generation)
     for unit in node.loaded.owed(generation, node.manager):
         node.loaded.forget(unit)  # from here until it is recorded, nobody knows what the daemon has read
         node.manager.tell(unit)
         node.loaded.record(unit)
         told.append(f"{unit.action} {unit.name}")
     return ", ".join(told)
+
+
+def _instances(node: Node, generation: Generation) -> list[str]:
+    """Instances start with the machine as long as they are wanted. The note of them is never shorter than the truth."""
+    noted = [unit_use(one) for one in node.notes.read(_INSTANCES).get("units", [])]
+    wanted = [unit for unit in generation.units if unit.instance and node.manager.runs(unit)]
+    known, names = {unit.name for unit in noted}, {unit.name for unit in wanted}
+    fresh = [unit for unit in wanted if unit.name not in known]
+    gone = [unit for unit in noted if unit.name not in names]
+    if not fresh and not gone:
+        return []
+    node.notes.write(_INSTANCES, {"units": [asdict(unit) for unit in (*noted, *fresh)]})
+    for unit in gone:
+        node.manager.keep(unit, wanted=False)
+        node.manager.stop(unit)
+        node.loaded.forget(unit)
+    for unit in fresh:
+        node.manager.keep(unit, wanted=True)
+    node.notes.write(_INSTANCES, {"units": [asdict(unit) for unit in wanted]})
+    return [f"stop {unit.name}" for unit in gone]
 
 
 def self_test(node: Node, generation: Generation, report: Report, deadline: float | None = None) -> str:

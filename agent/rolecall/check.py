@@ -18,6 +18,7 @@ KINDS = {
     "disk": "a path whose file system must have free_mb left",
     "memory": "the least memory in MB that must be available",
     "attachments": "the role's attachments must be in place",
+    "memcached": "host:port of a memcached that keeps what it is given, with memory_mb of memory",
     "cron": "a file of the generation that cron must be able to load, and cron must be running",
 }
 
@@ -54,6 +55,8 @@ class RoleCheck(Frozen):
     disk: str | None = None
     memory: int | None = None
     attachments: bool | None = None
+    memcached: str | None = None
+    memory_mb: str = ""
     cron: str | None = None
     host: str = ""
     port: str = ""

@@ -98,6 +98,7 @@ class Database(Frozen):
     candidate: Name | None = Field(None, description="Takes over when the master fails")
     replicas: tuple[Name, ...] = Field((), description="Serve reads")
     snapshot: Name | None = Field(None, description="Takes the backups")
+    replication_password: SecretReference | None = Field(None, description="Of the account that replicas log in with")
 
 
 class Cache(Frozen):

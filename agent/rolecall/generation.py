@@ -211,7 +211,7 @@ def _generation(data: dict[str, Any]) -> Generation:
     parts: dict[str, Any] = {
         "files": [ManagedFile(**_tuples(one)) for one in data.pop("files")],
         "releases": [ReleaseUse(**_tuples(one)) for one in data.pop("releases")],
-        "units": [_unit(one) for one in data.pop("units")],
+        "units": [unit_use(one) for one in data.pop("units")],
         "attachments": [AttachmentUse(**one) for one in data.pop("attachments")],
         "validators": [ValidatorUse(**_tuples(one)) for one in data.pop("validators")],
         "checks": [Check(**one) for one in data.pop("checks")],
@@ -220,7 +220,8 @@ def _generation(data: dict[str, Any]) -> Generation:
     return Generation(**data)
 
 
-def _unit(data: dict[str, Any]) -> UnitUse:
+def unit_use(data: dict[str, Any]) -> UnitUse:
+    """A unit from plain data."""
     direct = data.pop("direct")
     return UnitUse(**data, direct=DirectUse(**_tuples(direct)) if direct else None)
 

@@ -1,5 +1,6 @@
 """Self-tests: each has a name, a timeout and, when it fails, a reason. Required ones are tried until a deadline."""
 
+import os
 import socket
 import time
 from collections.abc import Callable, Iterable
@@ -143,6 +144,21 @@ def _attachments(subject: Subject, _: Check) -> str:
     return "; ".join(attachments.missing(subject.generation, subject.state, subject.root))
 
 
+def _memcached(_: Subject, check: Check) -> str:
+    """Set and get, as its text protocol has it (doc/protocol.txt of memcached)."""
+    host, port = check.target.rsplit(":", 1)
+    key, value = f"rolecall-{os.getpid()}", f"{time.monotonic()}"
+    with socket.create_connection((host.strip("[]"), int(port)), check.timeout) as connection:
+        stream = connection.makefile("rw", encoding="utf-8", newline="\r\n")
+        stream.write(f"set {key} 0 10 {len(value)}\n{value}\nget {key}\nstats settings\nquit\n")
+        stream.flush()
+        answer = stream.read().splitlines()
+    if answer[:3] != ["STORED", f"VALUE {key} 0 {len(value)}", value]:
+        return f"{check.target} does not give back what was set: {_start(' '.join(answer[:3]))}"
+    memory, wanted = f"STAT maxbytes {int(check.expect['memory_mb']) * 2**20}", check.expect["memory_mb"]
+    return "" if memory in answer else f"{check.target} does not have {wanted} MB: it runs with another configuration"
+
+
 def _cron(subject: Subject, check: Check) -> str:
     """What makes cron pass a file over in silence: another owner, a mode that others can write, no last line end."""
     path = subject.state / "current" / check.target
@@ -165,6 +181,7 @@ PROBES: dict[str, Callable[[Subject, Check], str]] = {
     "disk": _disk,
     "memory": _memory,
     "attachments": _attachments,
+    "memcached": _memcached,
     "cron": _cron,
 }
 

@@ -1,0 +1,16 @@
+"""What this machine has: for configurations that are measured by it."""
+
+import functools
+
+from rolecall.role import Machine
+
+_STEP = 64  # MB; a new kernel takes a little more or less, which is no reason to restart a database
+
+
+@functools.cache
+def machine() -> Machine:
+    """Memory and processors."""
+    import psutil
+
+    memory = psutil.virtual_memory().total // 2**20
+    return Machine(memory // _STEP * _STEP, psutil.cpu_count() or 1)
