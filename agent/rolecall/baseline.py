@@ -16,7 +16,11 @@ SCRIPT = "/usr/share/rolecall/image-build/bake"  # the very script that bakes th
 
 
 def install(node: Node, say: Callable[[str], None]) -> str:
-    """Packages, enabled daemons, attachments; returns the role. It is noted last: whoever is killed begins again."""
+    """Packages, enabled daemons, attachments; returns the role. It is noted last: whoever is killed begins again.
+
+    The daemons' places in the boot come first. A power cut may leave some that are installed and enabled, and the next
+    boot must not start them with the distribution's own page while this is still at work.
+    """
     settings = node.settings
     if settings.role != BASELINE:
         return settings.role
@@ -27,9 +31,11 @@ def install(node: Node, say: Callable[[str], None]) -> str:
             'give it the tag rolecall:role, or the user-data {"rolecall": {"role": "web"}}',
         )
     role = read_role(roles_folder(settings.paths.templates), name)
-    say(f"installing the role {name}")
-    command.must((SCRIPT, name, "--platform", settings.platform, "--first-boot"), settings.boot.budget)
     bare = render(role, Assignment("image", "image", name, "none", "127.0.0.1", ()), node.place)
+    node.manager.order(bare, settings.state, settings.paths.root)
+    say(f"installing the role {name}")
+    done = command.must((SCRIPT, name, "--platform", settings.platform, "--first-boot"), settings.boot.budget)
+    say(done.output.rstrip())
     attachments.lay(bare, settings.state, settings.paths.root)
     node.notes.write(ROLE, {"role": name})
     return name

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from box import ROOT
-from machine.layers import mounted, sh
+from roots import mounted, sh
 
 UNITS = ROOT / "packaging/systemd"
 SERVICES = sorted(path.name for path in UNITS.glob("*.service"))
