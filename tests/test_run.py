@@ -1,10 +1,12 @@
 """The run's promises, on a real Apache and a real php-fpm."""
 
 import json
+import re
 import shutil
 import subprocess
 import time
 from datetime import UTC, datetime, timedelta
+from datetime import time as time_of_day
 
 from box import ROLECALL, ROOT, Box
 
@@ -422,3 +424,18 @@ def test_a_report_that_cannot_be_kept_hides_nothing_of_how_the_run_ended(box: Bo
     assert done.stdout.startswith("ready: generation ")
     assert "note: the report could not be kept: cannot make" in done.stderr
     assert box.get("blog.example.com")[2] == "release=2\n"
+
+
+def test_a_failed_generation_waits_from_the_end_of_its_try_however_long_that_took(box: Box) -> None:
+    box.product("blog", runtime="static")
+    box.publish()
+    box.boot()
+    box.product("blog", "2", runtime="static", health="down")  # which is tried for 5 s
+    box.publish()
+    box.rolecall("refresh", ok=1)
+    ended = datetime.now(UTC)
+    told = box.rolecall("refresh", ok=1).stderr
+    again = re.search(r"the next try is at (\d\d:\d\d:\d\d) UTC", told)
+    assert again, told
+    moment = datetime.combine(ended.date(), time_of_day.fromisoformat(again[1]), UTC)
+    assert timedelta(seconds=58) < (moment - ended) % timedelta(days=1) <= timedelta(seconds=61)

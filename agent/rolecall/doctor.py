@@ -97,10 +97,8 @@ def _generation(settings: Settings, node: Node, wanted: Generation) -> Iterator[
             f"validator {validator.name} ({validator.argv[0]})",
             "install the package that brings it; role.toml lists the role's packages",
         )
-    for problem in attachments.missing(wanted, settings.state, settings.paths.root):
+    for problem in attachments.missing(bare(node, settings.role), settings.state, settings.paths.root):
         yield False, f"attachment: {problem}", "rolecall image attach"
-    for path in node.manager.order(bare(node, settings.role), settings.state, settings.paths.root, dry=True):
-        yield False, f"start order: {path} is not as an image has it", "rolecall image attach"
     live = node.generations.load(node.generations.current())
     for unit in live.units if live else ():
         if node.manager.runs(unit):
