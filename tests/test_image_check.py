@@ -469,6 +469,9 @@ def test_a_baseline_image_has_no_role_but_the_scripts_that_install_one(root: Roo
     assert "/usr/share/rolecall/image-build/bake is not installed: installs the role at the first boot" in one.what
     root.write("usr/share/rolecall/image-build/bake", "#!/bin/sh\n", 0o755)
     assert root.found() == []
+    root.settle("[paths]", f'[paths]\nstate = "{root.folder}/var/lib/rolecall"')
+    root.write("var/lib/rolecall/role.json", '{"role": "memcached"}')
+    assert {one.name for one in root.found(machine=True)} == {"attachment", "unit"}, "judged as what it has become"
 
 
 # The command

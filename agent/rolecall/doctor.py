@@ -15,7 +15,7 @@ from rolecall.host import attachments, command, rehearsal
 from rolecall.host.lock import locked
 from rolecall.host.templates import roles_folder
 from rolecall.inputs import bare, whoami
-from rolecall.node import Node, open_node
+from rolecall.node import Node, open_ready_node
 from rolecall.report import Report
 from rolecall.role import read_role
 from rolecall.run import Decision, decide
@@ -29,9 +29,10 @@ Finding = tuple[bool, str, str]
 def examine(config: Path) -> list[Finding]:
     """(all well, what, remedy) for each thing that a boot needs."""
     found: list[Finding] = []
-    settings = _asked(found, f"settings {config}", lambda: load_settings(config))
-    node = settings and _asked(found, "stores, reporters and identity sources are known", lambda: open_node(settings))
-    if settings and node:
+    written = _asked(found, f"settings {config}", lambda: load_settings(config))
+    opened = partial(open_ready_node, written) if written else None
+    if opened and (node := _asked(found, "stores, reporters and identity sources are known", opened)):
+        settings = node.settings
         _asked(found, "identity", lambda: whoami(node, Report("doctor")))
         _asked(found, f"role {settings.role}", lambda: read_role(roles_folder(settings.paths.templates), settings.role))
         found.extend(

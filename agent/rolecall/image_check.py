@@ -20,7 +20,7 @@ from rolecall.host.templates import roles_folder
 from rolecall.host.units import service_manager
 from rolecall.image_traces import Finding, Image, traces
 from rolecall.mistakes import Mistakes
-from rolecall.node import BASELINE
+from rolecall.node import BASELINE, with_role
 from rolecall.render import render
 from rolecall.role import Place, read_role
 from rolecall.settings import Settings, load_settings
@@ -38,6 +38,7 @@ def examine(root: Path, config: Path, *, allow_unsigned: bool = False, machine: 
         raise HostFault(f"there is no folder {root}", "--root names the folder that has the image's files")
     image, found = Image(root.absolute()), list[Finding]()
     if settings := _asked(found, "settings", partial(load_settings, image.place(str(config)))):
+        settings = with_role(settings) if machine else settings
         image = Image(image.root, settings)
     with files.naming(image.root, "read all of"):
         if not machine:
