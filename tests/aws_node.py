@@ -109,7 +109,7 @@ class AwsNode(Box):
         """All servers run and answer rightly; what is stored stays."""
         self.s3.buckets, self.s3.keys = {BUCKET: REGION}, {KEY_ID: AccessKey(SECRET, token=TOKEN)}
         self.s3.skew(0)
-        self.imds.data = facts()
+        self.imds.data, self.imds.clock = facts(), Mirror().clock
         self.imds.meta["placement"]["region"] = REGION
         self.imds.data["dynamic"]["instance-identity"]["document"]["region"] = REGION
         self.imds.role("node", KEY_ID, SECRET, TOKEN)

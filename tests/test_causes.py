@@ -196,6 +196,12 @@ def nothing_for_the_aws_tools(node: AwsNode) -> None:
 
 
 @scene("clock-skew")
+def the_clock_is_ahead_of_the_credentials(node: AwsNode) -> None:
+    node.imds.clock = lambda: OLD - timedelta(hours=1)
+    node.imds.role("node", KEY_ID, SECRET, TOKEN, expires=OLD)
+
+
+@scene("clock-skew")
 def the_clock_is_wrong(node: AwsNode) -> None:
     node.s3.skew(20 * 60)
 

@@ -63,11 +63,9 @@ def moment(date: str | None) -> datetime | None:
 def skewed(what: str, date: datetime | None) -> FetchFault:
     """The clock is wrong, and how much, against the Date of the answer."""
     if date is None:
-        return fault(what, "this machine's clock is more than 15 minutes off the store's", "clock-skew")
+        return fault(what, "this machine's clock is more than 15 minutes off", "clock-skew")
     ahead = (datetime.now(UTC) - date).total_seconds()
-    words = (
-        f"this machine's clock is {round(abs(ahead) / 60)} minutes {'ahead of' if ahead > 0 else 'behind'} the store's"
-    )
+    words = f"this machine's clock is {round(abs(ahead) / 60)} minutes {'fast' if ahead > 0 else 'slow'}"
     return fault(what, words, "clock-skew")
 
 

@@ -11,6 +11,7 @@ from typing import NoReturn
 
 from rolecall import fleet_commands, image_commands, show
 from rolecall.cli import parser
+from rolecall.closing import LEAVING
 from rolecall.errors import Fault, HostFault, Stopped
 from rolecall.host import journal, probes
 from rolecall.node import Node, open_ready_node
@@ -114,6 +115,7 @@ def status(arguments: argparse.Namespace) -> int:
         "current": current, "ready": ready, "serving": well, "healthy": well and not (last and last["exit_code"]),
         "serial": note.get("serial"), "source": note.get("source"), "document_age_seconds": age,
         "signer": note.get("signer"), "unsigned": node.settings.trust.unsigned, "held": bool(node.notes.read("hold")),
+        "leaving": str(node.run_notes.read(LEAVING).get("why", "")),
         "owed": [unit.name for unit in node.loaded.owed(live, node.manager)] if live else [],
         "releases": {use.product: use.version for use in live.releases} if live else {},
         "checks": [vars(one) for one in results], "last_run": last,
@@ -161,6 +163,22 @@ def rollback(arguments: argparse.Namespace) -> int:
     return show.outcome(report, as_json=arguments.json)
 
 
+def drain(arguments: argparse.Namespace) -> int:
+    """`drain`: used at shutdown."""
+    from rolecall.drain import drain, undo
+
+    node = _node(arguments)
+    if arguments.undo:
+        done = undo(node)
+        words = "the next refresh tells others that this machine is back" if done else "this machine was not drained"
+        return show.said(words, {"undone": done}, as_json=arguments.json)
+    with progress(quiet=arguments.json, patience=node.settings.drain.wait + 60) as watch:
+        report = drain(node, watch=watch)
+    if journal.listens() and not arguments.json:
+        return journal.outcome(report)
+    return show.outcome(report, as_json=arguments.json)
+
+
 def doctor(arguments: argparse.Namespace) -> int:
     """`doctor`."""
     from rolecall.doctor import examine
@@ -180,6 +198,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "refresh": converge,
     "plan": plan,
     "status": status,
+    "drain": drain,
     "selftest": selftest,
     "doctor": doctor,
     "history": history,
@@ -191,6 +210,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "fleet fetch": fleet_commands.fetch,
     "fleet schema": fleet_commands.schema,
     "image attach": image_commands.attach,
+    "image detach": image_commands.detach,
     "image check": image_commands.check,
     "image install": image_commands.install,
     "demo": demo,

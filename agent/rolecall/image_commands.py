@@ -7,25 +7,38 @@ from functools import partial
 from rolecall import show
 from rolecall.host import attachments
 from rolecall.host.lock import locked
-from rolecall.host.templates import roles_folder
 from rolecall.node import open_node, open_ready_node
 from rolecall.settings import load_settings
 
 
 def attach(arguments: argparse.Namespace) -> int:
     """`image attach`: with no product assigned, the attachments are the same."""
-    from rolecall.assignment import Assignment
-    from rolecall.render import render
-    from rolecall.role import read_role
+    from rolecall.inputs import bare
 
     node = open_ready_node(load_settings(arguments.config))
     settings = node.settings
-    role = read_role(roles_folder(settings.paths.templates), settings.role)
-    empty = render(role, Assignment("image", "image", settings.role, "none", "127.0.0.1", ()), node.place)
+    role = bare(node, settings.role)
     with locked(settings.run, "image attach"):
-        laid = attachments.lay(empty, settings.state, settings.paths.root)
-        laid += node.manager.order(empty, settings.state, settings.paths.root)
-    return show.laid([str(path) for path in laid], as_json=arguments.json)
+        laid = attachments.lay(role, settings.state, settings.paths.root)
+        node.manager.reread()
+    if not node.generations.current():
+        for unit in role.units:
+            if node.manager.runs(unit) and node.manager.active(unit):
+                note = f"{unit.service} runs, and would not start again before this node's first run: rolecall boot"
+                print(f"note: {note}", file=sys.stderr)
+    return show.laid("laid", [str(path) for path in laid], as_json=arguments.json)
+
+
+def detach(arguments: argparse.Namespace) -> int:
+    """`image detach`: the daemons read their own configuration again; what it served stays on disk."""
+    from rolecall.inputs import bare
+
+    node = open_ready_node(load_settings(arguments.config))
+    settings = node.settings
+    with locked(settings.run, "image detach"):
+        taken = attachments.take(bare(node, settings.role), settings.state, settings.paths.root)
+        node.manager.reread()
+    return show.laid("took away", [str(path) for path in taken], as_json=arguments.json)
 
 
 def install(arguments: argparse.Namespace) -> int:
@@ -35,7 +48,7 @@ def install(arguments: argparse.Namespace) -> int:
     node = open_node(load_settings(arguments.config))
     with locked(node.settings.run, "image install"):
         role = baseline.install(node, lambda words: print(words, file=sys.stderr))
-    return show.installed(role, as_json=arguments.json)
+    return show.said(f"this machine has the role {role}", {"role": role}, as_json=arguments.json)
 
 
 def check(arguments: argparse.Namespace) -> int:

@@ -3,19 +3,21 @@
 import json
 import math
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from rolecall.assignment import Assignment
 from rolecall.errors import FetchFault, HostFault
 from rolecall.generation import Generation
 from rolecall.host import past
+from rolecall.host.templates import roles_folder
 from rolecall.identity import Identity
 from rolecall.metadata import identify
 from rolecall.node import Node
 from rolecall.plan import Plan
 from rolecall.render import render
 from rolecall.report import Report
-from rolecall.role import Role
+from rolecall.role import Role, read_role
 from rolecall.trust import VERIFIED, Document
 
 IDENTITY = "identity"  # the note in the run folder, which a reboot empties
@@ -69,6 +71,13 @@ def release_templates(node: Node, role: Role, assignment: Assignment, *, dry: bo
     return found
 
 
+def bare(node: Node, name: str) -> Generation:
+    """A role without a product, and with its daemons' drop-ins: what every node of it has, so that an image can."""
+    role = read_role(roles_folder(node.settings.paths.templates), name)
+    made = render(role, Assignment("image", "image", name, "none", "127.0.0.1", ()), node.place)
+    return replace(made, attachments=made.attachments + node.manager.drop_ins(made, node.settings.state))
+
+
 def choose(node: Node, document: Document, plan: Plan, report: Report, *, resume: bool) -> Generation | None:
     """The rendered generation; or the one that an operator holds; or, while a failed one waits, the ready one."""
     wanted = plan.new
@@ -105,7 +114,9 @@ def failures_of(node: Node, generation: str, document: str) -> tuple[int, dateti
     if not failed:
         return 0, datetime.min.replace(tzinfo=UTC)
     pause = timedelta(minutes=min(2 ** (len(failed) - 1), 60))
-    return len(failed), datetime.fromisoformat(failed[0]["started"]) + pause
+    last = failed[0]
+    ended = datetime.fromisoformat(last["started"]) + timedelta(seconds=float(last.get("seconds", 0)))
+    return len(failed), ended + pause
 
 
 def earlier(node: Node, wanted: str | None) -> Generation:

@@ -31,7 +31,8 @@ class Report:
     started: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="milliseconds"))
     server: str = ""
     role: str = ""
-    outcome: str = "running"  # ready | unchanged | rolled back | not ready | refused | failed | waiting | interrupted
+    # ready | unchanged | rolled back | not ready | refused | failed | waiting | interrupted | drained
+    outcome: str = "running"
     exit_code: int = 0
     error: str = ""
     hint: str = ""
@@ -47,6 +48,7 @@ class Report:
     checks: list[dict[str, Any]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     degraded: str = ""
+    leaving: str = ""  # why nobody should be sent here any more, though the node may be well
     releases: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
     _began: float = field(default_factory=time.monotonic, repr=False)
@@ -69,7 +71,9 @@ class Report:
         except BaseException as error:
             step.outcome = "failed"
             fault = error.fault if isinstance(error, Stopped) else error
-            step.note = step.note or (fault.message.partition("\n")[0] if isinstance(fault, Fault) else repr(fault))
+            step.note = step.note or (
+                fault.message.partition("\n")[0].rstrip(":") if isinstance(fault, Fault) else repr(fault)
+            )
             raise
         finally:
             step.seconds = round(time.monotonic() - began, 4)

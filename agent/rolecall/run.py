@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from rolecall.assignment import Assignment, assign
 from rolecall.changes import activate, commit, rehearse, roll_back, self_test, stage
+from rolecall.closing import IDLE, finish
 from rolecall.documents import obtain, remember
 from rolecall.errors import ConfigFault, Fault, HostFault, Stopped
 from rolecall.fleet import Fleet
@@ -24,16 +25,13 @@ from rolecall.host.templates import roles_folder
 from rolecall.identity import Identity
 from rolecall.inputs import IDENTITY, choose, earlier, release_templates, set_aside, whoami
 from rolecall.node import Node
-from rolecall.outbox import Outbox
 from rolecall.plan import Plan, make_plan
-from rolecall.readiness import open_reporter
 from rolecall.render import render
 from rolecall.report import Report, Step
 from rolecall.rest import rest, sources
 from rolecall.role import read_role
 from rolecall.trust import VERIFIED, Document
 
-IDLE = "nothing is owed"
 Watcher: TypeAlias = Callable[[Report], Callable[[Step], None]]  # told of each step as it begins and ends
 
 
@@ -94,6 +92,7 @@ def decide(node: Node, report: Report, *, dry: bool = False) -> Decision:
         step.note = identity.instance or identity.server or identity.address or ""
         node.account.at(identity.region)
         if identity.leaving:
+            report.leaving = identity.leaving
             report.warn(identity.leaving)
         if not dry:
             set_aside(node, identity, report)
@@ -196,27 +195,3 @@ def finish_earlier(node: Node, report: Report) -> None:
             report.warn(report.error)
     except Fault as second:
         report.warn(f"what was begun before could not be finished: {second.message}")
-
-
-def finish(node: Node, report: Report) -> None:
-    """Tell everybody, and keep the report."""
-    report.current = node.generations.current() or ""
-    outbox = Outbox(node)
-    for kind in node.reporters:
-        try:
-            open_reporter(kind, outbox).tell(report)
-        except (Fault, OSError) as error:
-            report.warn(f"the reporter {kind!r} could not be told: {error}")
-    outbox.flush()
-    if worth_keeping(report, (node.reports.last(1) or [{}])[0]):
-        node.reports.save(report.data())
-        node.reports.prune(node.settings.keep.reports)
-
-
-def worth_keeping(report: Report, last: Mapping[str, Any]) -> bool:
-    """Whether this run did or says anything that the last kept one does not."""
-    if report.outcome == "unchanged":
-        mended = any(step.name in ("stage", "activate") and step.note not in ("", IDLE) for step in report.steps)
-        return mended or last.get("exit_code") != 0 or last.get("degraded") != report.degraded
-    news = any(last.get(key) != getattr(report, key) for key in ("outcome", "document", "generation", "error"))
-    return news or (bool(report.generation) and report.outcome != "waiting")

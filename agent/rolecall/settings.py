@@ -57,6 +57,14 @@ class Refresh(Frozen):
     full_every: Duration = Field(900.0, description="How often a refresh compares and tests everything all the same")
 
 
+class Drain(Frozen):
+    """Leaving."""
+
+    wait: Duration = Field(
+        0.0, description="How long requests may still come after others were told: a DNS record's TTL, or a drain delay"
+    )
+
+
 class Network(Frozen):
     """Limits of what is asked of others, each for the whole question: names, connections, retries, the last byte."""
 
@@ -110,6 +118,7 @@ class Settings(Frozen):
     paths: Paths = Paths()
     boot: Boot = Boot()
     refresh: Refresh = Refresh()
+    drain: Drain = Drain()
     keep: Keep = Keep()
     network: Network = Network()
     aws: Aws = Aws()

@@ -107,7 +107,7 @@ def status(known: Mapping[str, Any], *, as_json: bool) -> int:
         "releases": ", ".join(f"{product} {version}" for product, version in known["releases"].items()) or "none",
         "owed": ", ".join(known["owed"]) or "nothing", "held": "by `rolecall rollback`" if known["held"] else "",
         "last run": f"{last['command']}, {last['outcome']}, {since(last['started'])} ago" if last else "none",
-        "degraded": last.get("degraded", ""),
+        "degraded": last.get("degraded", ""), "leaving": known["leaving"],
     }  # fmt: skip
     for name, value in rows.items():
         if value:
@@ -217,19 +217,19 @@ def findings(found: Sequence[Mapping[str, Any]], mended: Sequence[Mapping[str, A
     return int(bool(found))
 
 
-def installed(role: str, *, as_json: bool) -> int:
-    """The role that this machine has now."""
+def said(words: str, data: Mapping[str, Any], *, as_json: bool) -> int:
+    """An answer of one line."""
     if as_json:
-        return answer({"role": role})
-    print(f"this machine has the role {role}")
+        return answer(data)
+    print(words)
     return 0
 
 
-def laid(paths: list[str], *, as_json: bool) -> int:
-    """The attachments that were put in place."""
+def laid(done: str, paths: list[str], *, as_json: bool) -> int:
+    """The attachments that were put in place, or taken away."""
     if as_json:
         return answer(paths)
-    print("\n".join(f"laid {path}" for path in paths) or "every attachment is in place")
+    print("\n".join(f"{done} {path}" for path in paths) or "nothing to do")
     return 0
 
 

@@ -83,6 +83,8 @@ def ago(seconds: float | None) -> str:
     """`3 min`."""
     if seconds is None:
         return "never"
+    if seconds < -60:
+        return "less than 0 s (this machine's clock was set back)"
     for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
         if seconds >= size:
             return f"{seconds / size:.0f} {unit}"

@@ -6,12 +6,13 @@
 # See also: https://github.com/scop/bash-completion/blob/main/doc/configuration.md
 
 _shtab_rolecall_fleet_subparsers=(check diff publish fetch schema)
-_shtab_rolecall_image_subparsers=(attach check install)
-_shtab_rolecall_subparsers=(boot refresh plan status selftest doctor history rollback blame fleet image demo)
+_shtab_rolecall_image_subparsers=(attach detach check install)
+_shtab_rolecall_subparsers=(boot refresh plan drain status selftest doctor history rollback blame fleet image demo)
 
 _shtab_rolecall_boot_option_strings=(-h --help --config --json)
 _shtab_rolecall_refresh_option_strings=(-h --help --config --json --resume)
 _shtab_rolecall_plan_option_strings=(-h --help --config --json --fleet --store --as --platform --templates --summary)
+_shtab_rolecall_drain_option_strings=(-h --help --config --json --undo)
 _shtab_rolecall_status_option_strings=(-h --help --config --json)
 _shtab_rolecall_selftest_option_strings=(-h --help --config --json)
 _shtab_rolecall_doctor_option_strings=(-h --help --config --json)
@@ -25,6 +26,7 @@ _shtab_rolecall_fleet_fetch_option_strings=(-h --help --json --store --config)
 _shtab_rolecall_fleet_schema_option_strings=(-h --help --json)
 _shtab_rolecall_fleet_option_strings=(-h --help)
 _shtab_rolecall_image_attach_option_strings=(-h --help --config --json)
+_shtab_rolecall_image_detach_option_strings=(-h --help --config --json)
 _shtab_rolecall_image_check_option_strings=(-h --help --config --json --root --fix --allow-unsigned --machine)
 _shtab_rolecall_image_install_option_strings=(-h --help --config --json)
 _shtab_rolecall_image_option_strings=(-h --help)
@@ -34,8 +36,8 @@ _shtab_rolecall_option_strings=(-h --help --version)
 
 
 _shtab_rolecall_fleet_pos_0_choices=(check diff publish fetch schema)
-_shtab_rolecall_image_pos_0_choices=(attach check install)
-_shtab_rolecall_pos_0_choices=(boot refresh plan status selftest doctor history rollback blame fleet image demo)
+_shtab_rolecall_image_pos_0_choices=(attach detach check install)
+_shtab_rolecall_pos_0_choices=(boot refresh plan drain status selftest doctor history rollback blame fleet image demo)
 
 _shtab_rolecall_boot__h_nargs=0
 _shtab_rolecall_boot___help_nargs=0
@@ -48,6 +50,10 @@ _shtab_rolecall_plan__h_nargs=0
 _shtab_rolecall_plan___help_nargs=0
 _shtab_rolecall_plan___json_nargs=0
 _shtab_rolecall_plan___summary_nargs=0
+_shtab_rolecall_drain__h_nargs=0
+_shtab_rolecall_drain___help_nargs=0
+_shtab_rolecall_drain___json_nargs=0
+_shtab_rolecall_drain___undo_nargs=0
 _shtab_rolecall_status__h_nargs=0
 _shtab_rolecall_status___help_nargs=0
 _shtab_rolecall_status___json_nargs=0
@@ -89,6 +95,9 @@ _shtab_rolecall_fleet___help_nargs=0
 _shtab_rolecall_image_attach__h_nargs=0
 _shtab_rolecall_image_attach___help_nargs=0
 _shtab_rolecall_image_attach___json_nargs=0
+_shtab_rolecall_image_detach__h_nargs=0
+_shtab_rolecall_image_detach___help_nargs=0
+_shtab_rolecall_image_detach___json_nargs=0
 _shtab_rolecall_image_check__h_nargs=0
 _shtab_rolecall_image_check___help_nargs=0
 _shtab_rolecall_image_check___json_nargs=0

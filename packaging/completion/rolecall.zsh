@@ -14,6 +14,7 @@ _shtab_rolecall_commands() {
     boot:'The run at boot: become what the fleet document asks of this machine.'
     demo:'the whole story on this machine, in one scratch folder, without AWS'
     doctor:'Find why a node cannot boot: a line a cause, with its remedy.'
+    drain:'Tell others to send nobody here any more, and let requests under way end.'
     fleet:'Work on the fleet document.'
     history:'The runs that did something, the newest first.'
     image:'Prepare an image or a machine.'
@@ -41,6 +42,7 @@ _shtab_rolecall_image_commands() {
   local _commands=(
     attach:'Lay the role'"'"'s attachments: the fixed places where daemons look.'
     check:'What an image must not have, and what it lacks: a line each, with its remedy.'
+    detach:'Take them away again: daemons read their own configuration from their next start on.'
     install:'On a baseline image: install the role that tags or user-data name, once.'
   )
   _describe 'rolecall image commands' _commands
@@ -90,6 +92,16 @@ _shtab_rolecall_doctor_options=(
 
 # guard to ensure default positional specs are added only once per session
 _shtab_rolecall_doctor_defaults_added=0
+
+_shtab_rolecall_drain_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--config[the settings (default\: \/etc\/rolecall\/agent.toml)]:FILE:"
+  "--json[answer as JSON]"
+  "--undo[send people here again]"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_rolecall_drain_defaults_added=0
 
 _shtab_rolecall_fleet_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
@@ -192,6 +204,15 @@ _shtab_rolecall_image_check_options=(
 # guard to ensure default positional specs are added only once per session
 _shtab_rolecall_image_check_defaults_added=0
 
+_shtab_rolecall_image_detach_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--config[the settings (default\: \/etc\/rolecall\/agent.toml)]:FILE:"
+  "--json[answer as JSON]"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_rolecall_image_detach_defaults_added=0
+
 _shtab_rolecall_image_install_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--config[the settings (default\: \/etc\/rolecall\/agent.toml)]:FILE:"
@@ -277,6 +298,7 @@ _shtab_rolecall() {
         boot) _arguments -C -s $_shtab_rolecall_boot_options ;;
         demo) _arguments -C -s $_shtab_rolecall_demo_options ;;
         doctor) _arguments -C -s $_shtab_rolecall_doctor_options ;;
+        drain) _arguments -C -s $_shtab_rolecall_drain_options ;;
         fleet) _shtab_rolecall_fleet ;;
         history) _arguments -C -s $_shtab_rolecall_history_options ;;
         image) _shtab_rolecall_image ;;
@@ -336,6 +358,7 @@ _shtab_rolecall_image() {
       case $line[1] in
         attach) _arguments -C -s $_shtab_rolecall_image_attach_options ;;
         check) _arguments -C -s $_shtab_rolecall_image_check_options ;;
+        detach) _arguments -C -s $_shtab_rolecall_image_detach_options ;;
         install) _arguments -C -s $_shtab_rolecall_image_install_options ;;
       esac
   esac

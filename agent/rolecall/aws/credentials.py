@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 
 from rolecall.aws.imds import Imds
+from rolecall.causes import is_skewed, skewed
 from rolecall.errors import FetchFault
 
 EARLY = 300.0  # seconds before their end at which credentials are no longer used: a run must be able to finish
@@ -84,9 +85,11 @@ def of_role(imds: Imds, until: float) -> Credentials:
     except (KeyError, TypeError, ValueError):
         raise _pending(role, "the metadata service's answer lacks a part") from None
     if time.time() >= ends:
+        if is_skewed(imds.date):
+            raise skewed(f"use the credentials of the role {role}", imds.date)
         raise FetchFault(
             f"the credentials of the role {role} have expired on {known['Expiration']}",
-            "look at this machine's clock (chronyc tracking); the metadata service renews them by itself",
+            "the metadata service renews them by itself, at the latest when the machine is started anew",
             "credentials-expired",
         )
     return made

@@ -8,9 +8,11 @@ PUT whose answer never comes, though the connection stands, is what a hop limit 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
+from rolecall.causes import moment
 from rolecall.deadline import within
 from rolecall.errors import FetchFault
 
@@ -45,6 +47,7 @@ class Imds:
 
     def __init__(self, endpoints: tuple[str, ...]) -> None:
         self.endpoints = list(endpoints)
+        self.date: datetime | None = None  # the time that the service told last
         self._token = ""
         self._session: requests.Session | None = None
 
@@ -137,6 +140,7 @@ class Imds:
                 raw = answer.raw.read(_MOST + 1, decode_content=True)
                 if len(raw) > _MOST:
                     raise ValueError(f"answered more than {_MOST} bytes")
+                self.date = moment(answer.headers.get("Date"))
                 after = answer.headers.get("Retry-After", "")
                 return _Answer(
                     answer.status_code, raw.decode("utf-8", "replace"), float(after) if after.isdecimal() else None

@@ -17,6 +17,9 @@ from pathlib import Path
 
 from rolecall.errors import HostFault
 
+# The program that is told to run: as it was installed, with the libraries beside it, or this interpreter's module.
+MYSELF = (sys.argv[0],) if os.path.basename(sys.argv[0]) == "rolecall" else (sys.executable, "-m", "rolecall")
+
 _MODULES = (
     "mpm_event authn_core authz_core authz_host env headers alias dir mime setenvif rewrite proxy proxy_fcgi deflate "
     "filter expires remoteip status"
@@ -161,7 +164,7 @@ def _php(machine: Machine) -> None:
 def _scripts(machine: Machine) -> None:
     """For people: the node's environment for a shell, and a way to stop its daemons."""
     lines = [f"export {name}={shlex.quote(value)}" for name, value in machine.environment().items()]
-    program = f"{shlex.quote(sys.executable)} -m rolecall"
+    program = shlex.join(MYSELF)
     config = shlex.quote(str(machine.config))
     lines.append(
         f'rolecall() {{ case $1 in fleet|demo) {program} "$@" ;; *) {program} "$@" --config {config} ;; esac; }}'

@@ -2,7 +2,6 @@
 
 import copy
 import shutil
-import sys
 import tempfile
 import time
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rolecall.demo import site
-from rolecall.demo.machine import Machine, build
+from rolecall.demo.machine import MYSELF, Machine, build
 from rolecall.demo.visitors import get, traffic
 from rolecall.errors import HostFault
 from rolecall.host import command
@@ -183,7 +182,7 @@ class Story:
 
     def rolecall(self, *words: str, code: int = 0, show: bool = True) -> None:
         """Run the agent as its users do; anything but the expected exit code ends the story."""
-        argv = (sys.executable, "-m", "rolecall", *words, "--config", str(self.machine.config))
+        argv = (*MYSELF, *words, "--config", str(self.machine.config))
         if show:
             self.out.print(f"   $ rolecall {' '.join(words)}", style="cyan")
         with self.out.status(f"rolecall {' '.join(words)}"):

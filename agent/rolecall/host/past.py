@@ -58,7 +58,7 @@ class Reports:
     def _paths(self) -> list[Path]:
         try:
             names = sorted(name for name in os.listdir(self.folder) if name.endswith(".json") and name[0] != ".")
-        except FileNotFoundError:
+        except OSError:
             return []
         return [self.folder / name for name in names]
 

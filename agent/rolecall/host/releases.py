@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rolecall.errors import ConfigFault
 from rolecall.generation import Generation, ReleaseUse
-from rolecall.host import archive, files
+from rolecall.host import archive, files, labels
 
 
 class Releases:
@@ -43,6 +43,7 @@ class Releases:
             self._fetch(use, stream, fetched)
             archive.unpack(fetched, unpacked, use.artifact, skip=use.writable)
             self._lay_writable(use, unpacked)
+            labels.restore(unpacked)
             files.sync_tree(unpacked)
             files.remove(fetched)
             files.rename(unpacked, final)

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Protocol
 
 from rolecall.errors import HostFault
-from rolecall.generation import DirectUse, Generation, UnitUse
+from rolecall.generation import AttachmentUse, DirectUse, Generation, UnitUse
 from rolecall.host import command, files
 
-BOOT_UNIT = "rolecall-boot.service"
+BOOT_UNIT, DRAIN_UNIT = "rolecall-boot.service", "rolecall-drain.service"
 
 
 class ServiceManager(Protocol):
@@ -34,11 +34,14 @@ class ServiceManager(Protocol):
     def stop(self, unit: UnitUse) -> None:
         """Stop it and wait until it is gone."""
 
-    def order(self, empty: Generation, state: Path, root: str) -> list[Path]:
-        """When an image is made: have daemons start after the run at boot, and not before they have a configuration.
+    def drop_ins(self, bare: Generation, state: Path) -> tuple[AttachmentUse, ...]:
+        """What an image needs so that daemons start after the run at boot, and not before they have a configuration.
 
-        `empty`: the role's generation without a product. Returns the files that were not there.
+        `bare`: the role's generation without a product.
         """
+
+    def reread(self) -> None:
+        """Its own files have changed."""
 
 
 class Loaded:
@@ -106,27 +109,26 @@ class Systemd:
         """`systemctl stop`."""
         command.must(("systemctl", "stop", unit.service), 120)
 
-    def order(self, empty: Generation, state: Path, root: str) -> list[Path]:
-        """A drop-in for each unit. After, never Requires: a dead agent keeps no daemon from starting.
+    def drop_ins(self, bare: Generation, state: Path) -> tuple[AttachmentUse, ...]:
+        """One for each unit. After, never Requires: a dead agent keeps no daemon from starting. At shutdown the order
+        is turned round: a daemon stops once others were told to send nobody here any more.
 
         Before the first generation there is nothing to serve, and what its attachment leads to is not there: php-fpm
         would fail, Apache would show the distribution's page to a load balancer. A unit whose condition does not hold
         is passed over without a failure; the first run that has a generation starts it.
         """
-        laid = []
-        for unit in empty.units:
-            lines = ["[Unit]", f"After={BOOT_UNIT}"]
+        made = []
+        for unit in bare.units:
+            lines = ["[Unit]", f"After={BOOT_UNIT}", f"Before={DRAIN_UNIT}"]
             lines += [f"ConditionPathExists={state}/current/{file.path.partition('/')[0]}"
-                      for file in empty.files if unit.name in file.units][:1]  # fmt: skip
-            path = Path(f"{root}/etc/systemd/system/{unit.service}.d/rolecall.conf")
-            text = "\n".join(("# Laid by `rolecall image attach`.", *lines, "")).encode()
-            if files.read(path) != text:
-                files.make_folders(path.parent)
-                files.replace(path, text, 0o644)
-                laid.append(path)
-        if laid and not root:
-            command.run(("systemctl", "daemon-reload"), 30)  # nothing where no systemd runs, as in a chroot
-        return laid
+                      for file in bare.files if unit.name in file.units][:1]  # fmt: skip
+            text = "\n".join(("# Laid by `rolecall image attach`.", *lines, ""))
+            made.append(AttachmentUse(f"/etc/systemd/system/{unit.service}.d/rolecall.conf", None, text))
+        return tuple(made)
+
+    def reread(self) -> None:
+        """`systemctl daemon-reload`; nothing where no systemd runs, as in a chroot."""
+        command.run(("systemctl", "daemon-reload"), 30)
 
 
 def _jobs() -> dict[str, str]:
@@ -184,9 +186,12 @@ class Direct:
         if not self._wait(lambda: not _alive(pid), 20):
             raise HostFault(f"{unit.name} (process {pid}) does not stop")
 
-    def order(self, empty: Generation, state: Path, root: str) -> list[Path]:  # noqa: ARG002 - nobody but us starts any
+    def drop_ins(self, bare: Generation, state: Path) -> tuple[AttachmentUse, ...]:  # noqa: ARG002 - who else starts any
+        """None."""
+        return ()
+
+    def reread(self) -> None:
         """Nothing to do."""
-        return []
 
     @staticmethod
     def _how(unit: UnitUse) -> DirectUse:

@@ -15,7 +15,7 @@ class Reporter(Protocol):
     """Somebody who wants to know. Raises a Fault if it cannot be told."""
 
     def tell(self, report: Report) -> None:
-        """How the run ended; the same news twice does no harm."""
+        """How the run ended; the same news twice does no harm. With `report.leaving`: nobody is to be sent here."""
 
 
 class Put(Protocol):

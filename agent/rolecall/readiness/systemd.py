@@ -11,7 +11,8 @@ class SystemdReporter:
 
     def tell(self, report: Report) -> None:
         """The outcome as the unit's status line, and READY=1 once the node is ready."""
-        notify(f"STATUS={report.outcome}: generation {report.current[:12]}, serial {report.serial}")
+        leaving = "leaving, " if report.leaving else ""
+        notify(f"STATUS={leaving}{report.outcome}: generation {report.current[:12]}, serial {report.serial}")
         if report.exit_code == 0:
             notify("READY=1")
 
