@@ -7,7 +7,6 @@ and have the settings of the machines that are booted from them.
 import functools
 import hashlib
 import json
-import subprocess
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
@@ -20,7 +19,7 @@ from box import ROOT, document
 from builds import Builds, shared_builds
 from images.agent_package import stand_in, with_stand_in
 from machine.world import AGENT_TOML, INSTANCE, NODE, OPERATOR
-from roots import debian_sources, kept, scratch, why_not, write
+from roots import debian_sources, kept, scratch, sh, why_not, write
 from signed import Keys
 
 SEED = "/etc/rolecall/seed.json"
@@ -79,7 +78,7 @@ class Images:
 
     def _obtain(self, role: str, keys: Keys) -> Path:
         of = [role, SETTINGS, keys.line(OPERATOR), *debian_sources(), *self._sources(role)]
-        return self._uses.enter_context(kept(f"image-{role}", of, lambda folder: self._bake(role, keys, folder)))
+        return self._uses.enter_context(kept(f"image-{role}", of, lambda folder: self._bake(role, folder)))
 
     def _sources(self, role: str) -> Iterator[str]:
         """Every file that could make the image differ, with its digest."""
@@ -89,20 +88,23 @@ class Images:
                     yield f"{path.relative_to(top)} {hashlib.sha256(path.read_bytes()).hexdigest()}"
         yield Path(__file__).read_text()
 
-    def _bake(self, role: str, keys: Keys, folder: Path) -> None:
-        """As an operator would."""
+    def _bake(self, role: str, folder: Path) -> None:
         with scratch() as given:
-            write(given / "agent.toml", SETTINGS)
-            write(given / "allowed_signers", f"{keys.line(OPERATOR)}\n")
-            (given / "seed.json").write_bytes(keys.seal(OPERATOR, json.dumps(seed()).encode()))
             package = with_stand_in(self._builds.package("debian-12"), given, role)
-            done = subprocess.run(
-                [ROOT / "image-build/build", role, "--platform", "debian", "--output", folder / role,
-                 "--package", package, "--settings", given / "agent.toml", "--signers", given / "allowed_signers",
-                 "--seed", given / "seed.json"],
-                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-            )  # fmt: skip
-        assert done.returncode == 0, done.stdout
+            bake(role, folder / role, package, self.keys)
+
+
+def bake(role: str, output: Path, package: Path, keys: Keys, settings: str = SETTINGS) -> Path:
+    """Make an image as an operator would; returns `output`, a folder or FILE.img."""
+    with scratch() as given:
+        write(given / "agent.toml", settings)
+        write(given / "allowed_signers", f"{keys.line(OPERATOR)}\n")
+        (given / "seed.json").write_bytes(keys.seal(OPERATOR, json.dumps(seed()).encode()))
+        # The root of a disk is made in the folder for temporary files, and a root folder is made faster in memory.
+        sh("env", f"TMPDIR={given}", ROOT / "image-build/build", role, "--platform", "debian", "--output", output,
+           "--package", package, "--settings", given / "agent.toml", "--signers", given / "allowed_signers",
+           "--seed", given / "seed.json", timeout=1500)  # fmt: skip
+    return output
 
 
 def seed() -> dict[str, Any]:

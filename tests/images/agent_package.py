@@ -10,8 +10,9 @@ ROLES = Path(__file__).parent / "roles"
 
 
 def stand_in(role: str) -> Path | None:
-    """The folder that stands for a role; None where the package has the role itself."""
-    return None if (ROOT / "templates" / role).exists() else ROLES / role
+    """The folder that stands for a role; None where the package has it itself, or no templates are wanted."""
+    folder = ROLES / role
+    return folder if folder.is_dir() and not (ROOT / "templates" / role).exists() else None
 
 
 def with_stand_in(package: Path, folder: Path, role: str) -> Path:

@@ -103,6 +103,11 @@ class Machine:
         """Shut down in order."""
         assert self._nspawn
         self.run("systemctl poweroff")
+        self.gone()
+
+    def gone(self) -> None:
+        """Wait until it has shut down."""
+        assert self._nspawn
         self._nspawn.wait(60)
         self._nspawn, self._leader = None, 0
 

@@ -3,6 +3,7 @@
 Two tests with a role of three packages are quick; those with all of the role `web` are for `make machine-disk`.
 """
 
+import shutil
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -10,14 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from baked import SETTINGS, Images
-from builds import Builds
+from baked import Images
+from images.agent_package import stand_in
 from machine.apt_server import AptServer, packages_of, repository
-from machine.baking import bake, give_role
 from machine.container import BOOT, READY, Machine
 from machine.qemu import slow
-from machine.world import GATE, NODE, OPERATOR
-from roots import kept
+from machine.world import GATE, NODE
 
 ROLE = "rolecall-role.service"
 DAEMONS = ("php8.2-fpm.service", "apache2.service", "cron.service", "munin-node.service")
@@ -27,15 +26,9 @@ MULTI_USER = "etc/systemd/system/multi-user.target.wants"
 
 
 @pytest.fixture(scope="module")
-def baseline(images: Images, builds: Builds) -> Iterator[Path]:
+def baseline(images: Images) -> Path:
     """The image."""
-    of = [SETTINGS, images.keys.line(OPERATOR), *images._sources("baseline")]
-
-    def make(folder: Path) -> None:
-        bake("baseline", folder / "baseline", builds.package("debian-12"), images.keys)
-
-    with kept("image-baseline", of, make) as folder:
-        yield folder / "baseline"
+    return images.root("baseline")
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +59,8 @@ def bare(new: Callable[[list[Path]], Machine], baseline: Path, apt: AptServer) -
 @pytest.fixture
 def cache(bare: Machine) -> Machine:
     """The same; the document says that it is to be a memcached."""
-    give_role(bare.root, "memcached")
+    if stand_in_folder := stand_in("memcached"):
+        shutil.copytree(stand_in_folder, bare.root / "usr/share/rolecall/templates/memcached")
     bare.world.document["servers"]["web1"]["role"] = "memcached"
     bare.world.publish()
     return bare

@@ -186,14 +186,14 @@ def clock_off(node: Machine, years: int) -> None:
     node.drop_in(BOOT, f"[Service]\nEnvironment=LD_PRELOAD={library} SECONDS_OFF={round(years * 365.25 * 86400)}\n")
 
 
-@pytest.mark.parametrize(("years", "cause"), [(-10, "clock-skew"), (10, "credentials-expired")])
-def test_with_a_clock_ten_years_off_it_serves_what_it_has(ready: Machine, years: int, cause: str) -> None:
+@pytest.mark.parametrize("years", [-10, 10])
+def test_with_a_clock_ten_years_off_it_serves_what_it_has_and_names_the_clock(ready: Machine, years: int) -> None:
     ready.poweroff()
     clock_off(ready, years)
     ready.boot()
     assert ready.world.get("blog.example.com")[2].startswith("release=1 ")
     assert ready.states(*DAEMONS) == ["active"] * 4
-    told = ready.told("ROLECALL_COMMAND=boot", f"ROLECALL_CAUSE={cause}", f"MESSAGE_ID={journal.RUN_WELL}")
+    told = ready.told("ROLECALL_COMMAND=boot", "ROLECALL_CAUSE=clock-skew", f"MESSAGE_ID={journal.RUN_WELL}")
     assert told["ROLECALL_OUTCOME"] == "unchanged"
     ready.poweroff()
     clock_off(ready, 0)

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from baked import SETTINGS, Images
+from baked import SETTINGS, Images, bake
 from builds import Builds
-from machine.baking import bake
 from machine.qemu import QEMU, Disk, slow, switched
 from machine.world import World
 
