@@ -2,7 +2,7 @@
 SHELL := /usr/bin/env bash
 .SHELLFLAGS := -euo pipefail -c
 MAKEFLAGS += --no-print-directory --no-builtin-rules
-.PHONY: help setup setup-demo demo test check accept docs lock wheel packages clean
+.PHONY: help setup setup-demo setup-disk demo test machine-disk check accept docs lock wheel packages clean
 BIN := .venv/bin
 UV := .setup/uv/bin/uv
 COMPILE = $(UV) pip compile --quiet --no-config --system-certs --universal --python-version 3.11 --generate-hashes \
@@ -10,7 +10,7 @@ COMPILE = $(UV) pip compile --quiet --no-config --system-certs --universal --pyt
 FILES = git ls-files --cached --others --exclude-standard
 
 help: ## this list
-	@sed -nE 's/^([a-z]+):.*## /\1\t/p' Makefile | expand -t 10
+	@sed -nE 's/^([a-z-]+):.*## /\1\t/p' Makefile | expand -t 14
 
 setup: ## make .venv and install what everything here needs; a second run is quick
 	@requirements/setup test
@@ -18,11 +18,17 @@ setup: ## make .venv and install what everything here needs; a second run is qui
 setup-demo:
 	@requirements/setup demo
 
+setup-disk:
+	@requirements/setup disk
+
 demo: setup-demo ## the whole story on this machine: a node, its store, a release, a failure, a roll-back
 	$(BIN)/rolecall demo $(ARGS)
 
 test: setup ## all tests
 	$(BIN)/pytest $(ARGS)
+
+machine-disk: setup-disk ## the tests of machines that take minutes: a baked disk under QEMU, a role installed at first boot
+	ROLECALL_DISK=1 $(BIN)/pytest tests/machine/test_disk.py tests/machine/test_baseline.py $(ARGS)
 
 check: setup ## format, lint, types, layers, shell scripts, spelling, generated files, units
 	$(BIN)/ruff check

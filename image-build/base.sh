@@ -32,4 +32,5 @@ agent
 settings
 enable  rolecall-boot.service
 enable  rolecall-refresh.timer
+enable  rolecall-drain.service
 enable  rolecall-ready.target

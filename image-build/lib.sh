@@ -69,8 +69,8 @@ place() {
 install_packages() {
   case $PLATFORM in
     centos) dnf -y --setopt=install_weak_deps=False install "$@" ;;
-    debian) DEBIAN_FRONTEND=noninteractive apt-get -y -q -o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=120 \
-      --no-install-recommends install "$@" ;;
+    debian) apt-get -y -q -o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=120 --no-install-recommends --fix-broken \
+      install "$@" ;;
   esac
 }
 

@@ -30,7 +30,15 @@ fleet = "test"
 seed = "/etc/rolecall/seed.json"
 """
 UNITS = {"rolecall-boot.service": "multi-user.target", "rolecall-ready.target": "multi-user.target",
-         "rolecall-refresh.timer": "timers.target", "memcached.service": "multi-user.target"}  # fmt: skip
+         "rolecall-drain.service": "multi-user.target", "rolecall-refresh.timer": "timers.target",
+         "memcached.service": "multi-user.target"}  # fmt: skip
+DROP_IN = "etc/systemd/system/memcached.service.d/rolecall.conf"
+ORDER = """# Laid by `rolecall image attach`.
+[Unit]
+After=rolecall-boot.service
+Before=rolecall-drain.service
+ConditionPathExists=/var/lib/rolecall/current/memcached
+"""
 YESTERDAY = stamp(from_now(days=-1))
 BOOT, TIMERS = "etc/systemd/system/multi-user.target.wants", "etc/systemd/system/timers.target.wants"
 SIGNED, TEMPLATES = 'signers = "/etc/rolecall/allowed_signers"', "usr/share/rolecall/templates/memcached"
@@ -60,6 +68,7 @@ class Root:
             # As systemctl writes it: a link to where the unit lies on the image's machines, not on this one.
             self.link(f"etc/systemd/system/{target}.wants/{unit}", f"/usr/lib/systemd/system/{unit}")
         self.link("etc/memcached.conf", "/var/lib/rolecall/current/memcached/memcached.conf")
+        self.write(DROP_IN, ORDER)
         self.write("etc/machine-id", "")
         self.write("etc/shadow", "root:*:20000:0:99999:7:::\nchrony:!:20000::::::\n")
         self.write("var/log/wtmp", "")
@@ -260,6 +269,7 @@ def test_a_state_folder_elsewhere_is_looked_into_and_products_data_is_a_persons_
     root.settle("[paths]", '[paths]\nstate = "/srv/rolecall"')
     root.at("etc/memcached.conf").unlink()
     root.link("etc/memcached.conf", "/srv/rolecall/current/memcached/memcached.conf")
+    root.write(DROP_IN, ORDER.replace("/var/lib", "/srv"))
     root.write("srv/rolecall/reports/1.json", "{}")
     root.write("srv/rolecall/shared/blog/uploads/photo.jpg", "x")
     reports, data = root.found()
@@ -372,11 +382,14 @@ GAPS: list[tuple[str, str, Callable[[Root], object]]] = [
     ("seed", "servers.mc1.address: missing", lambda root: root.seed(servers={"mc1": {"role": "memcached"}})),
     ("attachment", "/etc/memcached.conf is no link", gone("etc/memcached.conf")),
     ("attachment", "/etc/memcached.conf is no link", not_attached),
+    ("attachment", f"/{DROP_IN} is missing", gone(DROP_IN)),
+    ("attachment", f"/{DROP_IN} has other content", replaced(DROP_IN, "[Unit]\n")),
     ("program", "memcached is not installed: validator memcached", gone("usr/bin/memcached")),
     ("program", "rolecall is not installed", gone("usr/bin/rolecall")),
     ("program", "ssh-keygen is not installed", gone("usr/bin/ssh-keygen")),
     ("program", "systemd-sysusers is not installed", gone("usr/bin/systemd-sysusers")),
     ("unit", "rolecall-boot.service is not enabled", gone(f"{BOOT}/rolecall-boot.service")),
+    ("unit", "rolecall-drain.service is not enabled", gone(f"{BOOT}/rolecall-drain.service")),
     ("unit", "rolecall-refresh.timer is not enabled", gone(f"{TIMERS}/rolecall-refresh.timer")),
     ("unit", "memcached.service is not enabled", gone(f"{BOOT}/memcached.service")),
     ("unit", "memcached.service is not there", gone("usr/lib/systemd/system/memcached.service")),
@@ -456,6 +469,9 @@ def test_a_baseline_image_has_no_role_but_the_scripts_that_install_one(root: Roo
     assert "/usr/share/rolecall/image-build/bake is not installed: installs the role at the first boot" in one.what
     root.write("usr/share/rolecall/image-build/bake", "#!/bin/sh\n", 0o755)
     assert root.found() == []
+    root.settle("[paths]", f'[paths]\nstate = "{root.folder}/var/lib/rolecall"')
+    root.write("var/lib/rolecall/role.json", '{"role": "memcached"}')
+    assert {one.name for one in root.found(machine=True)} == {"attachment", "unit"}, "judged as what it has become"
 
 
 # The command

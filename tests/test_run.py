@@ -1,10 +1,12 @@
 """The run's promises, on a real Apache and a real php-fpm."""
 
 import json
+import re
 import shutil
 import subprocess
 import time
 from datetime import UTC, datetime, timedelta
+from datetime import time as time_of_day
 
 from box import ROLECALL, ROOT, Box
 
@@ -422,3 +424,35 @@ def test_a_report_that_cannot_be_kept_hides_nothing_of_how_the_run_ended(box: Bo
     assert done.stdout.startswith("ready: generation ")
     assert "note: the report could not be kept: cannot make" in done.stderr
     assert box.get("blog.example.com")[2] == "release=2\n"
+
+
+def test_a_failed_generation_waits_from_the_end_of_its_try_however_long_that_took(box: Box) -> None:
+    box.product("blog", runtime="static")
+    box.publish()
+    box.boot()
+    box.product("blog", "2", runtime="static", health="down")  # which is tried for 5 s
+    box.publish()
+    box.rolecall("refresh", ok=1)
+    ended = datetime.now(UTC)
+    told = box.rolecall("refresh", ok=1).stderr
+    again = re.search(r"the next try is at (\d\d:\d\d:\d\d) UTC", told)
+    assert again, told
+    moment = datetime.combine(ended.date(), time_of_day.fromisoformat(again[1]), UTC)
+    assert timedelta(seconds=58) < (moment - ended) % timedelta(days=1) <= timedelta(seconds=61)
+
+
+def test_a_baseline_machine_says_that_it_has_no_role_yet_and_is_of_its_role_once_it_has(box: Box) -> None:
+    config = box.machine.config
+    config.write_text(config.read_text().replace('role = "web"', 'role = "baseline"'))
+    box.product("blog", runtime="static")
+    box.publish()
+    assert "has not installed its role yet" in box.rolecall("boot", ok=75).stderr
+    told = [(one["what"], one["remedy"]) for one in box.json("doctor", ok=1) if not one["ok"]]
+    assert [("has not installed its role yet" in what, remedy) for what, remedy in told] == [
+        (True, "why: `journalctl -u rolecall-role`")
+    ]
+    box.state.mkdir(exist_ok=True)
+    (box.state / "role.json").write_text('{"role": "web"}')
+    box.boot()
+    assert all(one["ok"] for one in box.json("doctor", ok=0))
+    assert box.json("status", ok=0)["role"] == "web"

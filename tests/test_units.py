@@ -1,6 +1,7 @@
 """Daemons are told once each, in the role's order, of what they have not loaded: by systemd or directly."""
 
 import os
+import subprocess
 from pathlib import Path
 
 from box import Box
@@ -110,7 +111,36 @@ def test_an_image_has_its_daemons_wait_for_the_run_at_boot_and_for_a_configurati
     drop_in.unlink()
     box.publish()
     told = {one["what"]: one["remedy"] for one in box.json("doctor", ok=1) if not one["ok"]}
-    assert told[f"start order: {drop_in} is not as an image has it"] == "rolecall image attach"
+    assert told[f"attachment: {drop_in} is missing"] == "rolecall image attach"
+
+
+def test_what_was_attached_can_be_taken_away_again_and_what_stood_there_comes_back(box: Box) -> None:
+    under_systemd(box)
+    munin, apache = (box.machine.root / name for name in ("etc/munin/munin-node.conf",
+                                                          "etc/apache2/conf-enabled/zz-rolecall.conf"))  # fmt: skip
+    munin.write_text("the distribution's\n")
+    laid = box.json("image", "attach")
+    cron = box.machine.root / "etc/cron.d/rolecall"
+    cron.unlink()
+    cron.write_text("an operator's\n")
+    taken = box.json("image", "detach")
+    assert set(laid) - set(taken) == {str(cron)}
+    assert (munin.read_text(), cron.read_text()) == ("the distribution's\n", "an operator's\n")
+    assert not apache.exists()
+    assert list((box.machine.root / "etc/systemd/system").rglob("*.conf")) == []
+    assert box.json("image", "detach") == []
+
+
+def test_who_attaches_a_machine_whose_daemons_run_is_told_what_that_means(box: Box) -> None:
+    under_systemd(box)
+    subprocess.run(["apache2ctl", "-k", "start"], env=box.env, check=True)
+    told = box.rolecall("image", "attach").stderr
+    assert "note: apache2.service runs, and would not start again before this node's first run: rolecall boot" in told
+    assert "php8.2-fpm.service" not in told, "it does not run"
+    box.product("blog", runtime="static")
+    box.publish()
+    box.boot()
+    assert box.rolecall("image", "attach").stderr == ""
 
 
 def test_a_unit_that_cannot_be_told_is_named_with_its_log_rolled_back_and_still_owed(box: Box) -> None:

@@ -133,7 +133,7 @@ def _from_tags(identity: Identity, fleet: Fleet, role: str) -> tuple[str, Server
                 f"the tag rolecall:products names {name!r}, which is no product",
                 suggest(name, fleet.products, "correct the tag"),
             )
-    name = identity.server or identity.instance or "unnamed"
+    name = identity.server or identity.instance or identity.address or "unnamed"
     return name, Server(
         role=role,
         instance=identity.instance,

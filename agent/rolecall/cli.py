@@ -146,6 +146,7 @@ def _image_commands(commands: _Commands) -> None:
     image = commands.add_parser("image", help="prepare an image", description="Prepare an image or a machine.")
     verbs = image.add_subparsers(dest="verb", metavar="VERB", required=True)
     _command(verbs, "attach", "lay the role's attachments: the fixed places where daemons look")
+    _command(verbs, "detach", "take them away again: daemons read their own configuration from their next start on")
     check = _command(verbs, "check", "what an image must not have, and what it lacks: a line each, with its remedy")
     check.add_argument("--root", type=Path, metavar="DIR", default=Path("/"), help="the image's root (default: /)")
     check.add_argument("--fix", action="store_true", help="do what takes no decision, then look again")

@@ -210,6 +210,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "fleet fetch": fleet_commands.fetch,
     "fleet schema": fleet_commands.schema,
     "image attach": image_commands.attach,
+    "image detach": image_commands.detach,
     "image check": image_commands.check,
     "image install": image_commands.install,
     "demo": demo,

@@ -15,7 +15,7 @@ from rolecall.host import attachments, command, rehearsal
 from rolecall.host.lock import locked
 from rolecall.host.templates import roles_folder
 from rolecall.inputs import bare, whoami
-from rolecall.node import Node, open_node
+from rolecall.node import Node, open_ready_node
 from rolecall.report import Report
 from rolecall.role import read_role
 from rolecall.run import Decision, decide
@@ -29,9 +29,10 @@ Finding = tuple[bool, str, str]
 def examine(config: Path) -> list[Finding]:
     """(all well, what, remedy) for each thing that a boot needs."""
     found: list[Finding] = []
-    settings = _asked(found, f"settings {config}", lambda: load_settings(config))
-    node = settings and _asked(found, "stores, reporters and identity sources are known", lambda: open_node(settings))
-    if settings and node:
+    written = _asked(found, f"settings {config}", lambda: load_settings(config))
+    opened = partial(open_ready_node, written) if written else None
+    if opened and (node := _asked(found, "stores, reporters and identity sources are known", opened)):
+        settings = node.settings
         _asked(found, "identity", lambda: whoami(node, Report("doctor")))
         _asked(found, f"role {settings.role}", lambda: read_role(roles_folder(settings.paths.templates), settings.role))
         found.extend(
@@ -97,10 +98,8 @@ def _generation(settings: Settings, node: Node, wanted: Generation) -> Iterator[
             f"validator {validator.name} ({validator.argv[0]})",
             "install the package that brings it; role.toml lists the role's packages",
         )
-    for problem in attachments.missing(wanted, settings.state, settings.paths.root):
+    for problem in attachments.missing(bare(node, settings.role), settings.state, settings.paths.root):
         yield False, f"attachment: {problem}", "rolecall image attach"
-    for path in node.manager.order(bare(node, settings.role), settings.state, settings.paths.root, dry=True):
-        yield False, f"start order: {path} is not as an image has it", "rolecall image attach"
     live = node.generations.load(node.generations.current())
     for unit in live.units if live else ():
         if node.manager.runs(unit):

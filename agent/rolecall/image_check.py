@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -16,16 +17,17 @@ from rolecall.fleet import parse_fleet
 from rolecall.generation import Generation
 from rolecall.host import attachments, files, signatures
 from rolecall.host.templates import roles_folder
+from rolecall.host.units import service_manager
 from rolecall.image_traces import Finding, Image, traces
 from rolecall.mistakes import Mistakes
+from rolecall.node import BASELINE, with_role
 from rolecall.render import render
 from rolecall.role import Place, read_role
 from rolecall.settings import Settings, load_settings
 
 T = TypeVar("T")
-BASELINE = "baseline"  # the role of an image that has none: it learns at its first boot what it is for
 CATALOGUE = "/usr/share/rolecall/image-build/bake"  # with which it installs that
-AGENT_UNITS = ("rolecall-boot.service", "rolecall-refresh.timer", "rolecall-ready.target")
+AGENT_UNITS = ("rolecall-boot.service", "rolecall-refresh.timer", "rolecall-drain.service", "rolecall-ready.target")
 _UNIT_FOLDERS = ("etc/systemd/system", "usr/lib/systemd/system", "lib/systemd/system")
 _PROGRAM_FOLDERS = ("usr/local/sbin", "usr/local/bin", "usr/sbin", "usr/bin", "sbin", "bin")
 
@@ -36,6 +38,7 @@ def examine(root: Path, config: Path, *, allow_unsigned: bool = False, machine: 
         raise HostFault(f"there is no folder {root}", "--root names the folder that has the image's files")
     image, found = Image(root.absolute()), list[Finding]()
     if settings := _asked(found, "settings", partial(load_settings, image.place(str(config)))):
+        settings = with_role(settings) if machine else settings
         image = Image(image.root, settings)
     with files.naming(image.root, "read all of"):
         if not machine:
@@ -83,7 +86,10 @@ def _generation(image: Image, settings: Settings) -> Generation:
     named = str(image.place(paths.templates)) if paths.templates else str(installed) if installed.is_dir() else None
     place = Place(settings.platform, paths.state, paths.run, paths.root, settings.accounts != "none", settings.names)
     nobody = Assignment("image", "image", settings.role, "none", "127.0.0.1", ())
-    return render(read_role(roles_folder(named), settings.role), nobody, place)
+    role = render(read_role(roles_folder(named), settings.role), nobody, place)
+    return replace(
+        role, attachments=role.attachments + service_manager(settings.service_manager).drop_ins(role, settings.state)
+    )
 
 
 def _trust(image: Image, settings: Settings, *, allow_unsigned: bool) -> Iterator[Finding]:

@@ -17,11 +17,28 @@ def attach(arguments: argparse.Namespace) -> int:
 
     node = open_ready_node(load_settings(arguments.config))
     settings = node.settings
-    empty = bare(node, settings.role)
+    role = bare(node, settings.role)
     with locked(settings.run, "image attach"):
-        laid = attachments.lay(empty, settings.state, settings.paths.root)
-        laid += node.manager.order(empty, settings.state, settings.paths.root)
-    return show.laid([str(path) for path in laid], as_json=arguments.json)
+        laid = attachments.lay(role, settings.state, settings.paths.root)
+        node.manager.reread()
+    if not node.generations.current():
+        for unit in role.units:
+            if node.manager.runs(unit) and node.manager.active(unit):
+                note = f"{unit.service} runs, and would not start again before this node's first run: rolecall boot"
+                print(f"note: {note}", file=sys.stderr)
+    return show.laid("laid", [str(path) for path in laid], as_json=arguments.json)
+
+
+def detach(arguments: argparse.Namespace) -> int:
+    """`image detach`: the daemons read their own configuration again; what it served stays on disk."""
+    from rolecall.inputs import bare
+
+    node = open_ready_node(load_settings(arguments.config))
+    settings = node.settings
+    with locked(settings.run, "image detach"):
+        taken = attachments.take(bare(node, settings.role), settings.state, settings.paths.root)
+        node.manager.reread()
+    return show.laid("took away", [str(path) for path in taken], as_json=arguments.json)
 
 
 def install(arguments: argparse.Namespace) -> int:

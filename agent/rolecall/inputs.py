@@ -3,6 +3,7 @@
 import json
 import math
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from rolecall.assignment import Assignment
@@ -71,9 +72,10 @@ def release_templates(node: Node, role: Role, assignment: Assignment, *, dry: bo
 
 
 def bare(node: Node, name: str) -> Generation:
-    """A role without a product: what is the same on every node of it, and so can be laid in an image."""
+    """A role without a product, and with its daemons' drop-ins: what every node of it has, so that an image can."""
     role = read_role(roles_folder(node.settings.paths.templates), name)
-    return render(role, Assignment("image", "image", name, "none", "127.0.0.1", ()), node.place)
+    made = render(role, Assignment("image", "image", name, "none", "127.0.0.1", ()), node.place)
+    return replace(made, attachments=made.attachments + node.manager.drop_ins(made, node.settings.state))
 
 
 def choose(node: Node, document: Document, plan: Plan, report: Report, *, resume: bool) -> Generation | None:
@@ -112,7 +114,9 @@ def failures_of(node: Node, generation: str, document: str) -> tuple[int, dateti
     if not failed:
         return 0, datetime.min.replace(tzinfo=UTC)
     pause = timedelta(minutes=min(2 ** (len(failed) - 1), 60))
-    return len(failed), datetime.fromisoformat(failed[0]["started"]) + pause
+    last = failed[0]
+    ended = datetime.fromisoformat(last["started"]) + timedelta(seconds=float(last.get("seconds", 0)))
+    return len(failed), ended + pause
 
 
 def earlier(node: Node, wanted: str | None) -> Generation:

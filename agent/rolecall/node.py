@@ -56,8 +56,7 @@ def open_node(settings: Settings) -> Node:
     The lists of agent.toml are lists of preference: a kind that this version does not have is passed over and said
     in every report, as long as one is left. Raises ConfigFault where none is.
     """
-    if settings.role == BASELINE:
-        settings = settings.model_copy(update={"role": Notes(settings.state).read(ROLE).get("role", BASELINE)})
+    settings = with_role(settings)
     notes: list[str] = []
     sources = _known("identity", settings.identity, metadata.KINDS, notes)
     account = Account(settings.aws, settings.network, _kept_credentials(settings), _kept_region(settings))
@@ -79,6 +78,13 @@ def open_node(settings: Settings) -> Node:
         Notes(settings.run),
         tuple(notes),
     )
+
+
+def with_role(settings: Settings) -> Settings:
+    """The settings of a baseline image with the role that it has installed, if it has one by now."""
+    if settings.role != BASELINE:
+        return settings
+    return settings.model_copy(update={"role": Notes(settings.state).read(ROLE).get("role", BASELINE)})
 
 
 def open_ready_node(settings: Settings) -> Node:

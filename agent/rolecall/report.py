@@ -71,7 +71,9 @@ class Report:
         except BaseException as error:
             step.outcome = "failed"
             fault = error.fault if isinstance(error, Stopped) else error
-            step.note = step.note or (fault.message.partition("\n")[0] if isinstance(fault, Fault) else repr(fault))
+            step.note = step.note or (
+                fault.message.partition("\n")[0].rstrip(":") if isinstance(fault, Fault) else repr(fault)
+            )
             raise
         finally:
             step.seconds = round(time.monotonic() - began, 4)

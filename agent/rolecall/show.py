@@ -225,11 +225,11 @@ def said(words: str, data: Mapping[str, Any], *, as_json: bool) -> int:
     return 0
 
 
-def laid(paths: list[str], *, as_json: bool) -> int:
-    """The attachments that were put in place."""
+def laid(done: str, paths: list[str], *, as_json: bool) -> int:
+    """The attachments that were put in place, or taken away."""
     if as_json:
         return answer(paths)
-    print("\n".join(f"laid {path}" for path in paths) or "every attachment is in place")
+    print("\n".join(f"{done} {path}" for path in paths) or "nothing to do")
     return 0
 
 

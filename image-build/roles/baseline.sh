@@ -10,15 +10,21 @@ Description=Install the role that this machine's tags or user-data name
 Documentation=man:rolecall(8)
 ConditionPathExists=!/var/lib/rolecall/role.json
 Wants=network-online.target
-After=network-online.target nss-lookup.target cloud-init.service
+After=network-online.target nss-lookup.target time-sync.target
+# Where cloud-init is installed: its stage that writes the sources of packages.
+After=cloud-init.service cloud-config.service
 Before=rolecall-boot.service
 
 [Service]
 Type=oneshot
 ExecStart=/usr/bin/rolecall image install
+# What this boot is to start was decided before there was a role. Once more, then: its daemons and timers, each in its
+# place; and after a try that failed, the agent's run. By name, as systemd does not look below targets that are reached.
+ExecStartPost=/usr/bin/systemctl --no-block start sockets.target timers.target paths.target multi-user.target
 Restart=on-failure
 RestartSec=10
-TimeoutStartSec=20min
+# The agent itself gives up, after boot.budget of agent.toml.
+TimeoutStartSec=infinity
 
 [Install]
 WantedBy=multi-user.target

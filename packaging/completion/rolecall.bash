@@ -6,7 +6,7 @@
 # See also: https://github.com/scop/bash-completion/blob/main/doc/configuration.md
 
 _shtab_rolecall_fleet_subparsers=(check diff publish fetch schema)
-_shtab_rolecall_image_subparsers=(attach check install)
+_shtab_rolecall_image_subparsers=(attach detach check install)
 _shtab_rolecall_subparsers=(boot refresh plan drain status selftest doctor history rollback blame fleet image demo)
 
 _shtab_rolecall_boot_option_strings=(-h --help --config --json)
@@ -26,6 +26,7 @@ _shtab_rolecall_fleet_fetch_option_strings=(-h --help --json --store --config)
 _shtab_rolecall_fleet_schema_option_strings=(-h --help --json)
 _shtab_rolecall_fleet_option_strings=(-h --help)
 _shtab_rolecall_image_attach_option_strings=(-h --help --config --json)
+_shtab_rolecall_image_detach_option_strings=(-h --help --config --json)
 _shtab_rolecall_image_check_option_strings=(-h --help --config --json --root --fix --allow-unsigned --machine)
 _shtab_rolecall_image_install_option_strings=(-h --help --config --json)
 _shtab_rolecall_image_option_strings=(-h --help)
@@ -35,7 +36,7 @@ _shtab_rolecall_option_strings=(-h --help --version)
 
 
 _shtab_rolecall_fleet_pos_0_choices=(check diff publish fetch schema)
-_shtab_rolecall_image_pos_0_choices=(attach check install)
+_shtab_rolecall_image_pos_0_choices=(attach detach check install)
 _shtab_rolecall_pos_0_choices=(boot refresh plan drain status selftest doctor history rollback blame fleet image demo)
 
 _shtab_rolecall_boot__h_nargs=0
@@ -94,6 +95,9 @@ _shtab_rolecall_fleet___help_nargs=0
 _shtab_rolecall_image_attach__h_nargs=0
 _shtab_rolecall_image_attach___help_nargs=0
 _shtab_rolecall_image_attach___json_nargs=0
+_shtab_rolecall_image_detach__h_nargs=0
+_shtab_rolecall_image_detach___help_nargs=0
+_shtab_rolecall_image_detach___json_nargs=0
 _shtab_rolecall_image_check__h_nargs=0
 _shtab_rolecall_image_check___help_nargs=0
 _shtab_rolecall_image_check___json_nargs=0

@@ -42,6 +42,7 @@ _shtab_rolecall_image_commands() {
   local _commands=(
     attach:'Lay the role'"'"'s attachments: the fixed places where daemons look.'
     check:'What an image must not have, and what it lacks: a line each, with its remedy.'
+    detach:'Take them away again: daemons read their own configuration from their next start on.'
     install:'On a baseline image: install the role that tags or user-data name, once.'
   )
   _describe 'rolecall image commands' _commands
@@ -203,6 +204,15 @@ _shtab_rolecall_image_check_options=(
 # guard to ensure default positional specs are added only once per session
 _shtab_rolecall_image_check_defaults_added=0
 
+_shtab_rolecall_image_detach_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--config[the settings (default\: \/etc\/rolecall\/agent.toml)]:FILE:"
+  "--json[answer as JSON]"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_rolecall_image_detach_defaults_added=0
+
 _shtab_rolecall_image_install_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--config[the settings (default\: \/etc\/rolecall\/agent.toml)]:FILE:"
@@ -348,6 +358,7 @@ _shtab_rolecall_image() {
       case $line[1] in
         attach) _arguments -C -s $_shtab_rolecall_image_attach_options ;;
         check) _arguments -C -s $_shtab_rolecall_image_check_options ;;
+        detach) _arguments -C -s $_shtab_rolecall_image_detach_options ;;
         install) _arguments -C -s $_shtab_rolecall_image_install_options ;;
       esac
   esac

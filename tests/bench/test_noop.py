@@ -305,7 +305,7 @@ def test_a_machine_that_is_told_to_be_another_one_says_so_and_goes_on_as_it_was(
 
 @pytest.mark.parametrize("spoil", [Path.unlink, lambda path: path.write_text("# nothing\n")], ids=["removed", "edited"])
 def test_an_attachment_that_is_not_in_place_is_named(node: Box, spoil: Callable[[Path], object]) -> None:
-    attachment = node.machine.root / "etc/apache2/conf-enabled/rolecall.conf"
+    attachment = node.machine.root / "etc/apache2/conf-enabled/zz-rolecall.conf"
     before = attachment.read_text()
     refresh(node)
     spoil(attachment)

@@ -1,4 +1,4 @@
-"""The agent's Debian package, of `packaging/build`; with stand-ins for roles that `templates/` does not have yet."""
+"""The agent's Debian package with stand-ins, for images of roles that `templates/` does not have yet."""
 
 import shutil
 import subprocess
@@ -9,19 +9,18 @@ from box import ROOT
 ROLES = Path(__file__).parent / "roles"
 
 
-def build(folder: Path) -> Path:
-    """Make it in this folder; returns the .deb."""
-    argv: list[str | Path] = [ROOT / "packaging/build", "debian-12", "--output", folder]
-    said = subprocess.run(argv, stdin=-3, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    assert said.returncode == 0, said.stdout
-    (made,) = folder.glob("rolecall_*.deb")
-    if missing := [role for role in sorted(ROLES.iterdir()) if not (ROOT / "templates" / role.name).exists()]:
-        tree = folder / "tree"
-        subprocess.run(["dpkg-deb", "--raw-extract", made, tree], check=True)
-        for role in missing:
-            shutil.copytree(role, tree / "usr/share/rolecall/templates" / role.name)
-        subprocess.run(
-            ["dpkg-deb", "--root-owner-group", "-Zgzip", "-z1", "--build", tree, made], check=True, stdout=-3
-        )
-        shutil.rmtree(tree)
+def stand_in(role: str) -> Path | None:
+    """The folder that stands for a role; None where the package has it itself, or no templates are wanted."""
+    folder = ROLES / role
+    return folder if folder.is_dir() and not (ROOT / "templates" / role).exists() else None
+
+
+def with_stand_in(package: Path, folder: Path, role: str) -> Path:
+    """The package if it has the role, else a copy of it that has; made in this folder."""
+    if not (extra := stand_in(role)):
+        return package
+    tree, made = folder / "tree", folder / package.name
+    subprocess.run(["dpkg-deb", "--raw-extract", package, tree], check=True)
+    shutil.copytree(extra, tree / "usr/share/rolecall/templates" / role)
+    subprocess.run(["dpkg-deb", "--root-owner-group", "-Zgzip", "-z1", "--build", tree, made], check=True, stdout=-3)
     return made

@@ -4,7 +4,6 @@
 this machine; its catalogue, shellcheck and Packer's own validation are what is tested of it.
 """
 
-import fcntl
 import functools
 import hashlib
 import json
@@ -13,34 +12,23 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from box import ROOT, document
-from images import agent_package
+from baked import SETTINGS, Images
+from box import ROOT
 from rolecall.assignment import Assignment
 from rolecall.render import render
 from rolecall.role import Place, read_role
-from signed import Keys, from_now, stamp
 
-pytestmark = pytest.mark.timeout(1200)  # two images, on a machine that does other things too
 BUILD = ROOT / "image-build"
 EXPECTED = Path(__file__).parent / "expected"
 ROLES = sorted(path.stem for path in (BUILD / "roles").glob("*.sh"))
 PLATFORMS = ("centos", "debian")
+BAKED = ("memcached", "web")
 SHIPPED = [role for role in ROLES if (ROOT / "templates" / role / "role.toml").exists()]
-SETTINGS = """identity = ["file:/etc/rolecall/identity.json"]
-store = ["file:///srv/fleet"]
-[trust]
-signers = "/etc/rolecall/allowed_signers"
-fleet = "test"
-[paths]
-seed = "/etc/rolecall/seed.json"
-"""
 
 
 def build(*words: str | Path, ok: int = 0, cwd: Path | None = None) -> str:
@@ -158,7 +146,7 @@ def test_the_template_asks_for_the_second_version_of_the_metadata_service_only()
     assert re.search(r'imds_support += "v2.0"', text)
 
 
-@pytest.mark.skipif(not shutil.which("packer"), reason="packer is not installed")
+@pytest.mark.skipif(not shutil.which("packer"), reason="not run: packer is not installed")
 @pytest.mark.parametrize("platform", PLATFORMS)
 def test_the_template_is_valid(tmp_path: Path, platform: str) -> None:
     kit(tmp_path, "memcached", platform)
@@ -174,7 +162,7 @@ def test_the_template_is_valid(tmp_path: Path, platform: str) -> None:
     else:
         shutil.copy(BUILD / "packer/plugins.pkr.hcl", template)
         if run(["packer", "init", template]).returncode != 0:
-            pytest.skip("Packer's plugin cannot be had here")
+            pytest.skip("not run: Packer's plugin cannot be had here")
     (template / "rolecall.pkr.hcl").write_text(text)
     about = ["-var", f"kit={tmp_path}/kit", "-var", "role=memcached", "-var", "region=eu-central-1"]
     valid = run(["packer", "validate", *about, "-var", f"platform={platform}", template])
@@ -186,67 +174,9 @@ def test_the_template_is_valid(tmp_path: Path, platform: str) -> None:
 # Two images, made
 
 
-def why_not() -> str:
-    """Why no image can be made here; '' if one can."""
-    if os.geteuid() != 0:
-        return "only root can make a root folder"
-    if missing := [name for name in ("mmdebstrap", "dpkg-deb", "unshare", "chroot") if not shutil.which(name)]:
-        return f"not installed: {', '.join(missing)}"
-    return ""
-
-
-def digest() -> str:
-    """Of everything that goes into the images and could make them differ."""
-    folders = [
-        BUILD,
-        agent_package.ROLES,
-        *(ROOT / name for name in ("packaging", "templates", "agent", "requirements")),
-    ]
-    files = [path for folder in folders for path in sorted(folder.rglob("*")) if path.is_file()]
-    files = [path for path in files if "__pycache__" not in path.parts]
-    files.append(Path(agent_package.__file__))
-    digests = (f"{path.relative_to(ROOT)} {hashlib.sha256(path.read_bytes()).hexdigest()}\n" for path in files)
-    return hashlib.sha256("".join(digests).encode()).hexdigest()[:16]
-
-
-@pytest.fixture(scope="session")
-def images() -> Iterator[Path]:
-    """A folder with both images and what was written about them; kept until the scripts or the agent change."""
-    if reason := why_not():
-        pytest.skip(reason)
-    memory = Path("/dev/shm")
-    fast = memory.is_dir() and os.statvfs(memory).f_bavail * os.statvfs(memory).f_frsize > 4 << 30
-    top = (memory if fast else Path(tempfile.gettempdir())) / f"rolecall-images-{os.geteuid()}"
-    top.mkdir(mode=0o700, exist_ok=True)
-    with (top / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # of two test runs at once, the second one finds them made
-        made = top / digest()
-        if not made.is_dir():
-            for old in [path for path in top.iterdir() if path.is_dir()]:
-                shutil.rmtree(old)
-            work = top / f"{made.name}-work"
-            bake(work)
-            work.rename(made)
-        yield made
-
-
-def bake(work: Path) -> None:
-    """memcached and web, as an operator would."""
-    work.mkdir()
-    keys = Keys(work)
-    (work / "agent.toml").write_text(SETTINGS)
-    (work / "allowed_signers").write_text(keys.line("ops") + "\n")
-    later = {"not_after": stamp(from_now(days=365))}
-    (work / "seed.json").write_bytes(keys.seal("ops", json.dumps(document(fleet="test", **later)).encode()))
-    package = agent_package.build(work)
-    for role in ("memcached", "web"):
-        build(role, "--platform", "debian", "--output", work / role, "--package", package, "--settings",
-              work / "agent.toml", "--signers", work / "allowed_signers", "--seed", work / "seed.json")  # fmt: skip
-
-
-@pytest.mark.parametrize("role", ["memcached", "web"])
-def test_nothing_is_wrong_with_an_image_that_was_made(images: Path, role: str) -> None:
-    root = images / role
+@pytest.mark.parametrize("role", BAKED)
+def test_nothing_is_wrong_with_an_image_that_was_made(images: Images, role: str) -> None:
+    root = images.root(role)
     done = subprocess.run([sys.executable, "-m", "rolecall", "image", "check", "--root", root],
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)  # fmt: skip
     assert (done.returncode, done.stdout) == (0, "✓ nothing is wrong with it\n")
@@ -256,16 +186,18 @@ def test_nothing_is_wrong_with_an_image_that_was_made(images: Path, role: str) -
     assert not list(root.rglob("libeatmydata*")), "what made the build fast does not stay"
 
 
-@pytest.mark.parametrize("role", ["memcached", "web"])
-def test_its_daemons_accept_what_the_image_has(images: Path, role: str) -> None:
+@pytest.mark.parametrize("role", BAKED)
+def test_its_daemons_accept_what_the_image_has(images: Images, role: str) -> None:
     argv = {"memcached": ["memcached", "--version"], "web": ["apache2ctl", "-t"]}[role]
-    done = subprocess.run(["chroot", images / role, *argv], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    done = subprocess.run(
+        ["chroot", images.root(role), *argv], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
     assert done.returncode == 0, done.stdout
 
 
-@pytest.mark.parametrize("role", ["memcached", "web"])
-def test_the_manifest_tells_what_it_was_made_of(images: Path, role: str) -> None:
-    told = json.loads((images / f"{role}.manifest.json").read_text())
+@pytest.mark.parametrize("role", BAKED)
+def test_the_manifest_tells_what_it_was_made_of(images: Images, role: str) -> None:
+    told = images.told(role)
     about = (told["format"], told["role"], told["platform"], told["system"])
     assert about == (1, role, "debian", "Debian GNU/Linux 12 (bookworm)")
     for name in ("bake", "lib.sh", "base.sh", f"roles/{role}.sh"):
@@ -275,7 +207,7 @@ def test_the_manifest_tells_what_it_was_made_of(images: Path, role: str) -> None
     wanted = {("deb", name) for name in said("install", catalogue(role, "debian"))}
     assert wanted <= packages.keys()
     in_image = subprocess.check_output(
-        ["chroot", images / role, "dpkg-query", "-W", "-f", "${Package} ${Version}\n"], text=True
+        ["chroot", images.root(role), "dpkg-query", "-W", "-f", "${Package} ${Version}\n"], text=True
     )
     assert dict(line.split() for line in in_image.splitlines()) == {
         name: version for (system, name), version in packages.items() if system == "deb"
@@ -287,10 +219,10 @@ def test_the_manifest_tells_what_it_was_made_of(images: Path, role: str) -> None
     assert shipped.items() <= {*pins, ("rolecall", told["agent"])}
 
 
-@pytest.mark.parametrize("role", ["memcached", "web"])
-def test_the_bill_of_materials_is_cyclonedx(images: Path, role: str) -> None:
-    told = json.loads((images / f"{role}.manifest.json").read_text())
-    bill = json.loads((images / f"{role}.sbom.cdx.json").read_text())
+@pytest.mark.parametrize("role", BAKED)
+def test_the_bill_of_materials_is_cyclonedx(images: Images, role: str) -> None:
+    told = images.told(role)
+    bill = images.told(role, "sbom.cdx.json")
     assert (bill["bomFormat"], bill["specVersion"], bill["version"]) == ("CycloneDX", "1.5", 1)
     assert re.fullmatch(r"urn:uuid:[0-9a-f-]{36}", bill["serialNumber"])
     components = bill["components"]
@@ -303,10 +235,10 @@ def test_the_bill_of_materials_is_cyclonedx(images: Path, role: str) -> None:
     assert bill["dependencies"][0]["dependsOn"] == [one["bom-ref"] for one in components]
 
 
-def test_the_same_image_has_the_same_manifest(images: Path, tmp_path: Path) -> None:
-    root, made = images / "memcached", tmp_path / "made"
+def test_the_same_image_has_the_same_manifest(images: Images, tmp_path: Path) -> None:
+    root, made = images.root("memcached"), tmp_path / "made"
     made.mkdir()
-    told = json.loads((images / "memcached.manifest.json").read_text())
+    told = images.told("memcached")
     debs = [one for one in told["packages"] if one["system"] == "deb"]
     rows = [f"{one['name']}\t{one['version']}\t{one['architecture']}\n" for one in reversed(debs)]
     (tmp_path / "packages").write_text("".join(rows))
@@ -321,8 +253,8 @@ def test_the_same_image_has_the_same_manifest(images: Path, tmp_path: Path) -> N
     assert {**again, "size": again["size"] - results} == told
 
 
-def test_memcached_is_the_smallest_image(images: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    told = {role: json.loads((images / f"{role}.manifest.json").read_text()) for role in ("memcached", "web")}
+def test_memcached_is_the_smallest_image(images: Images, capsys: pytest.CaptureFixture[str]) -> None:
+    told = {role: images.told(role) for role in BAKED}
     with capsys.disabled():
         sizes = (f"{role} {one['size'] / 1e6:.0f} MB, {len(one['packages'])} packages" for role, one in told.items())
         print(f"\nimages: {'; '.join(sizes)}")

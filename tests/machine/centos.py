@@ -1,13 +1,14 @@
-"""A Debian in the shape of a CentOS: its release file, paths, programs' names, accounts and units.
+"""A Debian in the shape of a CentOS: its release file, paths, programs' names, accounts and units, its Python, our RPM.
 
 What an image of the role `web` meets on a CentOS, as far as the role and the agent look: /etc/httpd with httpd.service,
-/etc/php-fpm.d, crond with a dry run called -T, /etc/my.cnf.d, /etc/sysconfig. The binaries are Debian's.
+/etc/php-fpm.d, crond with a dry run called -T, /etc/my.cnf.d, /etc/sysconfig. The binaries are Debian's, but for a
+Python 3.12 of this machine. That has no systemd module (Debian's is for 3.11): the agent does without it.
 """
 
 import shutil
 from pathlib import Path
 
-from machine.layers import sh, write
+from roots import python312, sh, write
 
 OS_RELEASE = """NAME="CentOS Stream"
 VERSION="10 (Coughlan)"
@@ -142,6 +143,60 @@ LINKS = {
 }
 FOLDERS = ("etc/httpd/conf.d", "etc/php-fpm.d", "var/log/httpd", "var/log/php-fpm", "var/www/html")
 SERVICES = ("httpd.service", "php-fpm.service", "crond.service")
+
+
+NOT_COPIED = shutil.ignore_patterns("test", "tests", "site-packages", "config-*", "ensurepip", "idlelib", "tkinter")
+# As Debian's agent was attached; that of CentOS shall do it itself.
+ATTACHED = ("etc/cron.d/rolecall", "etc/logrotate.d/rolecall", "etc/munin/munin-node.conf")
+
+
+def bake(root: Path, package: Path) -> None:
+    """Make an image of CentOS out of Debian's: settings, signers and seed are the same."""
+    settings = {path.name: path.read_text() for path in (root / "etc/rolecall").iterdir()}
+    leave(root)
+    shape(root)
+    bring_python(root)
+    rpm(root, "--install", "--nodeps", str(package))
+    settings["agent.toml"] = settings["agent.toml"].replace('platform = "debian"', 'platform = "centos"')
+    for name, text in settings.items():
+        write(root / "etc/rolecall" / name, text)
+    inside(root, "rolecall", "image", "attach")
+    inside(root, "rolecall", "image", "check", "--fix", ok=False)
+    inside(root, "rolecall", "image", "check")
+
+
+def inside(root: Path, *argv: str | Path, ok: bool = True) -> str:
+    """Run a program in it; scripts of packages want a /proc."""
+    begin = 'mount -t proc proc "$0/proc" && exec chroot "$0" "$@"'
+    return sh("unshare", "--mount", "sh", "-c", begin, root, *argv, ok=ok)
+
+
+def rpm(root: Path, *words: str, ok: bool = True) -> str:
+    """Run this machine's rpm on it; scriptlets run inside."""
+    return sh("rpm", "--root", root, "--dbpath", "/var/lib/rpm", *words, ok=ok)
+
+
+def leave(root: Path) -> None:
+    """Take away the agent of Debian, and all that it and the bake have left."""
+    inside(root, "dpkg", "--purge", "rolecall")
+    inside(root, "groupdel", "rolecall")
+    for folder in ("etc/rolecall", "var/lib/rolecall", "usr/share/rolecall"):
+        shutil.rmtree(root / folder)
+    for path in (*root.glob("etc/systemd/system/*.d/rolecall.conf"), *(root / name for name in ATTACHED)):
+        path.unlink()
+
+
+def bring_python(root: Path) -> None:
+    """As /usr/bin/python3.12 and /usr/bin/python3, where no other 3.12 is; it has to load what the agent does."""
+    prefix = python312()
+    shutil.copytree(prefix / "lib/python3.12", root / "usr/lib/python3.12", symlinks=True, ignore=NOT_COPIED)
+    shutil.copy2(prefix / "bin/python3.12", root / "usr/bin")
+    for library in prefix.glob("lib/libpython3.12.so*"):
+        shutil.copy2(library, root / "usr/lib")
+    inside(root, "ldconfig")
+    (root / "usr/bin/python3").unlink()
+    (root / "usr/bin/python3").symlink_to("python3.12")
+    inside(root, "python3", "-c", "import bz2, ctypes, decimal, hashlib, lzma, pyexpat, sqlite3, ssl, uuid, zlib")
 
 
 def shape(root: Path) -> None:

@@ -2,16 +2,17 @@
 
 import itertools
 import os
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from machine import centos, layers
-from machine.container import Machine, machine
-from machine.world import AGENT_TOML
+from baked import Images, shared_images
+from builds import Builds, shared_builds
+from machine import centos
+from machine.container import Machine, machine, why_not
+from roots import mounted, tops
 
 HERE = Path(__file__).parent
 _numbers = itertools.count(1)
@@ -20,11 +21,11 @@ figures = pytest.StashKey[list[str]]()
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     mine = [item for item in items if item.path.is_relative_to(HERE)]
-    if mine and (reason := layers.why_not()):
+    if mine and (reason := why_not()):
         for item in mine:
             item.add_marker(pytest.mark.skip(reason=f"not run: {reason}"))
     for item in mine:
-        item.add_marker(pytest.mark.timeout(900))  # the first one may have to make the images
+        item.add_marker(pytest.mark.timeout(900))  # the first one may have to wait for the images
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
@@ -42,41 +43,50 @@ def figure(pytestconfig: pytest.Config) -> Callable[[str], None]:
 @pytest.fixture(scope="session")
 def memory() -> Iterator[Path]:
     """A folder in memory for what the machines write."""
-    with tempfile.TemporaryDirectory(prefix="rc-machine-") as folder:
-        layers.sh("mount", "-t", "tmpfs", "-o", "size=4g,mode=755", "tmpfs", folder)
-        try:
-            yield Path(folder)
-        finally:
-            layers.sh("umount", folder)
+    with tops() as folder:
+        yield folder
 
 
 @pytest.fixture(scope="session")
-def lower(memory: Path) -> list[Path]:
-    """What all images have in common: the distribution, and the agent's libraries above it."""
-    system = layers.debian(memory)
-    return [system] if layers.PACKAGE else [layers.libraries(memory, system), system]
+def builds(pytestconfig: pytest.Config) -> Builds:
+    return shared_builds(pytestconfig)
 
 
 @pytest.fixture(scope="session")
-def image(memory: Path, lower: list[Path]) -> list[Path]:
-    """A Debian image of the role web."""
-    return layers.bake(memory / "debian", AGENT_TOML.format(platform="debian"), *lower)
+def images(request: pytest.FixtureRequest, builds: Builds) -> Images:
+    """The image of the role web is there. While its machines wait for this and that, packages can be built."""
+    made = shared_images(request.config)
+    made.root("web")
+    if any("centos_image" in getattr(item, "fixturenames", ()) for item in request.session.items):
+        builds.start("centos-10")
+    if any("packages" in item.path.relative_to(HERE.parent).parts for item in request.session.items):
+        builds.start_all()
+    return made
 
 
 @pytest.fixture(scope="session")
-def centos_image(memory: Path, lower: list[Path]) -> list[Path]:
-    """The same with the paths, units and programs that a CentOS has."""
-    return layers.bake(memory / "centos", AGENT_TOML.format(platform="centos"), *lower, shape=centos.shape)
+def image(images: Images) -> list[Path]:
+    """The image of the role web for Debian, as it was baked."""
+    return [images.root("web")]
+
+
+@pytest.fixture(scope="session")
+def centos_image(memory: Path, image: list[Path], builds: Builds) -> list[Path]:
+    """The same with the paths, units and programs that a CentOS has, its Python, and the agent of our RPM."""
+    top = memory / "centos/layer"
+    with mounted(memory / "centos/root", top, *image) as root:
+        centos.bake(root, builds.package("centos-10"))
+    return [top, *image]
 
 
 @pytest.fixture
-def new(memory: Path) -> Iterator[Callable[[list[Path]], Machine]]:
+def new(memory: Path, images: Images) -> Iterator[Callable[[list[Path]], Machine]]:
     """Makes machines that were never booted, each with a world of its own."""
     with ExitStack() as ends:
 
         def make(image: list[Path]) -> Machine:
             name = f"rc{os.getpid()}-{next(_numbers)}"
-            return ends.enter_context(machine(name, image, memory / name))
+            return ends.enter_context(machine(name, image, memory / name, images.keys))
 
         yield make
 

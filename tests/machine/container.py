@@ -16,8 +16,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from machine.layers import mounted, sh, write
+import roots
 from machine.world import World
+from roots import mounted, sh, write
+from signed import Keys
+
+PROGRAMS = ("systemd-nspawn", "journalctl", "ip", "nsenter", "setpriv", "ssh-keygen", "gcc")
 
 # systemd of the machine and its services get control groups of their own, wherever this host has systemd's hierarchy.
 GROUPS = [
@@ -36,6 +40,14 @@ TIMER = "rolecall-refresh.timer"
 EVERY_2_S = "[Timer]\nOnCalendar=\nOnCalendar=*:*:0/2\nRandomizedDelaySec=0\n"
 
 
+def why_not() -> str:
+    """Why this machine cannot run containers with a systemd of their own; '' if it can."""
+    if reason := roots.why_not(*PROGRAMS):
+        return reason
+    tried = subprocess.run(["unshare", "--mount", "--net", "--pid", "--fork", "true"], capture_output=True, text=True)
+    return f"no namespaces on this machine: {tried.stderr.strip()}" if tried.returncode else ""
+
+
 class Machine:
     """One machine. `root` is its whole tree, seen from outside."""
 
@@ -45,7 +57,6 @@ class Machine:
         self._nspawn: subprocess.Popen[bytes] | None = None
         self._leader = 0
         self._groups = [group / name for group in GROUPS]
-        write(root / "etc/rolecall/allowed_signers", (world.folder / "allowed_signers").read_text())
 
     # Power
 
@@ -92,6 +103,11 @@ class Machine:
         """Shut down in order."""
         assert self._nspawn
         self.run("systemctl poweroff")
+        self.gone()
+
+    def gone(self) -> None:
+        """Wait until it has shut down."""
+        assert self._nspawn
         self._nspawn.wait(60)
         self._nspawn, self._leader = None, 0
 
@@ -197,10 +213,10 @@ class Machine:
 
 
 @contextmanager
-def machine(name: str, layers: Sequence[Path], folder: Path) -> Iterator[Machine]:
+def machine(name: str, layers: Sequence[Path], folder: Path, keys: Keys) -> Iterator[Machine]:
     """A machine that was never booted, and its world, until the end of the block."""
     folder.mkdir()
-    with World(name, folder) as world, mounted(folder / "root", folder / "disk", *layers) as root:
+    with World(name, folder, keys) as world, mounted(folder / "root", folder / "disk", *layers) as root:
         made = Machine(name, root, world, folder)
         try:
             yield made

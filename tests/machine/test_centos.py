@@ -1,11 +1,12 @@
-"""The same on a machine in the shape of a CentOS."""
+"""The same on a machine in the shape of a CentOS, where the agent is the RPM's."""
 
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from machine.centos import SERVICES
+from builds import VERSION
+from machine.centos import SERVICES, rpm
 from machine.container import REFRESH, Machine
 
 
@@ -20,6 +21,10 @@ def test_a_centos_boots_to_ready_and_follows_its_document_gracefully(centos: Mac
     world.product("blog", cron=[{"name": "hourly", "schedule": "@hourly", "command": ["true"]}])
     world.publish()
     centos.boot()
+    assert rpm(centos.root, "--query", "--file", "/usr/bin/rolecall").startswith(f"rolecall-{VERSION}-1.el10.")
+    assert rpm(centos.root, "--verify", "--nodeps", "rolecall") == "", "all of it is as the RPM has it"
+    assert centos.try_("dpkg --status rolecall").returncode != 0, "and nothing is Debian's"
+    assert centos.run("/usr/bin/python3 --version").startswith("Python 3.12.")
     assert centos.run("systemctl is-system-running").strip() == "running", centos.log()
     assert "release=1 " in world.get("blog.example.com")[2]
     assert centos.states(*SERVICES, "munin-node.service") == ["active"] * 4

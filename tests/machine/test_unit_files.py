@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from box import ROOT
-from machine.layers import mounted, sh
+from roots import mounted, sh
 
 UNITS = ROOT / "packaging/systemd"
 SERVICES = sorted(path.name for path in UNITS.glob("*.service"))
@@ -24,8 +24,8 @@ def root(memory: Path, image: list[Path]) -> Iterator[Path]:
 
 def test_every_unit_is_right_among_the_units_of_an_image(root: Path) -> None:
     names = sorted(path.name for path in UNITS.glob("rolecall-*"))
-    assert names == ["rolecall-boot.service", "rolecall-ready.target", "rolecall-refresh.service",
-                     "rolecall-refresh.timer"]  # fmt: skip
+    assert names == ["rolecall-boot.service", "rolecall-drain.service", "rolecall-ready.target",
+                     "rolecall-refresh.service", "rolecall-refresh.timer"]  # fmt: skip
     paths = [f"/usr/lib/systemd/system/{name}" for name in names]
     said = sh("chroot", root, "systemd-analyze", "verify", "--man=no", "--recursive-errors=yes", *paths)
     assert said == ""
@@ -38,7 +38,7 @@ def test_a_service_may_do_little_of_what_root_may(root: Path, service: str) -> N
     sh("chroot", root, *judge, f"/tmp/{service}")
 
 
-def test_both_services_may_do_the_same() -> None:
+def test_both_runs_may_do_the_same() -> None:
     def sandbox(name: str) -> list[str]:
         text = (UNITS / name).read_text()
         return re.findall(r"(?m)^(?:NoNew|Protect|Private|Keyring|Lock|Restrict|SystemCall|Capability|UMask).*", text)
@@ -56,4 +56,5 @@ def test_no_daemon_waits_for_the_agent_longer_than_until_it_has_failed(root: Pat
         parsed.optionxform = str  # type: ignore[assignment,method-assign]
         parsed.read_string(path.read_text())
         assert parsed["Unit"]["After"] == "rolecall-boot.service"
-        assert set(parsed["Unit"]) == {"After", "ConditionPathExists"}, "ordered, never required"
+        assert parsed["Unit"]["Before"] == "rolecall-drain.service", "stopped after others were told"
+        assert set(parsed["Unit"]) == {"After", "Before", "ConditionPathExists"}, "ordered, never required"

@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from box import PHP_INDEX, ROLECALL, archive, document
-from machine.layers import sh, write
 from rolecall.deadline import within
-from rolecall.envelope import NAMESPACE
+from roots import sh, write
 from servers.imds import Imds, facts
 from servers.s3 import AccessKey, S3Server
+from signed import Keys
 
 T = TypeVar("T")
 
@@ -31,6 +31,7 @@ INSTANCE = str(facts()["meta-data"]["instance-id"])
 DOCUMENT = f"{PREFIX}/fleet.json"
 NODE_KEY = AccessKey("secret-of-the-node", token="session-of-the-node")
 OPERATOR_KEY = AccessKey("secret-of-the-operator")
+OPERATOR = "ops"
 CLONE_NEWNET = 0x40000000
 
 AGENT_TOML = f"""role = "web"
@@ -62,18 +63,18 @@ endpoints = {{{{ s3 = "http://{GATE}:{S3_PORT}" }}}}
 
 
 class World:
-    """The network of one machine, and its document."""
+    """The network of one machine, and its document. `keys` has the operator's, whom the machine's image trusts."""
 
-    def __init__(self, name: str, folder: Path) -> None:
-        self.inside, self.outside, self.folder = name, f"{name}-world", folder
+    def __init__(self, name: str, folder: Path, keys: Keys | None = None) -> None:
+        self.inside, self.outside, self.folder, self.keys = name, f"{name}-world", folder, keys or Keys(folder)
         self.document = document(fleet="test")
         self.document["servers"]["web1"] |= {"instance": INSTANCE, "address": NODE}
         self.imds = Imds(facts(), IMDS, 80)
         self.imds.meta["placement"]["region"] = REGION
         self.imds.data["dynamic"]["instance-identity"]["document"] |= {"region": REGION, "privateIp": NODE}
         self.imds.role("node", "ASIANODE", NODE_KEY.secret, NODE_KEY.token or "")
-        keys = {"ASIANODE": NODE_KEY, "AKIAOPERATOR": OPERATOR_KEY}
-        self.s3 = S3Server({BUCKET: REGION}, keys, region=REGION, host=GATE, port=S3_PORT)
+        access = {"ASIANODE": NODE_KEY, "AKIAOPERATOR": OPERATOR_KEY}
+        self.s3 = S3Server({BUCKET: REGION}, access, region=REGION, host=GATE, port=S3_PORT)
         self._ends = ExitStack()
 
     def __enter__(self) -> Self:
@@ -91,7 +92,7 @@ class World:
             for server in (self.imds, self.s3):
                 self.start(server)
                 ends.callback(server.stop)
-            self._key()
+            self._operator()
             self._ends = ends.pop_all()
         return self
 
@@ -130,10 +131,8 @@ class World:
 
     # The operator
 
-    def _key(self) -> None:
-        sh("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", self.folder / "key")
-        public = (self.folder / "key.pub").read_text().strip()
-        write(self.folder / "allowed_signers", f'ops@example.com namespaces="{NAMESPACE}" {public}\n')
+    def _operator(self) -> None:
+        write(self.folder / "allowed_signers", f"{self.keys.line(OPERATOR)}\n")
         write(self.folder / "operator.toml", OPERATOR_TOML.format(folder=self.folder))
         keys = f"aws_access_key_id = AKIAOPERATOR\naws_secret_access_key = {OPERATOR_KEY.secret}\n"
         write(self.folder / "credentials", f"[default]\n{keys}", 0o600)
@@ -161,9 +160,10 @@ class World:
     def publish(self) -> None:
         """`rolecall fleet publish`, as an operator does it."""
         write(self.folder / "fleet.json", json.dumps(self.document, indent=1))
-        key, signers, config = (str(self.folder / name) for name in ("key", "allowed_signers", "operator.toml"))
+        signers, config = (self.folder / name for name in ("allowed_signers", "operator.toml"))
         sh("nsenter", f"--net=/run/netns/{self.outside}", *ROLECALL, "fleet", "publish", self.folder / "fleet.json",
-           "--store", f"s3://{BUCKET}/{PREFIX}", "--key", key, "--signers", signers, "--config", config)  # fmt: skip
+           "--store", f"s3://{BUCKET}/{PREFIX}", "--key", self.keys.file(OPERATOR), "--signers", signers,
+           "--config", config)  # fmt: skip
         self.document = json.loads((self.folder / "fleet.json").read_text())
 
     def reported(self, server: str = "web1") -> Any:

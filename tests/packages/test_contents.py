@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from packages.builds import EPOCH, PYTHON, REPO, VERSION, Builds, digest
+from builds import EPOCH, PYTHON, REPO, VERSION, Builds, digest
 from rolecall.settings import load_settings
 
 PLATFORMS = ("debian-12", "centos-9", "centos-10")
@@ -154,7 +154,7 @@ def test_of_the_data_of_aws_only_the_services_are_kept_that_the_agent_asks(build
 def test_bytecode_is_never_compared_with_its_source_and_names_it_where_it_lies(builds: Builds, platform: str) -> None:
     root = builds.unpacked(platform)
     if not has_bytecode(root):
-        pytest.skip(f"this machine has no Python {PYTHON[platform]}: the package was built without bytecode")
+        pytest.skip(f"not run: this machine has no Python {PYTHON[platform]}, the package was built without bytecode")
     magic = {"3.11": 3495, "3.12": 3531}[PYTHON[platform]]
     for path in root.rglob("*.pyc"):
         head = path.read_bytes()[:8]
@@ -267,7 +267,7 @@ def test_every_folder_of_a_generation_has_a_selinux_type() -> None:
 
 def test_rpmlint_finds_nothing(builds: Builds) -> None:
     if not shutil.which("rpmlint"):
-        pytest.skip("rpmlint is not installed")
+        pytest.skip("not run: rpmlint is not installed")
     packages = [builds.package(platform) for platform in ("centos-9", "centos-10")]
     config = str(REPO / "packaging/rpm/rpmlint.toml")
     argv = ["rpmlint", "--strict", "--config", config, *map(str, packages)]

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from packages.builds import NEXT, VERSION, Builds
-from packages.roots import Root, fresh_root
+from builds import NEXT, VERSION, Builds
+from packages.debian import Root, fresh_root
 from packages.test_contents import SERVICES
 
 CLIENTS = """

@@ -13,10 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from packages.builds import NEXT, VERSION, Builds
-from packages.roots import Root, fresh_root
+from builds import NEXT, VERSION, Builds
+from packages.debian import Root, fresh_root
 from packages.test_contents import SERVICES, contexts
 from packages.test_deb import CLIENTS, stays
+from roots import python312
 
 FOLDERS = "/etc/rolecall", "/run/rolecall", "/var/lib/rolecall", "/var/lib/rolecall/reports"
 LOGGING = '#!/bin/sh\necho "${{0##*/}} $*" >>/root/log\n{then}\n'
@@ -67,23 +68,12 @@ def told(root: Root) -> list[str]:
     return words
 
 
-def python312(root: Root, *argv: str) -> str:
+def run_python(root: Root, *argv: str) -> str:
     """Run an installed program by a Python 3.12 of this machine, shown in the root. Skips the test without one."""
-    candidates = [Path("/usr/bin/python3.12"), Path(shutil.which("python3.12") or "none")]
-    candidates += Path.home().glob(".pyenv/versions/3.12.*/bin/python3.12")
-    ask = "import sys; print(sys.base_prefix) if sys.version_info[:2] == (3, 12) else 1 / 0"
-    for one in filter(Path.exists, candidates):
-        found = subprocess.run([one, "-c", ask], capture_output=True, text=True)
-        if found.returncode == 0:
-            prefix = found.stdout.strip()
-            break
-    else:
-        pytest.skip("this machine has no Python 3.12")
+    prefix = python312()
     begin = 'mkdir -p "$0$1" && mount --bind "$1" "$0$1" && shift && exec chroot "$0" "$@"'
-    program = [f"{prefix}/bin/python3.12", "-IBS", *argv]
-    done = subprocess.run(
-        ["unshare", "--mount", "sh", "-c", begin, root.path, prefix, *program], capture_output=True, text=True
-    )
+    inside = ["unshare", "--mount", "sh", "-c", begin, str(root.path), str(prefix)]
+    done = subprocess.run([*inside, f"{prefix}/bin/python3.12", "-IBS", *argv], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 
@@ -122,17 +112,17 @@ def test_the_python_of_centos_runs_it(root: Root) -> None:
     root.node()
     root.write("/root/clients.py", CLIENTS.replace("from systemd import daemon", "import os as daemon"))
     services = sorted(SERVICES)
-    found = python312(root, "/root/clients.py", *services).splitlines()
+    found = run_python(root, "/root/clients.py", *services).splitlines()
     assert len(found) == len(services) + 1
     assert found[-1].endswith("{'/usr/lib/rolecall'}")
-    assert python312(root, "/usr/bin/rolecall", "--version") == f"rolecall {VERSION}"
-    python312(root, "/usr/bin/rolecall", "boot")
+    assert run_python(root, "/usr/bin/rolecall", "--version") == f"rolecall {VERSION}"
+    run_python(root, "/usr/bin/rolecall", "boot")
     assert (root.path / "var/lib/rolecall/current/site/index.html").read_text() == "zone a\n"
-    assert python312(root, "/usr/bin/rolecall", "refresh") == ""
+    assert run_python(root, "/usr/bin/rolecall", "refresh") == ""
     roles = "/usr/share/rolecall/templates"
     document = (root.path / "srv/store/fleet.json").read_text().replace('"role": "site"', '"role": "web"')
     root.write("/root/fleet.json", document)
-    plan = python312(
+    plan = run_python(
         root, "/usr/bin/rolecall", "plan", "--fleet", "/root/fleet.json", "--as", "web1", "--templates", roles
     )
     assert "apache/00-base.conf" in plan
@@ -195,7 +185,7 @@ def test_that_for_centos_9_installs_and_its_python_runs_it(root: Root, builds: B
     assert rpm(root, "--verify", "--nodeps", "rolecall") == ""
     assert rpm(root, "--query", "rolecall").startswith(f"rolecall-{VERSION}-1.el9")
     assert not (root.path / "usr/lib/rolecall/site/systemd").is_symlink()
-    assert python312(root, "/usr/bin/rolecall", "--version") == f"rolecall {VERSION}"
+    assert run_python(root, "/usr/bin/rolecall", "--version") == f"rolecall {VERSION}"
 
 
 @pytest.mark.parametrize(("platform", "python"), [("centos-9", "python3.12"), ("centos-10", "python3")])
@@ -203,10 +193,10 @@ def test_dnf_installs_what_it_needs_and_says_what_is_missing(
     builds: Builds, tmp_path: Path, platform: str, python: str
 ) -> None:
     if os.geteuid() != 0:
-        pytest.skip("only root can install packages into a folder")
+        pytest.skip("not run: only root can install packages into a folder")
     for tool in ("dnf", "createrepo_c"):
         if not shutil.which(tool):
-            pytest.skip(f"{tool} is not installed")
+            pytest.skip(f"not run: {tool} is not installed")
     package = builds.package(platform)
     (tmp_path / "repo").mkdir()
     shutil.copy(package, tmp_path / "repo")

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from packages.builds import NEXT, VERSION, Builds
-from packages.roots import Root, fresh_root
+from builds import NEXT, VERSION, Builds
+from packages.debian import Root, fresh_root
 
 CGROUPS = [Path("/sys/fs/cgroup/systemd"), Path("/sys/fs/cgroup/unified")]
 VISITOR = """
@@ -87,7 +87,7 @@ class Machine:
 def booted(root: Root) -> Iterator[Machine]:
     """Boot a root in a container without a network. Skips the test where that is not possible."""
     if not shutil.which("systemd-nspawn"):
-        pytest.skip("systemd-nspawn is not installed")
+        pytest.skip("not run: systemd-nspawn is not installed")
     name = f"rolecall-packages-{os.getpid()}"
     ready = root.path.parent / "ready"
     groups = [group / name for group in CGROUPS if group.is_dir()]
@@ -109,7 +109,7 @@ def booted(root: Root) -> Iterator[Machine]:
             leader = wait_until_ready(messages, container)
             if not leader:
                 console.seek(0)
-                pytest.skip(f"systemd cannot be booted in a container here: {console.read()[-500:]}")
+                pytest.skip(f"not run: systemd cannot be booted in a container here: {console.read()[-500:]}")
             yield Machine(root, leader)
         finally:
             if container.poll() is None:

@@ -59,7 +59,7 @@ def php_fpm(file: Path) -> dict[str, dict[str, str]]:
 
 def apache_hosts(machine: Machine, vhosts: str) -> dict[str, list[str]]:
     """The virtual hosts as Apache has understood them: ServerName → aliases."""
-    (machine.root / "etc/apache2/conf-enabled/rolecall.conf").write_text(vhosts)
+    (machine.root / "etc/apache2/conf-enabled/zz-rolecall.conf").write_text(vhosts)
     told = run(
         f"{machine.root}/usr/sbin/apache2ctl", "-t", "-D", "DUMP_VHOSTS", env={**ENVIRONMENT, **machine.environment()}
     ).decode()

@@ -1,5 +1,6 @@
 """The few fixed places where daemons look: laid once when an image is baked, only checked from then on."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from rolecall.generation import AttachmentUse, Generation
@@ -46,3 +47,19 @@ def lay(generation: Generation, state: Path, root: str) -> list[Path]:
             files.replace(path, (one.content or "").encode(), 0o644)
         laid.append(path)
     return laid
+
+
+def take(generation: Generation, state: Path, root: str) -> list[Path]:
+    """Take away every attachment that is in place, and put back what stood there before; returns those."""
+    taken = []
+    for one in generation.attachments:
+        path = place_of(one, root)
+        if missing(replace(generation, attachments=(one,)), state, root):
+            continue
+        original = path.with_name(f"{path.name}.orig")
+        if original.is_file():
+            files.rename(original, path)
+        else:
+            files.remove(path)
+        taken.append(path)
+    return taken

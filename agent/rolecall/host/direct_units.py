@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rolecall.errors import HostFault
-from rolecall.generation import DirectUse, Generation, UnitUse
+from rolecall.generation import AttachmentUse, DirectUse, Generation, UnitUse
 from rolecall.host import command, files
 
 
@@ -53,9 +53,12 @@ class Direct:
     def keep(self, unit: UnitUse, *, wanted: bool) -> None:
         """Nothing to do: whoever boots the node starts what it has."""
 
-    def order(self, bare: Generation, state: Path, root: str, *, dry: bool = False) -> list[Path]:  # noqa: ARG002 - nobody but us starts any
+    def drop_ins(self, bare: Generation, state: Path) -> tuple[AttachmentUse, ...]:  # noqa: ARG002 - who else starts any
+        """None."""
+        return ()
+
+    def reread(self) -> None:
         """Nothing to do."""
-        return []
 
     @staticmethod
     def _how(unit: UnitUse) -> DirectUse:

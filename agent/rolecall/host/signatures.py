@@ -58,7 +58,9 @@ def sign(payload: bytes, key: str, namespace: str) -> str:
     """The signature of an operator's key file; a public key's file asks the agent for it. Raises HostFault."""
     if not Path(key).is_file():
         raise HostFault(f"there is no key {key}", "--key FILE names one; ssh-keygen -t ed25519 makes one")
-    done = command.run(("ssh-keygen", "-Y", "sign", "-f", key, "-n", namespace), timeout=300, stdin=payload, ask=True)
+    done = command.run(
+        ("ssh-keygen", "-q", "-Y", "sign", "-f", key, "-n", namespace), timeout=300, stdin=payload, ask=True
+    )
     if not done.ok or "BEGIN SSH SIGNATURE" not in done.output:
         raise HostFault(f"{key} did not sign", "is its passphrase right, is it in the agent (ssh-add -l)?")
     return done.output

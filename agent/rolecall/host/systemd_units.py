@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rolecall.errors import HostFault
-from rolecall.generation import Generation, UnitUse
-from rolecall.host import command, files
+from rolecall.generation import AttachmentUse, Generation, UnitUse
+from rolecall.host import command
 
 BOOT_UNIT, DRAIN_UNIT = "rolecall-boot.service", "rolecall-drain.service"
 
@@ -53,30 +53,26 @@ class Systemd:
         """`systemctl enable` or `disable`."""
         command.must(("systemctl", "--quiet", "enable" if wanted else "disable", unit.service), 60)
 
-    def order(self, bare: Generation, state: Path, root: str, *, dry: bool = False) -> list[Path]:
-        """A drop-in for each unit. After, never Requires: a dead agent keeps no daemon from starting. At shutdown the
-        order is turned round: a daemon stops once others were told to send nobody here any more.
+    def drop_ins(self, bare: Generation, state: Path) -> tuple[AttachmentUse, ...]:
+        """One for each unit. After, never Requires: a dead agent keeps no daemon from starting. At shutdown the order
+        is turned round: a daemon stops once others were told to send nobody here any more.
 
         Before the first generation there is nothing to serve, and what its attachment leads to is not there: php-fpm
         would fail, Apache would show the distribution's page to a load balancer. A unit whose condition does not hold
         is passed over without a failure; the first run that has a generation starts it.
         """
-        laid = []
+        made = []
         for unit in bare.units:
             lines = ["[Unit]", f"After={BOOT_UNIT}", f"Before={DRAIN_UNIT}"]
             lines += [f"ConditionPathExists={state}/current/{file.path.partition('/')[0]}"
                       for file in bare.files if unit.name in file.units][:1]  # fmt: skip
-            path = Path(f"{root}/etc/systemd/system/{unit.service}.d/rolecall.conf")
-            text = "\n".join(("# Laid by `rolecall image attach`.", *lines, "")).encode()
-            if files.read(path) == text:
-                continue
-            laid.append(path)
-            if not dry:
-                files.make_folders(path.parent)
-                files.replace(path, text, 0o644)
-        if laid and not dry and not root:
-            command.run(("systemctl", "daemon-reload"), 30)  # nothing where no systemd runs, as in a chroot
-        return laid
+            text = "\n".join(("# Laid by `rolecall image attach`.", *lines, ""))
+            made.append(AttachmentUse(f"/etc/systemd/system/{unit.service}.d/rolecall.conf", None, text))
+        return tuple(made)
+
+    def reread(self) -> None:
+        """`systemctl daemon-reload`; nothing where no systemd runs, as in a chroot."""
+        command.run(("systemctl", "daemon-reload"), 30)
 
 
 def _jobs() -> dict[str, str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from rolecall.errors import HostFault
-from rolecall.generation import Generation, UnitUse
+from rolecall.generation import AttachmentUse, Generation, UnitUse
 from rolecall.host import files
 from rolecall.host.direct_units import Direct
 from rolecall.host.systemd_units import Systemd
@@ -32,11 +32,14 @@ class ServiceManager(Protocol):
     def keep(self, unit: UnitUse, *, wanted: bool) -> None:
         """Have an instance start with the machine, or not any more: those of a role itself are enabled in the image."""
 
-    def order(self, bare: Generation, state: Path, root: str, *, dry: bool = False) -> list[Path]:
-        """When an image is made: have daemons start after the run at boot, and not before they have a configuration.
+    def drop_ins(self, bare: Generation, state: Path) -> tuple[AttachmentUse, ...]:
+        """What an image needs so that daemons start after the run at boot, and not before they have a configuration.
 
-        `bare`: the role's generation without a product. Returns the files that were not there; `dry`: it only looks.
+        `bare`: the role's generation without a product.
         """
+
+    def reread(self) -> None:
+        """Its own files have changed."""
 
 
 class Loaded:

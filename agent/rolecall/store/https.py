@@ -188,6 +188,7 @@ def _told(error: Exception, what: str, ca: str | None) -> FetchFault:
     from urllib3.exceptions import SSLError
 
     reason = str(error).rpartition(": ")[2].strip("'\")>( ") or type(error).__name__
+    reason += ")" * (reason.count("(") - reason.count(")"))
     if isinstance(error, (requests.exceptions.SSLError, SSLError)):
         known = f" (authorities: {ca})" if ca else ""
         return fault(what, f"the certificate is not accepted{known}: {reason}", "tls")

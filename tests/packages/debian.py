@@ -1,6 +1,5 @@
-"""A small Debian 12 in a folder, to install packages into: made once with this machine's apt, then copied."""
+"""A small Debian 12 in a folder, to install packages into: made once with this machine's apt, and never written to."""
 
-import hashlib
 import json
 import os
 import shutil
@@ -11,10 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from packages.builds import REPO, scratch
+from roots import SUITE, debian_sources, kept, mounted, scratch, tops, why_not, write
 
 PACKAGES = "ca-certificates,openssh-client,python3,python3-systemd,systemd,systemd-sysv"
-CACHE = REPO / ".setup/roots"
 # One page, and the daemon that serves it.
 AGENT = """role = "site"
 platform = "debian"
@@ -50,7 +48,7 @@ IDENTITY = '{"server": "web1"}\n'
 
 
 class Root:
-    """A copy of that Debian."""
+    """That Debian, with a layer of its own above it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -76,9 +74,7 @@ class Root:
 
     def write(self, path: str, text: str) -> None:
         """A file, with the folders above it."""
-        target = self.path / path.lstrip("/")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(text)
+        write(self.path / path.lstrip("/"), text)
 
     def take(self, package: Path) -> str:
         """Copy a package into it; returns its path there."""
@@ -112,50 +108,17 @@ class Root:
 @contextmanager
 def fresh_root() -> Iterator[Root]:
     """A Debian 12 to install into. Skips the test where none can be made."""
-    archive = debian()
-    folder = scratch()
-    try:
-        root = folder / "root"
-        root.mkdir()
-        subprocess.run(["tar", "-C", root, "--numeric-owner", "-xpf", archive], check=True)
+    if reason := why_not():
+        pytest.skip(f"not run: {reason}")
+    with (
+        kept("debian", [PACKAGES, *debian_sources()], make_debian) as system,
+        tops() as memory,
+        mounted(memory / "root", memory / "written", system) as root,
+    ):
         yield Root(root)
-    finally:
-        shutil.rmtree(folder)
 
 
-def debian() -> Path:
-    """An archive of one: made if there is none, or if what it is made of has changed. It is named when it is whole."""
-    if os.geteuid() != 0:
-        pytest.skip("only root can install packages into a folder")
-    for tool in ("mmdebstrap", "unshare", "chroot"):
-        if not shutil.which(tool):
-            pytest.skip(f"{tool} is not installed")
-    sources = debian_sources()
-    name = hashlib.sha256("\n".join([PACKAGES, *sources]).encode()).hexdigest()[:16]
-    archive = CACHE / f"debian-12-{name}.tar"
-    if not archive.exists():
-        shutil.rmtree(CACHE, ignore_errors=True)
-        CACHE.mkdir(parents=True)
-        make_debian(CACHE / "new.tar", sources)
-        (CACHE / "new.tar").rename(archive)
-    return archive
-
-
-def debian_sources() -> list[str]:
-    """The lines of this machine's apt for Debian 12."""
-    form = "$(CODENAME) deb $(REPO_URI) $(RELEASE) $(COMPONENT)"
-    argv = ["apt-get", "indextargets", "--format", form, "Created-By: Packages", "Origin: Debian"]
-    try:
-        found = subprocess.run(argv, capture_output=True, text=True).stdout.splitlines()
-    except FileNotFoundError:
-        found = []
-    sources = [line.partition(" ")[2] for line in found if line.startswith("bookworm")]
-    if not sources:
-        pytest.skip("the apt of this machine knows no Debian 12 (run apt-get update)")
-    return sources
-
-
-def make_debian(archive: Path, sources: list[str]) -> None:
+def make_debian(folder: Path) -> None:
     argv = ["mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", f"--include={PACKAGES}"]
     argv += ["--aptopt=APT::Install-Recommends false", '--aptopt=Acquire::Languages "none"']
     hook = Path("/usr/share/mmdebstrap/hooks/eatmydata")  # no fsync: three times as fast
@@ -164,14 +127,11 @@ def make_debian(archive: Path, sources: list[str]) -> None:
     mine = (
         'rm -f "$1/etc/hostname" "$1/etc/resolv.conf"; : >"$1/etc/machine-id"; echo 127.0.0.1 localhost >"$1/etc/hosts"'
     )
-    folder = scratch()
-    try:
+    with scratch() as temporary:
         made = subprocess.run(
-            [*argv, f"--customize-hook={mine}", "bookworm", str(archive), *sources],
-            env={**os.environ, "TMPDIR": str(folder)},
+            [*argv, f"--customize-hook={mine}", SUITE, folder, *debian_sources()],
+            env={**os.environ, "TMPDIR": str(temporary)},
             capture_output=True,
             text=True,
         )
-    finally:
-        shutil.rmtree(folder)
     assert made.returncode == 0, made.stderr[-3000:]

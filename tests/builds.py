@@ -1,17 +1,22 @@
-"""The packages as `packaging/build` makes them in copies of this checkout: in the background, once a test run."""
+"""The packages as `packaging/build` makes them in copies of this checkout: in the background, once a test run.
+
+Tests of packages, of images and of machines share them.
+"""
 
 import hashlib
 import os
 import re
 import shutil
 import subprocess
-import tempfile
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-REPO = Path(__file__).parents[2]
+from roots import scratch
+
+REPO = Path(__file__).parents[1]
 EPOCH = 1_790_000_000
 TOOL = {"debian-12": "dpkg-deb", "centos-9": "rpmbuild", "centos-10": "rpmbuild"}
 PYTHON = {"debian-12": "3.11", "centos-9": "3.12", "centos-10": "3.12"}
@@ -19,6 +24,17 @@ VERSION = re.findall(r'^version = "(.+)"$', (REPO / "pyproject.toml").read_text(
 NEXT = f"{VERSION}.1"
 # What the next version brings: a unit more.
 NEW_UNIT = "[Unit]\nDescription=New\n[Service]\nExecStart=/bin/true\n[Install]\nWantedBy=multi-user.target\n"
+_shared = pytest.StashKey["Builds"]()
+
+
+def shared_builds(config: pytest.Config) -> "Builds":
+    """The packages of this test run, whichever folder's tests ask first."""
+    if _shared not in config.stash:
+        ends = ExitStack()
+        config.add_cleanup(ends.close)
+        config.stash[_shared] = Builds(ends.enter_context(scratch()))
+        ends.callback(config.stash[_shared].close)
+    return config.stash[_shared]
 
 
 class Builds:
@@ -42,10 +58,18 @@ class Builds:
             self._made[key] = self._pool.submit(self._build, platform, where)
         return self._made[key]
 
+    def start_all(self) -> None:
+        """Begin with all that tests of packages want, in the order in which they do."""
+        for platform in ("debian-12", "centos-9", "centos-10"):
+            self.start(platform)
+        for where in ("second-and-longer", "newer"):
+            for platform in ("debian-12", "centos-10"):
+                self.start(platform, where)
+
     def package(self, platform: str, where: str = "first") -> Path:
         """The finished package. Skips the test where this machine cannot build it."""
         if not shutil.which(TOOL[platform]):
-            pytest.skip(f"{TOOL[platform]} is not installed")
+            pytest.skip(f"not run: {TOOL[platform]} is not installed")
         return self.start(platform, where).result()
 
     def unpacked(self, platform: str) -> Path:
@@ -68,17 +92,6 @@ class Builds:
         (package,) = made.iterdir()
         assert done.stderr.splitlines()[-1] == f"build: {package}"
         return package
-
-
-def scratch() -> Path:
-    """A new folder: in memory where there is room, since a root is thousands of files, and written once."""
-    memory = Path("/dev/shm")
-    available = re.search(r"MemAvailable: +(\d+) kB", Path("/proc/meminfo").read_text())
-    room = memory.is_dir() and min(shutil.disk_usage(memory).free, int(available[1]) << 10 if available else 0)
-    usable = room > 4 << 30 and not os.statvfs(memory).f_flag & (os.ST_NODEV | os.ST_NOEXEC)
-    made = Path(tempfile.mkdtemp(prefix="rc-", dir=memory if usable else None))
-    made.chmod(0o755)
-    return made
 
 
 def checkout(folder: Path) -> Path:
