@@ -1,13 +1,15 @@
 """What a run does to the machine: each step is small, may be killed anywhere and runs again without harm."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 
 from rolecall.errors import HostFault
 from rolecall.generation import Generation, ValidatorUse, unit_use
 from rolecall.host import accounts, attachments, probes, rehearsal
+from rolecall.host.database import Database
 from rolecall.node import Node
 from rolecall.report import Report
+from rolecall.topology import NodeDatabase
 
 _INSTANCES = "instances"
 
@@ -74,6 +76,9 @@ def activate(node: Node, generation: Generation) -> str:
     """Tell every unit that has not loaded its files, once each; instances that are gone are stopped. Returns whom."""
     told = _instances(node, generation)
     for unit in node.loaded.owed(generation, node.manager):
+        if unit.action == "start" and node.manager.active(unit):
+            told.append(f"{unit.name} has an older configuration until somebody restarts it")
+            continue
         node.loaded.forget(unit)  # from here until it is recorded, nobody knows what the daemon has read
         node.manager.tell(unit)
         node.loaded.record(unit)
@@ -99,6 +104,15 @@ def _instances(node: Node, generation: Generation) -> list[str]:
         node.manager.keep(unit, wanted=True)
     node.notes.write(_INSTANCES, {"units": [asdict(unit) for unit in wanted]})
     return [f"stop {unit.name}" for unit in gone]
+
+
+def replicate(node: Node, wanted: Generation, databases: Iterable[NodeDatabase], secrets: Mapping[str, str]) -> str:
+    """Have the database server be master, candidate or replica, as the document says. Data is never overwritten."""
+    if (use := wanted.replication) is None:
+        return ""
+    file = wanted.file(use.accounts)
+    accounts = wanted.text_of(file, secrets) if file else ""
+    return "; ".join(Database(use, one, secrets, node.notes).settle(accounts) for one in databases)
 
 
 def self_test(node: Node, generation: Generation, report: Report, deadline: float | None = None) -> str:

@@ -18,6 +18,7 @@ KINDS = {
     "disk": "a path whose file system must have free_mb left",
     "memory": "the least memory in MB that must be available",
     "attachments": "the role's attachments must be in place",
+    "replication": "a database: that this server is in it what the document says, and not far behind",
     "memcached": "host:port of a memcached that keeps what it is given, with memory_mb of memory",
     "cron": "a file of the generation that cron must be able to load, and cron must be running",
 }
@@ -56,6 +57,8 @@ class RoleCheck(Frozen):
     memory: int | None = None
     attachments: bool | None = None
     memcached: str | None = None
+    replication: str | None = None
+    duty: str = ""
     memory_mb: str = ""
     cron: str | None = None
     host: str = ""

@@ -4,15 +4,38 @@ import argparse
 import json
 import sys
 
-from rolecall import show
+from rolecall import show, show_fleet
 from rolecall.cli import parser
 
 
 def check(arguments: argparse.Namespace) -> int:
     """`fleet check`."""
     from rolecall import offline
+    from rolecall.fleet import parse_fleet
+    from rolecall.overview import warnings
 
-    return show.checked(offline.read_fleet(arguments.file), arguments.file, as_json=arguments.json)
+    source = str(arguments.file)
+    payload = offline.read_payload(arguments.file)
+    fleet = parse_fleet(payload, source)
+    return show_fleet.checked(fleet, source, warnings(fleet, payload), as_json=arguments.json)
+
+
+def overview(arguments: argparse.Namespace) -> int:
+    """`fleet show`: a document on disk, or the store's."""
+    from rolecall import offline
+    from rolecall.fleet import parse_fleet
+    from rolecall.overview import warnings
+    from rolecall.store import DOCUMENT
+
+    if bool(arguments.file) == bool(arguments.store):
+        parser().error("a document, or --store URL: rolecall fleet show fleet.json")
+    if arguments.store:
+        store = offline.store_at(arguments.store, arguments.config)
+        payload, source = offline.live_payload(store), store.place(DOCUMENT)
+    else:
+        payload, source = offline.read_payload(arguments.file), str(arguments.file)
+    fleet = parse_fleet(payload, source)
+    return show_fleet.overview(fleet, source, warnings(fleet, payload), as_json=arguments.json)
 
 
 def diff(arguments: argparse.Namespace) -> int:

@@ -2,8 +2,8 @@
 
 A text holds two kinds of tokens, made of control characters that no value of a document can contain:
 a secret (its name and the quoting it needs), filled in only when the file is written, so that no secret is ever in a
-plan, a diff or an id; and a unit's tag (the digest of the configuration the text itself is part of), left out of
-hashing as Nix leaves self-references out of the hash of a store path.
+plan, a diff or an id; and a tag (the digest of the unit's configuration, or of the generation, that the text itself is
+part of), left out of hashing as Nix leaves self-references out of the hash of a store path.
 """
 
 import hashlib
@@ -20,6 +20,7 @@ from rolecall.mistakes import Mistake
 from rolecall.quoting import FORMATS
 
 FORMAT = 1
+ITSELF = "this generation"  # in the place of a unit's name, which has no space: the tag is the generation's own
 _SECRET = re.compile("\x01([^\x01|]*)\\|([a-z_]+)\x01")
 _TAG = re.compile("\x02([^\x02]*)\x02")
 
@@ -30,7 +31,7 @@ def secret_token(key: str, form: str) -> str:
 
 
 def tag_token(unit: str) -> str:
-    """Stands for the tag of a unit's configuration."""
+    """Stands for the tag of a unit's configuration, or of the generation (`ITSELF`)."""
     return f"\x02{unit}\x02"
 
 
@@ -113,6 +114,19 @@ class ValidatorUse:
 
 
 @dataclass(frozen=True)
+class ReplicationUse:
+    """How a database server is talked to: commands, whose input is SQL, and the file that makes its accounts."""
+
+    dialect: str
+    client: tuple[str, ...]
+    remote: tuple[str, ...]
+    dump: tuple[str, ...]
+    user: str
+    accounts: str
+    max_lag: float
+
+
+@dataclass(frozen=True)
 class Generation:
     """A finished decision: what the node is to be, byte by byte but for the secrets."""
 
@@ -127,6 +141,7 @@ class Generation:
     attachments: tuple[AttachmentUse, ...] = ()
     validators: tuple[ValidatorUse, ...] = ()
     checks: tuple[Check, ...] = ()
+    replication: ReplicationUse | None = None
     secrets: Mapping[str, str] = field(default_factory=dict)  # key → fingerprint of its value
     id: str = ""
 
@@ -154,8 +169,8 @@ class Generation:
         return _SECRET.sub(value, self.with_tags(file.text))
 
     def with_tags(self, text: str) -> str:
-        """The text with every unit's tag filled in."""
-        tags = {unit.name: unit.tag for unit in self.units}
+        """The text with every tag filled in."""
+        tags = {unit.name: unit.tag for unit in self.units} | {ITSELF: self.id[:12]}
         return _TAG.sub(lambda match: tags[match[1]], text)
 
     def final_checks(self) -> tuple[Check, ...]:
@@ -217,6 +232,8 @@ def _generation(data: dict[str, Any]) -> Generation:
         "checks": [Check(**one) for one in data.pop("checks")],
     }
     data |= {name: tuple(one) for name, one in parts.items()}
+    if replication := data.get("replication"):
+        data["replication"] = ReplicationUse(**_tuples(replication))
     return Generation(**data)
 
 

@@ -43,6 +43,11 @@ def my_cnf(value: str) -> str:
     return f'"{escaped}"'
 
 
+def sql(value: str) -> str:
+    """A string of SQL, for MySQL and MariaDB in their usual mode, in which a backslash escapes."""
+    return "'" + printable(value).replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
 def systemd(value: str) -> str:
     """A field of sysusers.d or tmpfiles.d: quoted, C escapes, and % doubled since it starts a specifier."""
     return '"' + printable(value).replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%") + '"'
@@ -67,6 +72,7 @@ FORMATS: dict[str, Callable[[str], str]] = {
     "php_ini": php_ini,
     "shell": shell,
     "my_cnf": my_cnf,
+    "sql": sql,
     "systemd": systemd,
     "word": word,
     "schedule": schedule,

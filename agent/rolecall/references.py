@@ -34,6 +34,8 @@ def mistakes(data: Any) -> Iterator[Mistake]:
         yield from _known(("caches", name, "servers"), cache.get("servers"), "server", servers)
     for name, database in databases.items():
         yield from _duties(("databases", name), database, servers)
+    yield from _one_database_each(databases, servers)
+    yield from _ports(caches)
 
     yield from _twice(
         (("products", name, "hostnames", i), hostname)
@@ -83,25 +85,58 @@ def _unknown(path: Path, kind: str, name: str, known: dict[str, Any]) -> Mistake
 def _duties(path: Path, database: dict[str, Any], servers: dict[str, Any]) -> Iterator[Mistake]:
     """Each server of a database exists and has one duty in it."""
     duty_of: dict[str, str] = {}
+    for duty, at, name in _places(path, database):
+        if name not in servers:
+            yield _unknown(at, "server", name, servers)
+        elif name in duty_of:
+            yield Mistake(
+                at,
+                f"server {name!r} is {duty_of[name]} of this database already",
+                "give each server one duty of a database",
+            )
+        duty_of.setdefault(name, duty)
+
+
+def _places(path: Path, database: dict[str, Any]) -> Iterator[tuple[str, Path, str]]:
+    """Each server that a database names: its duty, where, and its name."""
     for duty in _DUTIES:
         value = database.get(duty)
-        places = (
-            [((*path, duty, i), name) for i, name in enumerate(value)]
-            if isinstance(value, list)
-            else [((*path, duty), value)]
-        )
-        for at, name in places:
-            if not isinstance(name, str):
-                continue
-            if name not in servers:
-                yield _unknown(at, "server", name, servers)
-            elif name in duty_of:
+        if isinstance(value, str):
+            yield duty, (*path, duty), value
+        for i, name in enumerate(_list(value)):
+            if isinstance(name, str):
+                yield duty, (*path, duty, i), name
+
+
+def _one_database_each(databases: dict[str, Any], servers: dict[str, Any]) -> Iterator[Mistake]:
+    """A machine runs one database server, so it is a member of one database."""
+    member_of: dict[str, str] = {}
+    for name, database in databases.items():
+        for _, at, server in _places(("databases", name), database):
+            first = member_of.setdefault(server, name)
+            if first != name and server in servers:
                 yield Mistake(
                     at,
-                    f"server {name!r} is {duty_of[name]} of this database already",
-                    "give each server one duty of a database",
+                    f"server {server!r} is a member of the database {first!r} already",
+                    "a machine runs one database server: name another one here",
                 )
-            duty_of.setdefault(name, duty)
+
+
+def _ports(caches: dict[str, Any]) -> Iterator[Mistake]:
+    """Caches of one server are instances beside each other: each has a port of its own there."""
+    taken: dict[tuple[str, int], str] = {}
+    for name, cache in caches.items():
+        port = cache.get("port", 11211)
+        for i, server in enumerate(_list(cache.get("servers"))):
+            if not isinstance(server, str) or type(port) is not int:
+                continue
+            first = taken.setdefault((server, port), name)
+            if first != name:
+                yield Mistake(
+                    ("caches", name, "servers", i),
+                    f"port {port} of server {server!r} is taken by the cache {first!r}",
+                    "give one of the two another port",
+                )
 
 
 def _twice(values: Iterator[tuple[Path, Any]]) -> Iterator[Mistake]:

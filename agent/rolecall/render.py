@@ -13,11 +13,13 @@ from rolecall.assignment import AssignedProduct, Assignment
 from rolecall.errors import ConfigFault
 from rolecall.expressions import Expressions, Scope
 from rolecall.generation import (
+    ITSELF,
     AttachmentUse,
     DirectUse,
     Generation,
     ManagedFile,
     ReleaseUse,
+    ReplicationUse,
     UnitUse,
     ValidatorUse,
     clashes,
@@ -64,6 +66,7 @@ class _Renderer:
             "node": assignment, "products": assignment.products, "caches": assignment.caches,
             "databases": assignment.databases, "fleet": assignment.everything, "machine": place.machine,
             "paths": place, "accounts": place.accounts, "tag": lambda unit: Quoted(tag_token(unit)),
+            "generation": Quoted(tag_token(ITSELF)),
         }  # fmt: skip
         self.role = Expressions(role, self.context)
         self.context["names"] = self._names()
@@ -90,7 +93,7 @@ class _Renderer:
                 role=role.role.name, platform=self.place.platform, server=self.assignment.server,
                 accounts=table.accounts if self.place.accounts else None, folders=table.folders,
                 files=files, releases=tuple(map(_release, self.assignment.products)), units=units,
-                attachments=attachments, validators=validators, checks=tests,
+                attachments=attachments, validators=validators, checks=tests, replication=self._replication(),
                 secrets={one.key: fingerprints.get(one.key, "") for one in self.assignment.secrets},
             )
         )  # fmt: skip
@@ -153,7 +156,7 @@ class _Renderer:
     def _without_tokens(self, text: str, product: AssignedProduct) -> str:
         """The text without the tokens that a product's template may write; others it could only have forged."""
         tokens = [secret_token(one.key, form) for one in product.secrets for form in FORMATS]
-        for token in (*tokens, *(tag_token(unit.name) for unit in self.table.unit)):
+        for token in (*tokens, *(tag_token(name) for name in (ITSELF, *(unit.name for unit in self.table.unit)))):
             text = text.replace(token, "")
         return text
 
@@ -166,6 +169,13 @@ class _Renderer:
                      for unit in readers if unit not in units and len(mistakes) == before]  # fmt: skip
         owner, group = (self.role.text(one, scope) if self.place.accounts else "" for one in (spec.owner, spec.group))
         return ManagedFile(path, text, int(spec.mode, 8), owner, group, tuple(readers))
+
+    def _replication(self) -> ReplicationUse | None:
+        use, text = self.table.replication, self.role.text
+        if use is None or not self.assignment.databases:
+            return None
+        client, remote, dump = (tuple(map(text, words)) for words in (use.client, use.remote, use.dump))
+        return ReplicationUse(text(use.dialect), client, remote, dump, text(use.user), use.accounts, use.max_lag)
 
     def _unit(self, unit: Unit, scope: Scope) -> UnitUse:
         direct = self._direct(unit.direct, scope) if unit.direct else None

@@ -72,8 +72,20 @@ class Unit(Frozen):
     name: str
     each: Each | None = None
     service: str = Field(description="The service manager's name for it")
-    action: Literal["reload", "restart"]
+    action: Literal["reload", "restart", "start"]
     direct: Direct | None = None
+
+
+class Replication(Frozen):
+    """How the role's database server is talked to. Strings are templates; the commands read SQL from their input."""
+
+    dialect: str = Field(description="mariadb or mysql")
+    client: tuple[str, ...] = Field(min_length=1, description="As its administrator")
+    remote: tuple[str, ...] = Field(min_length=1, description="Another server, as the account for replication")
+    dump: tuple[str, ...] = Field(min_length=1, description="Writes all data of another server as SQL")
+    user: str = Field(description="The account for replication")
+    accounts: str = Field(description="The generation's file of SQL that makes schemas and accounts")
+    max_lag: float = Field(60.0, description="Seconds that a replica may be behind")
 
 
 class RoleFile(Frozen):
@@ -90,6 +102,7 @@ class RoleFile(Frozen):
     validator: tuple[Validator, ...] = ()
     unit: tuple[Unit, ...] = ()
     check: tuple[RoleCheck, ...] = ()
+    replication: Replication | None = None
 
 
 class Role(NamedTuple):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from rolecall.assignment import Assignment, assign
-from rolecall.changes import activate, commit, rehearse, roll_back, self_test, stage
+from rolecall.changes import activate, commit, rehearse, replicate, roll_back, self_test, stage
 from rolecall.closing import IDLE, finish
 from rolecall.documents import obtain, remember
 from rolecall.errors import ConfigFault, Fault, HostFault, Stopped
@@ -70,7 +70,7 @@ def converge(
                      instance=decision.identity.instance, server=decision.assignment.server)  # fmt: skip
             if chosen := choose(node, decision.document, decision.plan, report, resume=resume):
                 mine = chosen.id == decision.plan.new.id  # an older generation holds older secrets, and those it keeps
-                act(node, chosen, decision.secrets if mine else None, report)
+                act(node, chosen, decision.secrets if mine else None, report, decision)
                 if mine and report.exit_code == 0:
                     node.secrets.remember()
         finish(node, report)
@@ -120,8 +120,17 @@ def decide(node: Node, report: Report, *, dry: bool = False) -> Decision:
     return Decision(identity, document, fleet, signer, assignment, plan, secrets, seen)
 
 
-def act(node: Node, wanted: Generation, secrets: Mapping[str, str] | None, report: Report) -> None:
-    """Become it. Every step passes over what is done already, so an interrupted run is completed by the next one."""
+def act(
+    node: Node,
+    wanted: Generation,
+    secrets: Mapping[str, str] | None,
+    report: Report,
+    decision: Decision | None = None,
+) -> None:
+    """Become it. Every step passes over what is done already, so an interrupted run is completed by the next one.
+
+    `decision`: what the document says; without it, as in a roll-back, databases stay as they are.
+    """
     live = node.generations.ensure_current()
     unproven = wanted.id != node.generations.ready() or wanted.id != live.id
     report.releases = {use.product: use.version for use in wanted.releases}
@@ -135,6 +144,9 @@ def act(node: Node, wanted: Generation, secrets: Mapping[str, str] | None, repor
     try:
         with report.step("activate") as step:
             step.note = activate(node, wanted) or IDLE
+        if decision and decision.assignment.databases:
+            with report.step("replicate") as step:
+                step.note = replicate(node, decision.plan.new, decision.assignment.databases, decision.secrets)
         with report.step("self-test") as step:
             step.note = self_test(node, wanted, report)
     except HostFault as fault:

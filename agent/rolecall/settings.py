@@ -111,7 +111,7 @@ class Settings(Frozen):
     platform: Name = Field(description="A table of names in role.toml, such as centos or debian: set, never guessed")
     identity: tuple[Text, ...] = Field(("file:/etc/rolecall/identity.json",), min_length=1)
     store: tuple[Text, ...] = Field(min_length=1)
-    readiness: tuple[Text, ...] = ("systemd", "store")
+    readiness: tuple[Text, ...] = ("systemd", "store", "textfile")
     service_manager: Literal["systemd", "direct"] = "systemd"
     accounts: Literal["systemd-sysusers", "none"] = "systemd-sysusers"
     trust: Trust

@@ -2,12 +2,9 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rolecall.check import CheckResult
-from rolecall.fleet import Fleet
 from rolecall.plan import Plan
 from rolecall.report import Report
 from rolecall.terminal import ago, answer, console, duration, since
@@ -156,18 +153,6 @@ def blame(reports: list[dict[str, Any]], budget: float, *, as_json: bool) -> int
         out.print(f"  {duration(mean):>8}  {name:<10} {bar:<30} at most {duration(most)}")
     share = f"{100 * longest / budget:.2g} %"
     out.print(f"the longest run took {duration(longest)}: {share} of the boot budget of {duration(budget)}")
-    return 0
-
-
-def checked(fleet: Fleet, file: Path, *, as_json: bool) -> int:
-    """A document without a mistake."""
-    counts = {"products": len(fleet.products), "servers": len(fleet.servers), "databases": len(fleet.databases),
-              "caches": len(fleet.caches)}  # fmt: skip
-    if as_json:
-        return answer({"fleet": fleet.fleet, "serial": fleet.serial, "mistakes": [], **counts})
-    what = ", ".join(f"{name}: {count}" for name, count in counts.items())
-    expired = "; it has EXPIRED" if fleet.not_after < datetime.now(UTC) else ""
-    print(f"{file}: no mistakes. {fleet.fleet}, serial {fleet.serial}: {what}{expired}")
     return 0
 
 

@@ -1,5 +1,6 @@
 """Databases and caches, as a product sees them and as their own servers do."""
 
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -79,6 +80,8 @@ class NodeDatabase:
     members: tuple[Endpoint, ...]
     accounts: tuple[DatabaseAccount, ...]
     replication_password: Secret | None
+
+    server_id: int  # of replication: other servers must not have the same
 
     @property
     def secrets(self) -> tuple[Secret, ...]:
@@ -168,6 +171,7 @@ def _node_database(name: str, database: Database, server: str, fleet: Fleet) -> 
         tuple(_end(one, database, fleet) for one in every),
         tuple(_account(product, fleet) for product, one in sorted(fleet.products.items()) if name in one.databases),
         Secret(f"databases/{name}", "REPLICATION_PASSWORD", reference) if reference else None,
+        1 + zlib.crc32(server.encode()) % (2**32 - 2),
     )  # fmt: skip
 
 

@@ -169,6 +169,16 @@ ELSEWHERE = [
      "'digest' is taken by products.blog.cron[0].name", ""),
     ({"products/blog/document_root": "app/web", "products/blog/writable/0": "app"}, "products/blog/writable/0",
      "the document root 'app/web' would be writable", ""),
+    ({"databases/shop": {"epoch": 1, "master": "db4"}}, "databases/shop/master",
+     "'db4' is a member of the database 'blog' already", "name another one here"),
+    ({"servers/db9": {"role": "database", "address": "10.0.9.9", "zone": "a"},
+      "databases/shop": {"epoch": 1, "master": "db9", "replicas": ["db1"]}}, "databases/shop/replicas/0",
+     "'db1' is a member of the database 'blog' already", "a machine runs one database server"),
+    ({"caches/pages": {"servers": ["mc1"]}}, "caches/pages/servers/0",
+     "port 11211 of server 'mc1' is taken by the cache 'sessions'", "another port"),
+    ({"servers/mc2": {"role": "memcached", "address": "10.0.9.9", "zone": "a"},
+      "caches/sessions/port": 11300, "caches/pages": {"port": 11300, "servers": ["mc2", "mc1"]}},
+     "caches/pages/servers/1", "port 11300 of server 'mc1' is taken by the cache 'sessions'", "another port"),
 ]  # fmt: skip
 TABLE = [
     *(({path: value}, path, says, remedy)
@@ -194,6 +204,11 @@ def test_each_mistake_is_told_with_its_path_its_place_and_a_remedy(
         assert pointed.startswith(f"{json.dumps(where[-1])}: ")
     elif where:
         assert pointed.startswith(json.dumps(at(json.loads(text), where))[:1])
+
+
+def test_a_server_may_have_several_caches_at_ports_of_their_own() -> None:
+    data = edited({"caches/pages": {"port": 11212, "servers": ["mc1"]}})
+    assert parse_fleet(json.dumps(data).encode()).caches.keys() == {"sessions", "pages"}
 
 
 def at(data: Any, path: tuple[str | int, ...]) -> Any:

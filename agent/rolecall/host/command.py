@@ -3,6 +3,8 @@
 import os
 import shutil
 import subprocess
+import tempfile
+import time
 from dataclasses import dataclass
 
 from rolecall.errors import HostFault
@@ -59,6 +61,29 @@ def run(
     except subprocess.TimeoutExpired as error:
         raise HostFault(f"{' '.join(argv)} did not end within {timeout:g} s") from error
     return Done(argv, ended.returncode, ended.stdout.decode("utf-8", "replace"))
+
+
+def pipe(source: tuple[str, ...], sink: tuple[str, ...], first: bytes, timeout: float) -> Done:
+    """Have one program read what another writes, after `first`. Good only if both end well within `timeout` seconds."""
+    env, until = {**os.environ, "LC_ALL": "C.UTF-8"}, time.monotonic() + timeout
+    with (
+        tempfile.TemporaryFile() as said,
+        subprocess.Popen(sink, stdin=subprocess.PIPE, stdout=said, stderr=said, env=env) as reader,
+    ):
+        assert reader.stdin
+        reader.stdin.write(first)
+        reader.stdin.flush()
+        with subprocess.Popen(source, stdin=subprocess.DEVNULL, stdout=reader.stdin, stderr=said, env=env) as writer:
+            reader.stdin.close()
+            try:
+                status = writer.wait(until - time.monotonic()) or reader.wait(until - time.monotonic())
+            except subprocess.TimeoutExpired as error:
+                raise HostFault(f"{source[0]} did not end within {timeout:g} s") from error
+            finally:
+                writer.kill()
+                reader.kill()
+        said.seek(0)
+        return Done((*source, "|", *sink), status, said.read().decode("utf-8", "replace"))
 
 
 def must(argv: tuple[str, ...], timeout: float = 60.0, env: dict[str, str] | None = None) -> Done:

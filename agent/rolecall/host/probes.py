@@ -144,6 +144,16 @@ def _attachments(subject: Subject, _: Check) -> str:
     return "; ".join(attachments.missing(subject.generation, subject.state, subject.root))
 
 
+def _replication(subject: Subject, check: Check) -> str:
+    """Asked of the server itself: what it is, against what it should be."""
+    from rolecall.host.database import Client
+
+    use, expect = subject.generation.replication, check.expect
+    if use is None:
+        return "the role does not say how its database server is talked to"
+    return Client(use).reason(expect["duty"], use.max_lag)
+
+
 def _memcached(_: Subject, check: Check) -> str:
     """Set and get, as its text protocol has it (doc/protocol.txt of memcached)."""
     host, port = check.target.rsplit(":", 1)
@@ -181,6 +191,7 @@ PROBES: dict[str, Callable[[Subject, Check], str]] = {
     "disk": _disk,
     "memory": _memory,
     "attachments": _attachments,
+    "replication": _replication,
     "memcached": _memcached,
     "cron": _cron,
 }

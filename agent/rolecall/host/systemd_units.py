@@ -32,7 +32,7 @@ class Systemd:
         job_is_runnable). It pulls in nothing and waits for nobody: what the daemon needs is in the boot's own
         transaction, since the daemon is enabled, and is waited for here. Any other run leaves all of it to systemd.
         """
-        verb = "reload-or-restart" if unit.action == "reload" else "restart"
+        verb = {"reload": "reload-or-restart"}.get(unit.action, unit.action)
         early = _jobs().get(BOOT_UNIT) == "start running"
         if early:
             _wait_for_others(unit.service)
