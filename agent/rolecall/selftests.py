@@ -25,7 +25,13 @@ def checks(role: Expressions, scopes: Scopes) -> tuple[Check, ...]:
 
 def _of_role(role: Expressions, spec: RoleCheck, scope: Scope) -> Check:
     target = getattr(spec, spec.kind)
-    limits = {"max_age": spec.max_age, "free_mb": spec.free_mb, "contains": spec.contains, "memory_mb": spec.memory_mb, "duty": spec.duty}
+    limits = {
+        "max_age": spec.max_age,
+        "free_mb": spec.free_mb,
+        "contains": spec.contains,
+        "memory_mb": spec.memory_mb,
+        "duty": spec.duty,
+    }
     expect = _http(role, spec, scope) if spec.kind == "http" else {
         key: role.text(value, scope) if isinstance(value, str) else value for key, value in limits.items() if value
     }  # fmt: skip
