@@ -93,7 +93,7 @@ def test_the_catalogue_enables_every_unit_of_the_role(role: str, platform: str) 
     [
         ("", 2, "image-build/build ROLE --platform"),
         ("web", 2, "--dry-run"),
-        ("wbe --platform debian --dry-run", 1, "which role? baseline database memcached web"),
+        ("wbe --platform debian --dry-run", 1, "which role? baseline database memcached monitor web"),
         ("web --platform suse --dry-run", 1, "--platform centos or debian: set, never guessed"),
         ("web --platform debian --packer kit", 1, "--settings FILE"),
         ("web --platform debian --packer kit --settings agent.toml", 1, "--package FILE"),

@@ -3,7 +3,6 @@
 import os
 import shutil
 import subprocess
-import tempfile
 import time
 from dataclasses import dataclass
 
@@ -67,7 +66,7 @@ def pipe(source: tuple[str, ...], sink: tuple[str, ...], first: bytes, timeout: 
     """Have one program read what another writes, after `first`. Good only if both end well within `timeout` seconds."""
     env, until = {**os.environ, "LC_ALL": "C.UTF-8"}, time.monotonic() + timeout
     with (
-        tempfile.TemporaryFile() as said,
+        os.fdopen(os.memfd_create("said"), "w+b") as said,
         subprocess.Popen(sink, stdin=subprocess.PIPE, stdout=said, stderr=said, env=env) as reader,
     ):
         assert reader.stdin

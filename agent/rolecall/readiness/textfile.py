@@ -38,12 +38,12 @@ def figures(report: Report, fetched: str, now: float) -> Iterator[list[str]]:
     ])  # fmt: skip
     yield _metric("rolecall_leaving", "Whether this node is about to go", [({}, int(bool(report.leaving)))])
     yield _metric("rolecall_last_run_timestamp_seconds", "When the last run ended that looked at everything", [
-        ({}, round(now))
+        ({}, int(now))
     ])  # fmt: skip
     yield _metric("rolecall_document_serial", "The document that it goes by", [({}, report.serial)])
     if fetched:
         yield _metric("rolecall_document_timestamp_seconds", "When this node first read that document", [
-            ({}, round(datetime.fromisoformat(fetched).timestamp()))
+            ({}, int(datetime.fromisoformat(fetched).timestamp()))
         ])  # fmt: skip
     seconds: dict[str, float] = {}
     for step in report.steps:  # of a run that asks two stores, say, there are two steps of one name
