@@ -73,7 +73,7 @@ class Web(ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(self, address: str, port: int, pages: Mapping[tuple[str, str], tuple[int, str]]) -> None:
-        self.pages, self.asked = dict(pages), list[tuple[str, str]]()
+        self.pages, self.asked, self.reason = dict(pages), list[tuple[str, str]](), "for a test"
         super().__init__((address, port), _Page)
         threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
 
@@ -85,7 +85,7 @@ class _Page(BaseHTTPRequestHandler):
         key = (self.headers["Host"].partition(":")[0], self.path)
         self.server.asked.append(key)
         status, text = self.server.pages.get(key, (500, "not here"))
-        self.send_response(status)
+        self.send_response(status, self.server.reason)
         self.end_headers()
         self.wfile.write(text.encode())
 
@@ -187,9 +187,11 @@ def test_a_server_that_is_added_appears_at_the_next_refresh_and_nagios_goes_on(w
     box.publish()
     box.boot()
     seen = world.until(lambda now: len(now) == 2 + 8 + 3 and all(one[1] for one in now.values()))
-    assert {name: state for name, (state, _) in seen.items() if state != "0"} == {"web1: blog check 2": "1"}
-    assert seen["web1: blog"][1].startswith("release 1: HTTP OK")
-    assert seen["web1: blog check 2"][1].startswith("GET /extra: HTTP WARNING"), "not required: no more than a warning"
+    assert {name: state for name, (state, _) in seen.items() if state != "0"} == {"web1: product blog check 2": "1"}
+    assert seen["web1: product blog"][1].startswith("release 1: HTTP OK")
+    assert seen["web1: product blog check 2"][1].startswith("GET /extra: HTTP WARNING"), (
+        "not required: no more than a warning"
+    )
     pid = (world.root / "run/nagios4/nagios.pid").read_text()
 
     document["servers"]["web2"] = {"role": "web", "address": "127.0.1.12", "zone": "b", "products": ["blog"]}
@@ -197,10 +199,16 @@ def test_a_server_that_is_added_appears_at_the_next_refresh_and_nagios_goes_on(w
     web.pages["blog.example.com", "/health"] = (503, "no")
     box.publish()
     assert "reload nagios" in box.rolecall("refresh").stderr
-    wanted = {"web2": "0", "web2: disk": "2", "web2: blog": "2", "web1: blog": "0", "web1: blog check 1": "2"}
+    wanted = {
+        "web2": "0",
+        "web2: disk": "2",
+        "web2: product blog": "2",
+        "web1: product blog": "0",
+        "web1: product blog check 1": "2",
+    }
     seen = world.until(lambda now: {name: now.get(name, ("",))[0] for name in wanted} == wanted)
     assert seen["web2: disk"][1] == "df: _dev_sda1 99, warning above 92"
-    assert "Connection refused" in seen["web2: blog"][1]
+    assert "Connection refused" in seen["web2: product blog"][1]
     assert (world.root / "run/nagios4/nagios.pid").read_text() == pid
     assert alive(int(pid)), "the same process all along"
     node.plugins["df"] = {"_dev_sda1": "5"}
@@ -230,7 +238,7 @@ def test_what_is_added_is_refused_before_nagios_or_munin_are_told_of_what_they_c
             "Service check command 'gone' specified in service 'x' for host 'mon1' not defined",
         ),
         ("objects.cfg.j2", "define service {\n  hots_name mon1\n}\n", "Invalid service object directive 'hots_name'"),
-        ("munin.conf.j2", "[a;b]\n  adress 10.0.0.1\n", "Unknown keyword"),
+        ("munin.conf.j2", "[a;b]\n  nonsense 10.0.0.1\n", "Unknown keyword"),
     ):
         path = templates / "monitor" / name
         whole = path.read_text()
@@ -252,9 +260,25 @@ def test_a_check_of_the_document_is_asked_as_it_is_written_whatever_is_in_it(wor
     world.node("web1", "127.0.1.11")
     world.box.publish()
     world.box.boot()
-    state, told = world.until(lambda now: "web1: blog check 1" in now)["web1: blog check 1"]
+    state, told = world.until(lambda now: "web1: product blog check 1" in now)["web1: product blog check 1"]
     assert ("blog.example.com", path) in web.asked
     assert (state, told.partition(" : `z`: HTTP OK")[0]) == ("0", "-n %s $(id) ${HOME} 'x' / y")
+
+
+def test_what_a_server_answers_is_never_run_by_the_one_who_mails_it(world: World) -> None:
+    mail = world.root / "mail"
+    world.document["servers"]["web1"] = {"role": "web", "address": "127.0.1.11", "zone": "a", "products": []}
+    world.box.product("blog", databases=[], caches=[], checks=[])
+    web = world.web("127.0.1.11", {})
+    web.reason = f"no ' ; touch {mail}/a ; ' $(touch {mail}/b) `touch {mail}/c` \" | touch {mail}/d ; &"
+    world.node("web1", "127.0.1.11")
+    world.box.publish()
+    world.box.boot()
+    end = time.monotonic() + 30
+    while not (mail / "all").exists() and time.monotonic() < end:
+        time.sleep(0.2)
+    assert f"500 no ; touch {mail}/a" in " ".join((mail / "all").read_text().split()).replace(" : ", " ; ")
+    assert [path.name for path in mail.iterdir()] == ["all"]
 
 
 def test_caches_and_databases_are_watched_where_they_are(world: World) -> None:
@@ -292,6 +316,22 @@ def test_nagios_and_munin_accept_the_golden_trees_with_all_that_is_odd_in_them(f
     told = subprocess.run(["nagios4", "-v", f"{folder}/current/nagios/nagios.cfg"], capture_output=True, text=True,
                           env=ENVIRONMENT)  # fmt: skip
     assert "Total Warnings: 0" in told.stdout
+
+
+def test_the_log_of_nagios_is_rotated_while_it_writes(world: World) -> None:
+    world.box.publish()
+    world.box.boot()
+    log = world.root / "var/log/nagios4/nagios.log"
+    rules = world.root / "etc/logrotate.d/rolecall"
+    world.until(lambda now: "mon1" in now)
+    subprocess.run(["logrotate", "--force", "--state", world.root / "rotated", rules], check=True, env=ENVIRONMENT)
+    assert "starting" in log.with_name("nagios.log.1").read_text()
+    world.document["servers"]["db1"] = {"role": "database", "address": "127.0.1.21", "zone": "a"}
+    world.box.publish()
+    world.box.rolecall("refresh")
+    world.until(lambda now: "db1" in now)
+    assert "SIGHUP" in log.read_text()
+    assert "\0" not in log.read_text()
 
 
 # check_node: what it makes of what a Munin node says
