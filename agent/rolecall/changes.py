@@ -4,12 +4,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 
 from rolecall.errors import HostFault
-from rolecall.generation import Generation, ValidatorUse, unit_use
+from rolecall.generation import Generation
 from rolecall.host import accounts, attachments, probes, rehearsal
 from rolecall.host.database import Database
 from rolecall.node import Node
 from rolecall.report import Report
 from rolecall.topology import NodeDatabase
+from rolecall.uses import ValidatorUse, unit_use
 
 _INSTANCES = "instances"
 

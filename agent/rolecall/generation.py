@@ -18,6 +18,7 @@ from rolecall.check import Check
 from rolecall.errors import ConfigFault
 from rolecall.mistakes import Mistake
 from rolecall.quoting import FORMATS
+from rolecall.uses import AttachmentUse, ReleaseUse, ReplicationUse, UnitUse, ValidatorUse, tuples, unit_use
 
 FORMAT = 1
 ITSELF = "this generation"  # in the place of a unit's name, which has no space: the tag is the generation's own
@@ -50,80 +51,6 @@ class ManagedFile:
     def secrets(self) -> frozenset[str]:
         """The keys of the secrets that it holds."""
         return frozenset(key for key, _ in _SECRET.findall(self.text))
-
-
-@dataclass(frozen=True)
-class ReleaseUse:
-    """The code of one product, where it comes from and where it lies below the state folder."""
-
-    product: str
-    version: str
-    artifact: str
-    sha256: str
-    size: int
-    folder: str
-    document_root: str
-    writable: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class DirectUse:
-    """How a unit is run without a service manager."""
-
-    pidfile: str
-    start: tuple[str, ...]
-    reload: str
-    stop: str
-
-
-@dataclass(frozen=True)
-class UnitUse:
-    """A daemon, and the digest of all it reads from this generation. `instance`: one of several of its kind."""
-
-    name: str
-    service: str
-    action: str
-    direct: DirectUse | None = None
-    digest: str = ""
-    instance: bool = False
-
-    @property
-    def tag(self) -> str:
-        """The digest, short enough for a header: which configuration is answering."""
-        return self.digest[:12]
-
-
-@dataclass(frozen=True)
-class AttachmentUse:
-    """A fixed place outside of the state folder: a link to `link` in the current generation, or a file."""
-
-    path: str
-    link: str | None
-    content: str | None
-    to: str | None = None
-
-
-@dataclass(frozen=True)
-class ValidatorUse:
-    """A program that must accept the configuration."""
-
-    name: str
-    argv: tuple[str, ...]
-    timeout: float
-    unit: str | None = None
-
-
-@dataclass(frozen=True)
-class ReplicationUse:
-    """How a database server is talked to: commands, whose input is SQL, and the file that makes its accounts."""
-
-    dialect: str
-    client: tuple[str, ...]
-    remote: tuple[str, ...]
-    dump: tuple[str, ...]
-    user: str
-    accounts: str
-    max_lag: float
 
 
 @dataclass(frozen=True)
@@ -224,27 +151,17 @@ def _generation(data: dict[str, Any]) -> Generation:
     if data.pop("format") != FORMAT:
         raise ValueError("written by another version of rolecall")
     parts: dict[str, Any] = {
-        "files": [ManagedFile(**_tuples(one)) for one in data.pop("files")],
-        "releases": [ReleaseUse(**_tuples(one)) for one in data.pop("releases")],
+        "files": [ManagedFile(**tuples(one)) for one in data.pop("files")],
+        "releases": [ReleaseUse(**tuples(one)) for one in data.pop("releases")],
         "units": [unit_use(one) for one in data.pop("units")],
         "attachments": [AttachmentUse(**one) for one in data.pop("attachments")],
-        "validators": [ValidatorUse(**_tuples(one)) for one in data.pop("validators")],
+        "validators": [ValidatorUse(**tuples(one)) for one in data.pop("validators")],
         "checks": [Check(**one) for one in data.pop("checks")],
     }
     data |= {name: tuple(one) for name, one in parts.items()}
     if replication := data.get("replication"):
-        data["replication"] = ReplicationUse(**_tuples(replication))
+        data["replication"] = ReplicationUse(**tuples(replication))
     return Generation(**data)
-
-
-def unit_use(data: dict[str, Any]) -> UnitUse:
-    """A unit from plain data."""
-    direct = data.pop("direct")
-    return UnitUse(**data, direct=DirectUse(**_tuples(direct)) if direct else None)
-
-
-def _tuples(data: dict[str, Any]) -> dict[str, Any]:
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}
 
 
 def by_path(files: Iterable[ManagedFile]) -> dict[str, ManagedFile]:

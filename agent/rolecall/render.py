@@ -12,26 +12,13 @@ from typing import Any
 from rolecall.assignment import AssignedProduct, Assignment
 from rolecall.errors import ConfigFault
 from rolecall.expressions import Expressions, Scope
-from rolecall.generation import (
-    ITSELF,
-    AttachmentUse,
-    DirectUse,
-    Generation,
-    ManagedFile,
-    ReleaseUse,
-    ReplicationUse,
-    UnitUse,
-    ValidatorUse,
-    clashes,
-    sealed,
-    secret_token,
-    tag_token,
-)
+from rolecall.generation import ITSELF, Generation, ManagedFile, clashes, sealed, secret_token, tag_token
 from rolecall.mistakes import Mistake, Mistakes, suggest
 from rolecall.quoting import FORMATS
 from rolecall.role import Direct, FileSpec, Place, Role, Unit
 from rolecall.selftests import checks
 from rolecall.templating import Quoted, environment
+from rolecall.uses import AttachmentUse, DirectUse, ReleaseUse, ReplicationUse, UnitUse, ValidatorUse
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 _PATH = re.compile(r"(?!.*(?:\.\.|//|/\./|/\.?$))[A-Za-z0-9_][A-Za-z0-9@._/-]*")

@@ -159,6 +159,14 @@ def read_role(folder: Path, name: str) -> Role:
     return Role(name, checked(table, text, str(path), templates), templates)
 
 
+def included(folder: Path, name: str) -> tuple[str, ...]:
+    """The names of the roles that a role includes; none where it cannot be read."""
+    try:
+        return read_role(folder, name).table.include
+    except ConfigFault:
+        return ()
+
+
 def named(role: Role) -> RoleFile:
     """The table of a role as another one includes it: its templates have its name before them."""
     files = [one if one.release or "/" in one.source else

@@ -3,8 +3,9 @@
 from dataclasses import replace
 from pathlib import Path
 
-from rolecall.generation import AttachmentUse, Generation
+from rolecall.generation import Generation
 from rolecall.host import files
+from rolecall.uses import AttachmentUse
 
 
 def place_of(attachment: AttachmentUse, root: str) -> Path:

@@ -10,12 +10,12 @@ from dataclasses import replace
 
 from rolecall.dialects import DIALECTS, Dialect
 from rolecall.errors import FetchFault, HostFault
-from rolecall.generation import ReplicationUse
 from rolecall.host import command
 from rolecall.host.past import Notes
 from rolecall.quoting import sql
 from rolecall.replication import Standing, Step, decide
 from rolecall.topology import NodeDatabase
+from rolecall.uses import ReplicationUse
 
 _PATIENCE = 30.0  # seconds for a former master to stop writing, and for what it wrote to arrive
 _OWN = ("information_schema", "performance_schema", "mysql", "sys")

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rolecall.errors import HostFault
-from rolecall.generation import AttachmentUse, DirectUse, Generation, UnitUse
+from rolecall.generation import Generation
 from rolecall.host import command, files
+from rolecall.uses import AttachmentUse, DirectUse, UnitUse
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rolecall.errors import HostFault
-from rolecall.generation import AttachmentUse, Generation, UnitUse
+from rolecall.generation import Generation
 from rolecall.host import command
+from rolecall.uses import AttachmentUse, UnitUse
 
 BOOT_UNIT, DRAIN_UNIT = "rolecall-boot.service", "rolecall-drain.service"
 

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Protocol
 
 from rolecall.errors import HostFault
-from rolecall.generation import AttachmentUse, Generation, UnitUse
+from rolecall.generation import Generation
 from rolecall.host import files
 from rolecall.host.direct_units import Direct
 from rolecall.host.systemd_units import Systemd
+from rolecall.uses import AttachmentUse, UnitUse
 
 
 class ServiceManager(Protocol):
