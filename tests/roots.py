@@ -9,6 +9,7 @@ import fcntl
 import functools
 import hashlib
 import os
+import pwd
 import re
 import shutil
 import stat
@@ -172,7 +173,8 @@ def _remove_unused(here: Path, name: str) -> None:
 def python312() -> Path:
     """The folder of this machine's Python 3.12, with bin and lib. Skips the test where there is none."""
     candidates = [Path("/usr/bin/python3.12"), Path(shutil.which("python3.12") or "none")]
-    candidates += Path.home().glob(".pyenv/versions/3.12.*/bin/python3.12")
+    home = Path(pwd.getpwuid(os.getuid()).pw_dir)  # HOME may be another folder, so that nothing of it is used
+    candidates += home.glob(".pyenv/versions/3.12.*/bin/python3.12")
     ask = "import sys; print(sys.base_prefix) if sys.version_info[:2] == (3, 12) else 1 / 0"
     for one in filter(Path.exists, candidates):
         found = subprocess.run([one, "-c", ask], capture_output=True, text=True)

@@ -66,7 +66,7 @@ def kinds(path: str) -> set[str]:
     return {kind for kind, pattern in CONTEXTS if re.fullmatch(pattern, path)}
 
 
-@pytest.mark.parametrize("role", sorted(path.name for path in (ROOT / "tests/roles").iterdir() if path.is_dir()))
+@pytest.mark.parametrize("role", sorted(path.parent.name for path in (ROOT / "templates").glob("*/role.toml")))
 def test_every_folder_of_a_generation_that_a_daemon_reads_has_one_type(role: str) -> None:
     """The agent reads the other files itself: what makes accounts and folders, and its own list."""
     found = {

@@ -15,16 +15,18 @@ def main() -> int:
 
     arguments = parser().parse_args()
     try:
-        return commands.dispatch(arguments)
-    except (Fault, Stopped) as error:
-        fault = error.fault if isinstance(error, Stopped) else error
-        return commands.say(fault, as_json=getattr(arguments, "json", False))
+        code = commands.dispatch(arguments)
+        sys.stdout.flush()  # here, where a reader who has gone is no error; at exit it would be one
     except BrokenPipeError:
         # Whoever read our answer has read enough; nothing more may be written, not even at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except (Fault, Stopped) as error:
+        fault = error.fault if isinstance(error, Stopped) else error
+        return commands.say(fault, as_json=getattr(arguments, "json", False))
     except KeyboardInterrupt:
         return 130
+    return code
 
 
 def nothing_moved(arguments: list[str]) -> bool:

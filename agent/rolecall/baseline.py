@@ -6,10 +6,8 @@ from dataclasses import replace
 from rolecall.errors import ConfigFault
 from rolecall.host import attachments, command
 from rolecall.inputs import bare, whoami
-from rolecall.node import BASELINE, ROLE, Node
+from rolecall.node import BAKE, BASELINE, ROLE, Node
 from rolecall.report import Report
-
-SCRIPT = "/usr/share/rolecall/image-build/bake"  # the very script that bakes the role elsewhere
 
 
 def install(node: Node, say: Callable[[str], None]) -> str:
@@ -32,7 +30,7 @@ def install(node: Node, say: Callable[[str], None]) -> str:
     attachments.lay(drop_ins, settings.state, settings.paths.root)
     node.manager.reread()
     say(f"installing the role {name}")
-    done = command.must((SCRIPT, name, "--platform", settings.platform, "--first-boot"), settings.boot.budget)
+    done = command.must((BAKE, name, "--platform", settings.platform, "--first-boot"), settings.boot.budget)
     say(done.output.rstrip())
     attachments.lay(role, settings.state, settings.paths.root)
     node.notes.write(ROLE, {"role": name})

@@ -60,12 +60,12 @@ def moment(date: str | None) -> datetime | None:
         return None
 
 
-def skewed(what: str, date: datetime | None) -> FetchFault:
-    """The clock is wrong, and how much, against the Date of the answer."""
+def skewed(what: str, date: datetime | None, whose: str = "the store's") -> FetchFault:
+    """The clock is wrong, and how much, against the Date of an answer."""
     if date is None:
-        return fault(what, "this machine's clock is more than 15 minutes off", "clock-skew")
+        return fault(what, f"this machine's clock is more than 15 minutes off {whose}", "clock-skew")
     ahead = (datetime.now(UTC) - date).total_seconds()
-    words = f"this machine's clock is {round(abs(ahead) / 60)} minutes {'fast' if ahead > 0 else 'slow'}"
+    words = f"this machine's clock is {round(abs(ahead) / 60)} minutes {'ahead of' if ahead > 0 else 'behind'} {whose}"
     return fault(what, words, "clock-skew")
 
 

@@ -32,6 +32,7 @@ def finish(node: Node, report: Report) -> None:
             node.reports.prune(node.settings.keep.reports)
     except HostFault as fault:  # such as a full disk: what the run itself has to say is more than that
         report.warn(f"the report could not be kept: {fault.message}")
+        report.exit_code = report.exit_code or fault.exit_code
 
 
 def _metrics(node: Node) -> Metrics:

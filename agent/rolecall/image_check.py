@@ -20,13 +20,12 @@ from rolecall.host.templates import roles_folder
 from rolecall.host.units import service_manager
 from rolecall.image_traces import Finding, Image, traces
 from rolecall.mistakes import Mistakes
-from rolecall.node import BASELINE, with_role
+from rolecall.node import BAKE, BASELINE, with_role
 from rolecall.render import render
 from rolecall.role import Place, read_role
 from rolecall.settings import Settings, load_settings
 
 T = TypeVar("T")
-CATALOGUE = "/usr/share/rolecall/image-build/bake"  # with which it installs that
 AGENT_UNITS = ("rolecall-boot.service", "rolecall-refresh.timer", "rolecall-drain.service", "rolecall-ready.target")
 _UNIT_FOLDERS = ("etc/systemd/system", "usr/lib/systemd/system", "lib/systemd/system")
 _PROGRAM_FOLDERS = ("usr/local/sbin", "usr/local/bin", "usr/sbin", "usr/bin", "sbin", "bin")
@@ -142,7 +141,7 @@ def _role(image: Image, settings: Settings, role: Generation) -> Iterator[Findin
         remedy = f"rolecall image check{image.flag} --fix" if root else "rolecall image attach"
         yield Finding("attachment", problem, remedy, fix=lay)
     wanted = [("rolecall", "the agent"), *((one.argv[0], f"validator {one.name}") for one in role.validators)]
-    wanted += [(CATALOGUE, "installs the role at the first boot")] if settings.role == BASELINE else []
+    wanted += [(BAKE, "installs the role at the first boot")] if settings.role == BASELINE else []
     wanted += [("ssh-keygen", "verifies the fleet document")] if settings.trust.signers else []
     wanted += [("systemd-sysusers", "makes accounts")] if settings.accounts == "systemd-sysusers" else []
     for program, why in dict(wanted).items():

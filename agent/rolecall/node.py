@@ -19,6 +19,7 @@ from rolecall.store.chain import Chain
 
 BASELINE = "baseline"  # the role of an image that has none
 ROLE = "role"  # the note of the role that was installed on it
+BAKE = "/usr/share/rolecall/image-build/bake"  # what installs it: the very script that bakes the role elsewhere
 
 
 @dataclass(frozen=True)

@@ -86,10 +86,11 @@ def of_role(imds: Imds, until: float) -> Credentials:
         raise _pending(role, "the metadata service's answer lacks a part") from None
     if time.time() >= ends:
         if is_skewed(imds.date):
-            raise skewed(f"use the credentials of the role {role}", imds.date)
+            what = f"use the credentials of the role {role}"
+            raise skewed(what, imds.date, "the metadata service's")
         raise FetchFault(
             f"the credentials of the role {role} have expired on {known['Expiration']}",
-            "the metadata service renews them by itself, at the latest when the machine is started anew",
+            "look at this machine's clock (chronyc tracking); the metadata service renews them by itself",
             "credentials-expired",
         )
     return made
