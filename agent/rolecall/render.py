@@ -162,7 +162,10 @@ class _Renderer:
         if use is None or not self.assignment.databases:
             return None
         client, remote, dump = (tuple(map(text, words)) for words in (use.client, use.remote, use.dump))
-        return ReplicationUse(text(use.dialect), client, remote, dump, text(use.user), use.accounts, use.max_lag)
+        duties = {one.name: f"{one.duty}, epoch {one.epoch}" for one in self.assignment.databases}
+        return ReplicationUse(
+            text(use.dialect), client, remote, dump, text(use.user), use.accounts, use.max_lag, duties
+        )
 
     def _unit(self, unit: Unit, scope: Scope) -> UnitUse:
         direct = self._direct(unit.direct, scope) if unit.direct else None
