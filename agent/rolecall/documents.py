@@ -146,6 +146,7 @@ def remember(
     node.notes.write(VERIFIED, {
         **mine, "fleet": fleet.fleet, "serial": fleet.serial, "source": document.source, "store": document.store,
         "etag": document.etag, "signer": "" if signer is UNSIGNED else signer.name,
-        "serials": {**known, signer.key: fleet.serial}, "masters": {**said, signer.key: said.get(signer.key, {}) | _masters(fleet)},
+        "serials": {**known, signer.key: fleet.serial},
+        "masters": {**said, signer.key: said.get(signer.key, {}) | _masters(fleet)},
         "fetched": seen["fetched"] if same else datetime.now(UTC).isoformat(timespec="seconds"),
     })  # fmt: skip
