@@ -63,14 +63,21 @@ endpoints = {{{{ s3 = "http://{GATE}:{S3_PORT}" }}}}
 """
 
 
+def one_machine(address: str) -> Imds:
+    """A metadata service that tells whoever asks that it is the first machine."""
+    return Imds(facts(), address, 80)
+
+
 class World:
     """A network with room for machines, and their document. `keys` has the operator's, whom their images trust."""
 
-    def __init__(self, name: str, folder: Path, keys: Keys | None = None) -> None:
+    def __init__(
+        self, name: str, folder: Path, keys: Keys | None = None, imds: Callable[[str], Imds] = one_machine
+    ) -> None:
         self.inside, self.outside, self.folder, self.keys = name, f"{name}-world", folder, keys or Keys(folder)
         self.document = document(fleet="test")
         self.document["servers"]["web1"] |= {"instance": INSTANCE, "address": NODE}
-        self.imds = Imds(facts(), IMDS, 80)
+        self.imds = imds(IMDS)
         self.imds.meta["placement"]["region"] = REGION
         self.imds.data["dynamic"]["instance-identity"]["document"] |= {"region": REGION, "privateIp": NODE}
         self.imds.role("node", "ASIANODE", NODE_KEY.secret, NODE_KEY.token or "")
