@@ -222,9 +222,7 @@ def machine(name: str, layers: Sequence[Path], folder: Path, keys: Keys) -> Iter
 
 
 @contextmanager
-def machine_in(
-    world: World, name: str, layers: Sequence[Path], folder: Path, space: str = ""
-) -> Iterator[Machine]:
+def machine_in(world: World, name: str, layers: Sequence[Path], folder: Path, space: str = "") -> Iterator[Machine]:
     """A machine that was never booted, in a world that is there; `space` is its network, by default the first one's."""
     with mounted(folder / "root", folder / "disk", *layers) as root:
         made = Machine(name, root, world, folder, space)

@@ -6,20 +6,22 @@ of every minute, and what differs from an operator's settings is said in NAMES.
 
 import copy
 import itertools
+import json
 import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from machine.container import READY, REFRESH, TIMER, Machine, machine_in
-from machine.world import REGION, World
+from machine.container import READY, TIMER, Machine, machine_in
+from machine.world import NODE, REGION, World
 from servers.http import Answer, Request
 from servers.imds import Imds, facts
+from servers.s3 import AccessKey
 from signed import Keys
 
 Layers = Callable[[str], Path]  # role → the image
@@ -63,29 +65,43 @@ class Fleet:
         database = document["databases"]["blog"]
         database["replication_password"] = "file:/etc/rolecall/secrets/replication"
         document["caches"] = {"sessions": {"servers": ["cache1"], "memory_mb": 16}}
-        self.products("web1", "web2")
-
-    def products(self, *servers: str) -> None:
-        """The product is on these servers."""
-        document = self.world.document
         files = {"public/index.php": APPLICATION, "public/health": "ok", "VERSION": "1\n"}
         document["products"]["blog"] = {
-            "hostnames": [HOST], "user": "p-blog", "release": self.world.release("blog", "1", files),
+            "hostnames": [HOST], "user": "p-blog", "release": world.release("blog", "1", files),
             "databases": ["blog"], "caches": ["sessions"], "checks": [{"http": "/health", "contains": "ok"}],
             "secrets": {"DB_PASSWORD": "file:/etc/rolecall/secrets/blog-db"},
         }  # fmt: skip
-        for name in servers:
+        for name in ("web1", "web2"):
             document["servers"][name]["products"] = ["blog"]
 
-    def add(self, name: str, address: str) -> Machine:
-        """A machine that was never booted, with the image of its role; whether the document knows it or not."""
-        role = ROLES[name.rstrip("0123456789")]
-        space = self.world.inside if name == "web1" else f"{self.world.inside}-{name}"
-        if space != self.world.inside:
-            self.world.plug_in(space, address)
+    def introduce(self, name: str, address: str, **parts: Any) -> None:
+        """A machine of the cloud that was never booted, and its entry in the document, which is not published yet."""
+        self.world.document["servers"][name] = {**server(name, address), **parts}
+        self.add(name, address)
+
+    def introduce_outside(self, name: str, address: str) -> None:
+        """The same of a machine elsewhere: nothing tells it who it is but a file, nor gives it credentials."""
+        here = {"role": role_of(name), "address": address, "zone": "office"}
+        self.world.document["servers"][name] = here
+        made = self._make(name, self.world.plug_in_elsewhere(f"{self.world.inside}-{name}", address))
+        made.setting('["ec2"]', '["file:/etc/rolecall/identity.json"]')
+        made.setting("[aws]\n", f'[aws]\nregion = "{REGION}"\ncredentials = "file:/etc/rolecall/credentials"\n')
+        made.write("/etc/rolecall/identity.json", json.dumps({"server": name, "address": address}))
+        key = "aws_access_key_id = AKIAOFFICE\naws_secret_access_key = of-the-office\n"
+        made.write("/etc/rolecall/credentials", f"[default]\n{key}", 0o600)
+        self.world.s3.keys["AKIAOFFICE"] = AccessKey("of-the-office")
+
+    def add(self, name: str, address: str) -> None:
+        """A machine of the cloud that was never booted."""
         imds = self.world.imds
         assert isinstance(imds, FleetImds)
-        imds.machines[address] = instance(name, address, self.world.imds)
+        imds.machines[address] = instance(name, address, imds)
+        self._make(
+            name, self.world.inside if address == NODE else self.world.plug_in(f"{self.world.inside}-{name}", address)
+        )
+
+    def _make(self, name: str, space: str) -> Machine:
+        role = role_of(name)
         folder = self.folder / name
         folder.mkdir()
         images = [self.images(role)]
@@ -110,15 +126,15 @@ class Fleet:
 
         return dict(zip(names, self.hands.map(ready, names), strict=True))
 
-    def each(self, names: Sequence[str], what: Callable[[Machine], Any]) -> dict[str, Any]:
+    def each(self, names: Sequence[str], what: Callable[[str, Machine], Any]) -> dict[str, Any]:
         """Do something with several machines at the same time."""
-        return dict(zip(names, self.hands.map(lambda name: what(self.machines[name]), names), strict=True))
+        return dict(zip(names, self.hands.map(lambda name: what(name, self.machines[name]), names), strict=True))
 
     def sql(self, name: str, statement: str) -> str:
         """As the administrator of that server."""
         return self.machines[name].run(f"mariadb --batch --skip-column-names <<'END'\n{statement}\nEND").strip()
 
-    def settled(self, *names: str, seconds: float = 60) -> None:
+    def followed(self, *names: str, seconds: float = 60) -> None:
         """Wait until these have reported the document's serial, without logging in: their reports are in S3."""
         wanted, until = self.world.document["serial"], time.monotonic() + seconds
         for name in names:
@@ -137,10 +153,14 @@ class Fleet:
         return str(self.world.document["servers"][name]["address"])
 
 
+def role_of(name: str) -> str:
+    return ROLES[name.rstrip("0123456789")]
+
+
 def server(name: str, address: str) -> dict[str, Any]:
     """An entry of the document: those with odd numbers are in zone a."""
-    kind, number = name.rstrip("0123456789"), int(name.lstrip("abcdefghijklmnopqrstuvwxyz"))
-    return {"role": ROLES[kind], "instance": instance_id(address), "address": address, "zone": "ba"[number % 2]}
+    number = int(name.lstrip("abcdefghijklmnopqrstuvwxyz"))
+    return {"role": role_of(name), "instance": instance_id(address), "address": address, "zone": "ba"[number % 2]}
 
 
 def instance_id(address: str) -> str:
@@ -156,6 +176,25 @@ def instance(name: str, address: str, common: Imds) -> Imds:
     known.meta.update({"instance-id": instance_id(address), "local-ipv4": address, "hostname": name})
     known.meta["iam"] = copy.deepcopy(common.meta["iam"])
     return known
+
+
+def nagios(node: Machine) -> dict[tuple[str, str], tuple[int, str]]:
+    """What a Nagios has found: (host, service) → state and words; the host itself is the service ''."""
+    found = {}
+    for block in (node.root / "var/lib/nagios4/status.dat").read_text().split("\n\n"):
+        kind, _, lines = block.partition(" {\n")
+        told = dict(line.strip().split("=", 1) for line in lines.splitlines() if "=" in line)
+        if kind.endswith(("hoststatus", "servicestatus")) and told["has_been_checked"] == "1":
+            key = told["host_name"], told.get("service_description", "")
+            found[key] = int(told["current_state"]), told["plugin_output"]
+    return found
+
+
+def problems(found: Mapping[tuple[str, str], tuple[int, str]], hosts: Iterable[str]) -> list[str]:
+    """What is not well of these hosts, or not known yet."""
+    wanted = {(host, service) for host in hosts for service in ("", "agent", "disk", "inodes", "load")}
+    bad = [f"{key}: {words}" for key, (state, words) in found.items() if key[0] in hosts and state != 0]
+    return bad + [f"{key}: not known" for key in wanted - found.keys()]
 
 
 def page(address: str, path: str, data: str | None = None) -> tuple[int, str]:
@@ -225,6 +264,3 @@ def fleet_of(names: Mapping[str, str], images: Layers, keys: Keys, folder: Path,
             for one, address in names.items():
                 made.add(one, address)
             yield made
-
-
-__all__ = ["ADDRESSES", "DATABASES", "REFRESH", "Fleet", "Writers", "fleet_of", "server"]

@@ -1,7 +1,7 @@
-"""What is around machines: a network of their own with an IMDS, an S3 and an operator who signs and publishes documents.
+"""What is around machines: a network with an IMDS, an S3 and an operator who signs and publishes documents.
 
-A network namespace with a bridge, and one for each machine, joined to it by a cable. The first machine's has 10.77.0.11,
-and each a route to 169.254.169.254; the world's has that address, where the IMDS listens, and 10.77.0.1 with the S3.
+A network namespace with a bridge, and one for each machine, joined to it by a cable. The first machine has 10.77.0.11
+and each a route to 169.254.169.254; the world has that address, where the IMDS listens, and 10.77.0.1 with the S3.
 The servers run in threads of the test, which have entered the world's namespace: faults are set on them as in any other
 test.
 """
@@ -84,6 +84,7 @@ class World:
         access = {"ASIANODE": NODE_KEY, "AKIAOPERATOR": OPERATOR_KEY}
         self.s3 = S3Server({BUCKET: REGION}, access, region=REGION, host=GATE, port=S3_PORT)
         self._ends = ExitStack()
+        self._plugs: dict[str, str] = {}
 
     def __enter__(self) -> Self:
         with ExitStack() as ends:
@@ -109,15 +110,35 @@ class World:
         ends.callback(sh, "ip", "netns", "del", name)
         sh("ip", "-n", name, "link", "set", "lo", "up")
 
-    def plug_in(self, space: str, address: str, ends: ExitStack | None = None) -> None:
-        """A network namespace for a machine, with a cable to the bridge, until the end of the world."""
-        self._space(space, ends or self._ends)
-        plug = f"to-{address.rpartition('.')[2]}"
-        sh("ip", "-n", space, "link", "add", "eth0", "type", "veth", "peer", "name", plug, "netns", self.outside)
+    def plug_in(self, space: str, address: str, ends: ExitStack | None = None) -> str:
+        """A network namespace for a machine, with a cable to the bridge, until the end of the world; its name."""
+        plug = self._cable(space, address, ends or self._ends)
         sh("ip", "-n", self.outside, "link", "set", plug, "master", "bridge", "up")
+        sh("ip", "-n", space, "route", "add", IMDS, "dev", "eth0")
+        sh("ip", "-n", space, "route", "add", "192.168.0.0/16", "via", GATE)
+        return space
+
+    def plug_in_elsewhere(self, space: str, address: str) -> str:
+        """The same for a machine in another network, without a metadata service: the world is the router between."""
+        plug = self._cable(space, address, self._ends)
+        gate = f"{address.rpartition('.')[0]}.1"
+        sh("ip", "-n", self.outside, "addr", "add", f"{gate}/24", "dev", plug)
+        sh("ip", "-n", self.outside, "link", "set", plug, "up")
+        sh("ip", "-n", space, "route", "add", "default", "via", gate)
+        self.within(lambda: Path("/proc/sys/net/ipv4/ip_forward").write_text("1"))
+        return space
+
+    def _cable(self, space: str, address: str, ends: ExitStack) -> str:
+        self._space(space, ends)
+        plug = self._plugs[space] = f"to-{'.'.join(address.split('.')[2:])}"
+        sh("ip", "-n", space, "link", "add", "eth0", "type", "veth", "peer", "name", plug, "netns", self.outside)
         sh("ip", "-n", space, "addr", "add", f"{address}/24", "dev", "eth0")
         sh("ip", "-n", space, "link", "set", "eth0", "up")
-        sh("ip", "-n", space, "route", "add", IMDS, "dev", "eth0")
+        return plug
+
+    def cable(self, space: str, state: str) -> None:
+        """Of a machine: `down` or `up`. Without power nothing answers; but a network namespace does by itself."""
+        sh("ip", "-n", self.outside, "link", "set", self._plugs[space], state)
 
     def within(self, act: Callable[[], T]) -> T:
         """Do something in the world's network; threads that it starts stay there."""
