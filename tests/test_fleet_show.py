@@ -220,6 +220,39 @@ def test_more_products_than_a_terminal_is_wide_are_shown_in_several_parts(tmp_pa
     assert "all 60 products" in shown
 
 
+def test_more_zones_than_a_terminal_is_wide_have_their_names_on_lines_of_their_own(tmp_path: Path) -> None:
+    made = document(databases={}, caches={})
+    made["servers"] = {
+        f"web{n}": {"role": "web", "address": f"10.0.1.{n}", "zone": f"eu-central-{n}"} for n in range(1, 9)
+    }
+    shown = on_a_terminal(80, "fleet", "show", written(tmp_path, made), NO_COLOR="1")
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", shown).partition("servers by zone\n")[2].splitlines()
+    *stairs, row = lines[:10]
+    assert [line.lstrip(" │") for line in stairs] == [f"eu-central-{n}" for n in range(1, 9)] + ["total"]
+    assert row.split() == ["role", "web", *"11111111", "8"]
+    assert [line.index(line.lstrip(" │")) for line in stairs] == [i for i, one in enumerate(row) if one.isdigit()]
+    assert max(map(len, lines)) <= 80
+    piped = rolecall("fleet", "show", str(tmp_path / "fleet.json")).stdout.partition("servers by zone\n")[2]
+    assert piped.splitlines()[0].split() == [*(f"eu-central-{n}" for n in range(1, 9)), "total"]
+
+
+def test_a_server_with_more_products_than_fit_into_a_line_tells_how_many_and_the_matrix_which(wide: str) -> None:
+    narrow = re.sub(r"\x1b\[[0-9;]*m", "", on_a_terminal(80, "fleet", "show", wide))
+    assert re.search(r"^  web1 .* 11 of 12 products$", narrow, re.MULTILINE)
+    row = re.search(r"^  web  us-east-1b +((?:[✓·] ?)+) .*\bweb1\b", narrow, re.MULTILINE)
+    assert row
+    assert row[1].count("✓") == 11
+
+
+def test_an_office_with_a_monitor_makes_nothing_uneven(tmp_path: Path) -> None:
+    made = document()
+    made["servers"]["office1"] = {"role": "monitor", "address": "192.0.2.9", "zone": "office"}
+    done = rolecall("fleet", "show", written(tmp_path, made))
+    assert re.search(r"database  blog +2 +2 +· +4$", done.stdout, re.MULTILINE)
+    assert re.search(r"role +monitor +1 +· +1 +2$", done.stdout, re.MULTILINE)
+    assert "office" not in done.stderr.partition(":\n")[2]
+
+
 def test_fleet_show_reads_the_document_of_a_store(tmp_path: Path) -> None:
     written(tmp_path, document())
     shown = rolecall("fleet", "show", "--store", f"file://{tmp_path}")

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 
-from rolecall.errors import HostFault
+from rolecall.errors import HostFault, UnsettledFault
 from rolecall.generation import Generation
 from rolecall.host import accounts, attachments, probes, rehearsal
 from rolecall.host.database import Database
@@ -126,7 +126,8 @@ def self_test(node: Node, generation: Generation, report: Report, deadline: floa
             report.warn(f"{one.name}: {one.reason}")
     if failed := probes.failed(results):
         reasons = "\n".join(f"  {one.name}: {one.reason}" for one in failed)
-        raise HostFault(
+        kind = UnsettledFault if all(one.blameless for one in failed) else HostFault
+        raise kind(
             f"{len(failed)} of {len(results)} self-tests failed:\n{reasons}",
             "the product's log and `rolecall selftest` tell more",
         )

@@ -58,7 +58,6 @@ class RoleCheck(Frozen):
     attachments: bool | None = None
     memcached: str | None = None
     replication: str | None = None
-    duty: str = ""
     memory_mb: str = ""
     cron: str | None = None
     host: str = ""
@@ -70,6 +69,7 @@ class RoleCheck(Frozen):
     free_mb: int | None = None
     timeout: Duration = Field(5.0, gt=0, le=600)
     required: bool = True
+    blameless: bool = Field(False, description="Its failure is no generation's fault: nothing is rolled back for it")
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
@@ -94,6 +94,7 @@ class Check:
     expect: Mapping[str, Any] = field(default_factory=dict)
     timeout: float = 5.0
     required: bool = True
+    blameless: bool = False  # its failure is no fault of the generation
 
 
 @dataclass(frozen=True)
@@ -105,3 +106,4 @@ class CheckResult:
     required: bool
     seconds: float
     reason: str = ""
+    blameless: bool = False

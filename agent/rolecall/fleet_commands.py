@@ -39,30 +39,38 @@ def overview(arguments: argparse.Namespace) -> int:
 
 
 def diff(arguments: argparse.Namespace) -> int:
-    """`fleet diff`: the blast radius of a new document."""
+    """`fleet diff`: the blast radius of a new document, and whether `fleet publish` would take it."""
     from rolecall import offline
+    from rolecall.fleet import parse_fleet
+    from rolecall.publish import old_epochs
 
     if (len(arguments.files) == 2) == bool(arguments.store):
         parser().error("two documents, or one and --store URL: rolecall fleet diff --store s3://bucket/prod fleet.json")
-    after = offline.read_fleet(arguments.files[-1])
+    payload, source = offline.read_payload(arguments.files[-1]), str(arguments.files[-1])
+    after = parse_fleet(payload, source)
     if arguments.store:
         before = offline.live_fleet(offline.store_at(arguments.store, arguments.config))
     else:
         before = offline.read_fleet(arguments.files[0])
     plans = offline.compare(before, after, arguments.platform, arguments.templates)
-    return show.fleet_diff(plans, as_json=arguments.json)
+    code = show.fleet_diff(plans, as_json=arguments.json)
+    if not arguments.json:
+        show_fleet.warn(source, old_epochs(before.model_dump(), after, payload.decode()))
+    return code
 
 
 def publish(arguments: argparse.Namespace) -> int:
     """`fleet publish`: sign, raise the serial, write in place of the last one."""
     from rolecall import offline
+    from rolecall.overview import warnings
     from rolecall.publish import publish
 
     if bool(arguments.key) == arguments.unsigned:
         parser().error("either --key FILE, an OpenSSH key, or --unsigned")
     store = offline.store_at(arguments.store, arguments.config)
     done = publish(arguments.file, store, key=arguments.key, signers=arguments.signers, valid=arguments.valid)
-    return show.published(done, as_json=arguments.json)
+    found = warnings(done.fleet, done.payload)
+    return show_fleet.published(done, str(arguments.file), found, as_json=arguments.json)
 
 
 def fetch(arguments: argparse.Namespace) -> int:

@@ -37,16 +37,18 @@ class Spread:
     role: str  # of the servers; '' for databases and caches
     servers: tuple[str, ...]
     zones: dict[str, int]  # every zone of the fleet → how many of the servers
+    others: tuple[str, ...] = ()  # zones that could have some of them too
 
     @property
     def mark(self) -> str:
         """What is out of balance, in a word or two; '' if nothing is."""
-        counts = sorted(self.zones.values())
+        used = [count for count in self.zones.values() if count]
         if len(self.servers) < 2:
             return "one server" if self.servers else "no server"
-        if len(counts) > 1 and not any(counts[:-1]):
+        if len(used) == 1 and self.others:
             return "one zone"
-        return "uneven" if counts[-1] > counts[0] + 1 and counts[-1] >= 2 * counts[0] else ""
+        most, least = max(used), 0 if self.others else min(used)
+        return "uneven" if most > least + 1 and most >= 2 * least else ""
 
 
 @dataclass(frozen=True)
@@ -92,11 +94,12 @@ def spreads(fleet: Fleet) -> list[Spread]:
             products[product, row.role].append(row.name)
     nowhere = fleet.products.keys() - {product for product, _ in products}
     products |= {(product, ""): [] for product in nowhere}
-    every = zones(fleet)
+    every, homes = zones(fleet), _homes(fleet)
 
     def spread(kind: str, name: str, role: str, servers: Iterable[str]) -> Spread:
         count = Counter(fleet.servers[one].zone for one in servers)
-        return Spread(kind, name, role, tuple(servers), {zone: count[zone] for zone in every})
+        others = tuple(zone for zone in every if zone in homes and not count[zone])
+        return Spread(kind, name, role, tuple(servers), {zone: count[zone] for zone in every}, others)
 
     return [
         *(spread("role", role, role, servers) for role, servers in sorted(roles.items())),
@@ -104,6 +107,11 @@ def spreads(fleet: Fleet) -> list[Spread]:
         *(spread("database", name, "", duties(one)) for name, one in sorted(fleet.databases.items())),
         *(spread("cache", name, "", one.servers) for name, one in sorted(fleet.caches.items())),
     ]
+
+
+def _homes(fleet: Fleet) -> set[str]:
+    """Zones where a product, database or cache lives: an office with a monitor is no place for the others."""
+    return {row.zone for row in server_rows(fleet) if row.products or row.duties or row.caches}
 
 
 def matrix(fleet: Fleet) -> list[MatrixRow]:
@@ -125,7 +133,7 @@ def _natural(text: str) -> list[tuple[int, str]]:
 
 def warnings(fleet: Fleet, raw: bytes) -> list[Mistake]:
     """What is no mistake, but will hurt: each with its place in the document's text and a remedy."""
-    found = [*_balance(fleet), *_missing(fleet), *_roles(fleet)]
+    found = [*_balance(fleet), *_missing(fleet), *_together(fleet), *_accounts(fleet), *_roles(fleet)]
     if not found:
         return []
     there = placed(found, json_places(raw.decode("utf-8")))
@@ -136,7 +144,7 @@ def _balance(fleet: Fleet) -> Iterator[Mistake]:
     """What one machine, or one zone, takes away with it."""
     for one in spreads(fleet):
         path, servers = (f"{one.kind}s", one.name), f"{one.role} servers".strip()
-        others = ", ".join(zone for zone, count in one.zones.items() if not count)
+        others = ", ".join(one.others)
         if one.kind == "role" or (one.kind == "database" and len(one.servers) == 1):
             continue  # the database's missing candidate says it
         if one.mark == "one server":
@@ -153,18 +161,49 @@ def _missing(fleet: Fleet) -> Iterator[Mistake]:
         if not database.candidate:
             only = "its only server " if len(members) == 1 else ""
             says = f"missing: nobody takes over when {only}{database.master} fails"
+            if database.snapshot and len(members) == 2:
+                says += f"; its only other copy is the snapshot server {database.snapshot}, which may be behind"
             there = fleet.servers[database.master].zone
-            better = f", best in another zone than {there}" if len(zones(fleet)) > 1 else ""
+            better = f", best in another zone than {there}" if _homes(fleet) - {there} else ""
             yield Mistake((*path, "candidate"), says, f"add 'candidate'{better}")
         if not database.snapshot:
             yield Mistake((*path, "snapshot"), "missing: nobody takes the backups", "add 'snapshot'")
         if len(members) > 1 and not database.replication_password:
             says = f"missing: nobody can follow its master, {database.master}"
             yield Mistake((*path, "replication_password"), says, "add 'replication_password', a secret's reference")
+
+
+def _together(fleet: Fleet) -> Iterator[Mistake]:
+    """A master and its candidate that one zone takes away at once, while other servers of theirs are elsewhere."""
+    for one in spreads(fleet):
+        database = fleet.databases[one.name] if one.kind == "database" else None
+        if database is None or database.candidate is None or one.mark == "one zone":
+            continue
+        zone = fleet.servers[database.candidate].zone
+        elsewhere = sorted((one.zones.keys() & _homes(fleet)) - {zone}, key=_natural)
+        if zone == fleet.servers[database.master].zone and elsewhere:
+            says = f"{database.candidate} is in {zone}, as the master {database.master} is"
+            hint = f"have the candidate in another zone: {', '.join(elsewhere)}"
+            yield Mistake(("databases", one.name, "candidate"), says, hint)
+
+
+def _accounts(fleet: Fleet) -> Iterator[Mistake]:
+    """Accounts of databases that products do not get, or that they share."""
+    first: dict[tuple[str, str], str] = {}
     for name, product in fleet.products.items():
-        if product.databases and "DB_PASSWORD" not in product.secrets:
+        path, secrets = ("products", name, "secrets"), product.secrets
+        if product.databases and "DB_PASSWORD" not in secrets:
             says = f"missing: it gets no account in {', '.join(product.databases)}"
-            yield Mistake(("products", name, "secrets", "DB_PASSWORD"), says, "add 'DB_PASSWORD' to its 'secrets'")
+            yield Mistake((*path, "DB_PASSWORD"), says, "add 'DB_PASSWORD' to its 'secrets'")
+        if product.databases and "DB_USER" in secrets:
+            says = f"the account is made for {product.user!r}, whatever this says"
+            yield Mistake((*path, "DB_USER"), says, "give the account's name in 'environment'")
+        for database in product.databases if "DB_PASSWORD" in secrets else ():
+            other = first.setdefault((database, product.database_user), name)
+            if other != name:
+                says = f"shares the account {product.database_user!r} of {database} with {other}: each reaches both"
+                key = ("environment", "DB_USER") if "DB_USER" in product.environment else ("user",)
+                yield Mistake(("products", name, *key), says, "give it an account of its own")
 
 
 def _roles(fleet: Fleet) -> Iterator[Mistake]:

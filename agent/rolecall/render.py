@@ -15,7 +15,7 @@ from rolecall.expressions import Expressions, Scope
 from rolecall.generation import ITSELF, Generation, ManagedFile, clashes, sealed, secret_token, tag_token
 from rolecall.mistakes import Mistake, Mistakes, suggest
 from rolecall.quoting import FORMATS
-from rolecall.role import Direct, FileSpec, Place, Role, Unit
+from rolecall.role import Direct, FileSpec, Place, Role, Unit, names_on
 from rolecall.selftests import checks
 from rolecall.templating import Quoted, environment
 from rolecall.uses import AttachmentUse, DirectUse, ReleaseUse, ReplicationUse, UnitUse, ValidatorUse
@@ -100,19 +100,19 @@ class _Renderer:
                 yield self.context
 
     def _names(self) -> dict[str, Any]:
-        known = self.table.platform
-        if self.place.platform not in known:
+        known = names_on(self.table, self.place.platform)
+        if known is None:
             raise ConfigFault(
                 f"the role {self.role.role.name!r} has no platform {self.place.platform!r}",
-                f"set platform in agent.toml to one of: {', '.join(sorted(known))}",
+                f"set platform in agent.toml to one of: {', '.join(sorted(self.table.platform))}",
             )
         own = dict(self.place.names or {})
-        if unknown := sorted(set(own) - set(known[self.place.platform])):
+        if unknown := sorted(set(own) - set(known)):
             raise ConfigFault(
                 f"[names] in agent.toml: the platform has no {', '.join(unknown)}",
-                f"it has: {', '.join(sorted(known[self.place.platform]))}",
+                f"it has: {', '.join(sorted(known))}",
             )
-        names = known[self.place.platform] | own
+        names = known | own
         return {key: self.role.text(value) if isinstance(value, str) else value for key, value in names.items()}
 
     def _files(self, units: set[str]) -> Iterator[ManagedFile]:
@@ -159,10 +159,13 @@ class _Renderer:
 
     def _replication(self) -> ReplicationUse | None:
         use, text = self.table.replication, self.role.text
-        if use is None or not self.assignment.databases:
+        if use is None:
             return None
         client, remote, dump = (tuple(map(text, words)) for words in (use.client, use.remote, use.dump))
-        return ReplicationUse(text(use.dialect), client, remote, dump, text(use.user), use.accounts, use.max_lag)
+        duties = {one.name: f"{one.duty}, epoch {one.epoch}" for one in self.assignment.databases}
+        return ReplicationUse(
+            text(use.dialect), client, remote, dump, text(use.user), use.accounts, use.max_lag, duties
+        )
 
     def _unit(self, unit: Unit, scope: Scope) -> UnitUse:
         direct = self._direct(unit.direct, scope) if unit.direct else None

@@ -44,4 +44,8 @@ def results(node: Node, wanted: Generation) -> Iterator[str]:
     yield from (str(path) for path in (folder, *folder.rglob("*")))
     yield from (str(state / use.folder) for use in live.releases)
     yield from (str(attachments.place_of(one, settings.paths.root)) for one in live.attachments)
-    yield from (str(node.loaded.path(unit)) for unit in live.units if node.manager.runs(unit))
+    for unit in live.units:
+        if node.manager.runs(unit):
+            yield str(node.loaded.path(unit))
+            if unit.direct:  # a daemon that was started behind our back has lost what it was told while it ran
+                yield unit.direct.pidfile

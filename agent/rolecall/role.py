@@ -188,6 +188,17 @@ def _joined(table: RoleFile, included: RoleFile) -> RoleFile:
     return table.model_copy(update=joined)
 
 
+def names_on(table: RoleFile, platform: str) -> dict[str, str | int] | None:
+    """The names of a platform, if the role has it. `centos-mysql` has those of `centos`, and its own over them.
+
+    A role that has no variants takes each for the platform itself: one word serves all roles of a fleet.
+    """
+    known, base = table.platform, platform.partition("-")[0]
+    variants = any(one.startswith(f"{base}-") for one in known)
+    there = platform in known or (base in known and not variants)
+    return known.get(base, {}) | known.get(platform, {}) if there else None
+
+
 def parse_role(text: str, source: str, templates: Mapping[str, str]) -> RoleFile:
     """role.toml as a type, its names checked against one another. Raises Mistakes."""
     return checked(parse_table(text, source), text, source, templates)

@@ -14,7 +14,7 @@ from rolecall.assignment import Assignment, assign
 from rolecall.changes import activate, commit, rehearse, replicate, roll_back, self_test, stage
 from rolecall.closing import IDLE, finish
 from rolecall.documents import obtain, remember
-from rolecall.errors import ConfigFault, Fault, HostFault, Stopped
+from rolecall.errors import ConfigFault, Fault, FetchFault, HostFault, Stopped, UnsettledFault
 from rolecall.fleet import Fleet
 from rolecall.generation import Generation
 from rolecall.host import steady
@@ -149,6 +149,12 @@ def act(
                 step.note = replicate(node, decision.plan.new, decision.assignment.databases, decision.secrets)
         with report.step("self-test") as step:
             step.note = self_test(node, wanted, report)
+    except (
+        UnsettledFault,
+        FetchFault,
+    ) as fault:  # a database's data or its upstream: another generation would not help
+        report.failed(fault, "not ready")
+        return
     except HostFault as fault:
         report.failed(fault, "not ready")
         try:

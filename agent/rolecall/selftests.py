@@ -30,13 +30,12 @@ def _of_role(role: Expressions, spec: RoleCheck, scope: Scope) -> Check:
         "free_mb": spec.free_mb,
         "contains": spec.contains,
         "memory_mb": spec.memory_mb,
-        "duty": spec.duty,
     }
     expect = _http(role, spec, scope) if spec.kind == "http" else {
         key: role.text(value, scope) if isinstance(value, str) else value for key, value in limits.items() if value
     }  # fmt: skip
     words = role.text(str(target), scope)
-    return Check(role.text(spec.name, scope), spec.kind, words, expect, spec.timeout, spec.required)
+    return Check(role.text(spec.name, scope), spec.kind, words, expect, spec.timeout, spec.required, spec.blameless)
 
 
 def _http(role: Expressions, spec: RoleCheck, scope: Scope) -> dict[str, Any]:

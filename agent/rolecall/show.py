@@ -12,8 +12,6 @@ from rolecall.terminal import ago, answer, console, duration, since
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from rolecall.publish import Published
-
 _BAD = ("rolled back", "not ready", "refused", "failed", "waiting", "interrupted")
 
 
@@ -59,7 +57,8 @@ def plan(made: Plan, warnings: Iterable[str], *, summary: bool, as_json: bool) -
 
 
 def _changes(out: "Console", made: Plan) -> None:
-    styles = {"add": "green", "deploy": "green", "change": "yellow", "remove": "red", "withdraw": "red", "tell": "cyan"}
+    styles = {"add": "green", "deploy": "green", "change": "yellow", "remove": "red", "withdraw": "red", "tell": "cyan",
+              "stop": "red", "become": "cyan", "leave": "red"}  # fmt: skip
     out.print(
         f"{len(made.changes)} changes, generation {made.old.id[:12] or 'none'} → {made.new.id[:12]}:", style="bold"
     )
@@ -215,15 +214,4 @@ def laid(done: str, paths: list[str], *, as_json: bool) -> int:
     if as_json:
         return answer(paths)
     print("\n".join(f"{done} {path}" for path in paths) or "nothing to do")
-    return 0
-
-
-def published(done: "Published", *, as_json: bool) -> int:
-    """What the store has now."""
-    fleet, by = done.fleet, f", signed by {done.signer}" if done.signer else ""
-    if as_json:
-        return answer({"url": done.url, "serial": fleet.serial, "before": done.before, "signer": done.signer,
-                       "not_after": fleet.not_after.isoformat()})  # fmt: skip
-    was = f"in place of serial {done.before}" if done.before else "the first one"
-    print(f"published serial {fleet.serial}, {was}: {done.url}{by}; good until {fleet.not_after:%Y-%m-%d %H:%M} UTC")
     return 0

@@ -80,6 +80,7 @@ class NodeDatabase:
     members: tuple[Endpoint, ...]
     accounts: tuple[DatabaseAccount, ...]
     replication_password: Secret | None
+    candidate: str | None  # who acknowledges what the master writes
 
     server_id: int  # of replication: other servers must not have the same
 
@@ -171,6 +172,7 @@ def _node_database(name: str, database: Database, server: str, fleet: Fleet) -> 
         tuple(_end(one, database, fleet) for one in every),
         tuple(_account(product, fleet) for product, one in sorted(fleet.products.items()) if name in one.databases),
         Secret(f"databases/{name}", "REPLICATION_PASSWORD", reference) if reference else None,
+        database.candidate,
         1 + zlib.crc32(server.encode()) % (2**32 - 2),
     )  # fmt: skip
 
@@ -179,7 +181,7 @@ def _account(product: str, fleet: Fleet) -> DatabaseAccount:
     table = fleet.products[product]
     reference = table.secrets.get("DB_PASSWORD")
     return DatabaseAccount(
-        product, product.replace("-", "_"), table.environment.get("DB_USER", table.user),
+        product, product.replace("-", "_"), table.database_user,
         Secret(product, "DB_PASSWORD", reference) if reference else None,
         tuple(sorted(one.address for one in fleet.servers.values() if product in one.products)),
     )  # fmt: skip

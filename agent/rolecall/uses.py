@@ -1,5 +1,6 @@
 """What a generation uses beside its files: releases, daemons, fixed places, validators. Plain data, as it is stored."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,6 +77,7 @@ class ReplicationUse:
     user: str
     accounts: str
     max_lag: float
+    duties: Mapping[str, str]  # what this server is in each of its databases, for a plan to tell
 
 
 def unit_use(data: dict[str, Any]) -> UnitUse:

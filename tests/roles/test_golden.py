@@ -10,6 +10,7 @@ import random
 import re
 import shutil
 import tomllib
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import pytest
 from box import ROOT
 from rolecall.assignment import assign
 from rolecall.check import Check
+from rolecall.dialects import DIALECTS, Dialect
 from rolecall.fleet import parse_fleet
 from rolecall.generation import Generation, shown
 from rolecall.identity import Identity
@@ -26,7 +28,11 @@ from rolecall.role import Place, read_role
 
 HERE = Path(__file__).parent
 CASES = sorted(path.parent for path in HERE.glob("*/*/fleet.json"))
-PLATFORMS = ("centos", "debian")
+BOTH = [
+    pytest.param(case, platform, id=f"{case.parent.name}-{case.name}-{platform}")
+    for case in CASES
+    for platform in read_role(ROOT / "templates", case.parent.name).table.platform
+]
 
 
 def generation(case: Path, platform: str, raw: bytes | None = None) -> Generation:
@@ -59,8 +65,7 @@ def expectation(check: Check) -> str:
     return re.sub(r"\\u0002(.*?)\\u0002", r"<tag of \1>", json.dumps(check.expect))
 
 
-@pytest.mark.parametrize("platform", PLATFORMS)
-@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.parent.name}-{case.name}")
+@pytest.mark.parametrize(("case", "platform"), BOTH)
 def test_a_machine_becomes_what_its_golden_tree_says(case: Path, platform: str) -> None:
     made = tree(generation(case, platform))
     expected = case / "expected" / platform
@@ -88,6 +93,25 @@ def test_a_document_with_one_other_value_gives_another_generation() -> None:
     data = json.loads((case / "fleet.json").read_bytes())
     data["products"]["blog"]["environment"]["APP_ENV"] = "staging"
     assert generation(case, "debian", json.dumps(data).encode()).id != generation(case, "debian").id
+
+
+def test_the_statements_of_both_database_servers_are_what_their_text_says() -> None:
+    path, text = HERE / "database/statements.txt", statements()
+    if os.environ.get("ROLECALL_ACCEPT"):
+        path.write_text(text)
+    assert path.read_text() == text, "`make accept` rewrites it"
+
+
+def statements() -> str:
+    """What is said to a MariaDB and to a MySQL server, side by side, a statement a line."""
+    lines = ["What the agent says to MariaDB 10.11 and to MySQL 8.4, of which only MariaDB's has been run."]
+    for one in fields(Dialect):
+        lines += ["", one.name]
+        for name, dialect in DIALECTS.items():
+            value = getattr(dialect, one.name)
+            text = ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+            lines += [f"  {name if n == 0 else '':8} {statement}" for n, statement in enumerate(text.split("; "))]
+    return "\n".join(lines) + "\n"
 
 
 def test_no_role_is_without_a_golden_tree() -> None:

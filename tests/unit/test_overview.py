@@ -33,6 +33,8 @@ def test_a_fleet_that_outlives_each_of_its_machines_and_zones_is_told_nothing() 
     assert told(SOUND) == []
 
 
+PASSWORD_OF_BLOG = json.loads(FLEET)["products"]["blog"]["secrets"]["DB_PASSWORD"]
+SHARED = {"products/video/databases": ["blog"], "products/video/secrets": {"DB_PASSWORD": PASSWORD_OF_BLOG}}
 IN_ONE_ZONE = {f"servers/{name}/zone": "us-east-1b" for name in ("db1", "db2", "db3", "db4")}
 # An edit of the sound example, the path at which it is told, then words of the message and of the remedy.
 TABLE: list[tuple[dict[str, Any], str, str, str]] = [
@@ -59,6 +61,16 @@ TABLE: list[tuple[dict[str, Any], str, str, str]] = [
      "give it the role 'memcached'"),
     ({"databases/shop": {"epoch": 1, "master": "web1"}}, "databases/shop/candidate",
      "missing: nobody takes over when its only server web1 fails", "add 'candidate'"),
+    ({"databases/blog/candidate": GONE, "databases/blog/replicas": []}, "databases/blog/candidate",
+     "when db1 fails; its only other copy is the snapshot server db4, which may be behind", "add 'candidate'"),
+    ({"servers/db2/zone": "us-east-1a"}, "databases/blog/candidate", "db2 is in us-east-1a, as the master db1 is",
+     "have the candidate in another zone: us-east-1b, us-east-1c"),
+    ({"products/blog/secrets": {"DB_USER": "file:/u", "DB_PASSWORD": "file:/p"}}, "products/blog/secrets/DB_USER",
+     "the account is made for 'blog', whatever this says", "give the account's name in 'environment'"),
+    ({**SHARED, "products/video/environment": {"DB_USER": "blog"}}, "products/video/environment/DB_USER",
+     "shares the account 'blog' of blog with blog: each reaches both", "give it an account of its own"),
+    ({**SHARED, "products/blog/environment": {"DB_USER": "video"}}, "products/video/user",
+     "shares the account 'video' of blog with blog", "give it an account of its own"),
 ]  # fmt: skip
 
 
@@ -93,6 +105,30 @@ def test_a_fleet_with_one_zone_is_not_told_to_use_others() -> None:
     assert none.hint == "add 'candidate'"
 
 
+def test_a_zone_with_nothing_but_a_monitor_is_no_place_for_anything_else() -> None:
+    office = {"servers/office1": {"role": "monitor", "address": "192.0.2.9", "zone": "office"}}
+    assert told(SOUND, office) == []
+    [alone] = told(SOUND, office, {"caches/sessions/servers": ["mc1"]})
+    assert alone.hint.endswith("us-east-1b, us-east-1c")
+    found = {(one.kind, one.name): one for one in spreads(fleet(SOUND, office, {"servers/db4/zone": "us-east-1a"}))}
+    assert (found["database", "blog"].zones["office"], found["database", "blog"].mark) == (0, "")
+    assert (found["role", "monitor"].zones["office"], found["role", "monitor"].mark) == (1, "")
+
+
+def test_two_products_with_one_password_and_accounts_of_their_own_are_told_nothing() -> None:
+    assert told(SOUND, SHARED) == []
+
+
+def test_a_master_and_a_candidate_in_one_zone_hear_nothing_where_that_is_the_only_one_for_them() -> None:
+    here = {f"servers/{name}/zone": "a" for name in (*json.loads(FLEET)["servers"], "mc2")}
+    office = {"servers/office1": {"role": "monitor", "address": "192.0.2.9", "zone": "office"}}
+    assert told(SOUND, here, office) == []
+
+
+def test_a_database_that_is_all_in_one_zone_is_told_so_once() -> None:
+    assert [dotted(one.path) for one in told(SOUND, IN_ONE_ZONE)] == ["databases.blog"]
+
+
 def test_a_database_with_one_server_is_told_so_once_and_needs_no_password_for_replication() -> None:
     alone = {"databases/blog/candidate": GONE, "databases/blog/replicas": [], "databases/blog/snapshot": GONE,
              "databases/blog/replication_password": GONE}  # fmt: skip
@@ -124,7 +160,9 @@ def test_servers_of_another_role_do_not_stand_in_for_those_of_a_product() -> Non
 )  # fmt: skip
 def test_what_is_out_of_balance_has_a_word(counts: list[int], mark: str) -> None:
     names = tuple(f"s{n}" for n in range(sum(counts)))
-    assert Spread("role", "web", "web", names, dict(zip("abc", counts, strict=False))).mark == mark
+    zones_of = dict(zip("abc", counts, strict=False))
+    others = tuple(zone for zone, count in zones_of.items() if not count)
+    assert Spread("role", "web", "web", names, zones_of, others).mark == mark
 
 
 def test_names_with_numbers_stand_in_the_order_of_their_numbers() -> None:
@@ -223,7 +261,7 @@ def test_who_does_what_a_warning_about_zones_says_does_not_hear_it_again(
         (f"{one.kind}s", one.name) for one in bad if one.kind != "role"
     }
     for one in bad:
-        elsewhere = choice.draw(st.sampled_from([zone for zone, count in one.zones.items() if not count]))
+        elsewhere = choice.draw(st.sampled_from(one.others))
         moved = json.loads(json.dumps(data))
         moved["servers"][one.servers[0]]["zone"] = elsewhere
         same = [

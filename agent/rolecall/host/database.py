@@ -108,7 +108,7 @@ class Database(Client):
         if self.note.get("joining"):
             now = replace(now, fresh=True)  # cut off in the middle: what is there is a part of the upstream's
         steps = decide(now, self.wanted, int(self.note.get("epoch", 0)))
-        self._remember(epoch=self.wanted.epoch)
+        self._remember(epoch=self.wanted.epoch, duty=self.wanted.duty)
         done = []
         for step in steps:
             done += [step.value] * self._do(step, accounts)
@@ -203,6 +203,11 @@ class Database(Client):
         self.run(wanted, 120)
         self._remember(accounts=digest)
         return True
+
+
+def duty_of(database: str, notes: Notes) -> str:
+    """What the last run made this server in a database; '' if none did."""
+    return str(notes.read(_NOTE).get(database, {}).get("duty", ""))
 
 
 def _table(output: str) -> list[dict[str, str]]:

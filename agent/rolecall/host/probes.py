@@ -11,6 +11,7 @@ from rolecall.check import Check, CheckResult
 from rolecall.errors import Fault
 from rolecall.generation import Generation
 from rolecall.host import attachments
+from rolecall.host.past import Notes
 from rolecall.host.units import ServiceManager
 
 
@@ -49,7 +50,8 @@ def _try(subject: Subject, check: Check) -> CheckResult:
         reason = fault.message
     except OSError as error:
         reason = f"{error.strerror or error}"
-    return CheckResult(check.name, not reason, check.required, round(time.monotonic() - began, 4), reason)
+    took = round(time.monotonic() - began, 4)
+    return CheckResult(check.name, not reason, check.required, took, reason, check.blameless)
 
 
 def _http(_: Subject, check: Check) -> str:
@@ -145,13 +147,13 @@ def _attachments(subject: Subject, _: Check) -> str:
 
 
 def _replication(subject: Subject, check: Check) -> str:
-    """Asked of the server itself: what it is, against what it should be."""
-    from rolecall.host.database import Client
+    """Asked of the server itself: whether it still is what the last run made it."""
+    from rolecall.host.database import Client, duty_of
 
-    use, expect = subject.generation.replication, check.expect
+    use, duty = subject.generation.replication, duty_of(check.target, Notes(subject.state))
     if use is None:
         return "the role does not say how its database server is talked to"
-    return Client(use).reason(expect["duty"], use.max_lag)
+    return Client(use).reason(duty, use.max_lag) if duty else "no run has told this server what it is"
 
 
 def _memcached(_: Subject, check: Check) -> str:
