@@ -2,7 +2,7 @@
 
 import os
 import re
-import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -13,12 +13,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from box import ROOT, Box
+from box import ROOT, Box, alive
+from database_fleet import Fleet
+from munin import fetched, munin_node
 from rolecall.demo.machine import free_port
 from rolecall.readiness import Metrics, open_reporter
 from rolecall.report import Report, Step
+from roles.test_golden import HERE, generation
 from unit.samples import ANY_TEXT, fuzz
 
+pytest_plugins = ["database_fleet"]
 AS_ROOT = os.geteuid() == 0
 PLUGINS = ("cpu", "df", "df_inode", "diskstats", "load", "memory", "rolecall", "swap", "uptime")
 
@@ -174,49 +178,111 @@ def test_the_plugin_tells_what_the_figures_say(node: Box, shell: str) -> None:
     assert {value for name, value in plugin(node, shell).items() if name != "clock.value"} == {"U"}
 
 
+def test_what_the_reader_of_munin_node_does_not_take_is_refused(node: Box) -> None:
+    made = generation(HERE / "web/one", "debian")
+    (mine,) = [one for one in made.validators if one.name == "munin-node"]
+    path = node.state / "current/munin/munin-node.conf"
+    argv = [word.replace("/var/lib/rolecall/current/munin/munin-node.conf", str(path)) for word in mine.argv]
+    assert subprocess.run(argv).returncode == 0
+    path.write_text(f"{path.read_text()}port4949\n")
+    done = subprocess.run(argv, capture_output=True, text=True)
+    assert (done.returncode, "not well formed" in done.stderr) != (0, False)
+    assert done.returncode != 0
+
+
 def test_the_scripts_pass_shellcheck(node: Box) -> None:
     script = node.state / "current/munin-plugins/rolecall"
     done = subprocess.run(["shellcheck", script], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
 
 
+def banner(where: tuple[str, int], source: str) -> str:
+    """What a Munin node says first to whoever comes from that address."""
+    with socket.create_connection(where, 10, (source, 0)) as connection:
+        return connection.makefile().readline()
+
+
 @pytest.mark.skipif(not AS_ROOT, reason="gives the Munin node its folder of plugins in a mount namespace")
-def test_a_munin_node_tells_the_monitor_of_the_machine_and_of_the_agent(node: Box) -> None:
+def test_a_munin_node_tells_the_monitor_of_the_machine_and_of_the_agent(node: Box, tmp_path: Path) -> None:
     root = node.machine.root
     for name in PLUGINS:
         link = root / "etc/munin/plugins" / name
         assert (link.is_symlink(), link.exists()) == (True, True), name
-    port = int(re.findall(r"munin_port = (\d+)", node.machine.config.read_text())[0])
-    beside = (
-        'mount --bind "$1/plugins" /etc/munin/plugins && exec munin-node --foreground --config "$1/munin-node.conf"'
-    )
-    argv = ["unshare", "--mount", "--", "sh", "-c", beside, "sh", f"{root}/etc/munin"]
-    with subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT) as daemon:
-        try:
-            end = time.monotonic() + 20
-            while not answers(port) and time.monotonic() < end:
-                time.sleep(0.1)
-            said = {words: monitored(node, port, *words.split()) for words in ("agent 60 120", "load 99 999",
-                                                                              "df 101 102", "df 0 102")}  # fmt: skip
-        finally:
-            daemon.terminate()
-    assert {words: code for words, (code, _) in said.items()} == {
-        "agent 60 120": 0, "load 99 999": 0, "df 101 102": 0, "df 0 102": 1,
-    }  # fmt: skip
-    assert re.match(rf"ready, last full run \d+ s ago, serial {node.document['serial']}\|", said["agent 60 120"][1])
+    services = ("agent=agent:rolecall:60:120", "load=highest:load:999:9999", "disk=highest:df:101:102",
+                "low=highest:df:0:102")  # fmt: skip
+    script, own = ROOT / "templates/monitor/check_node.pl.j2", node.state / "metrics/rolecall.prom"
+    told = tmp_path / "told"
+    told.touch()
+    with munin_node(node) as (address, port):
+        assert banner((address, port), "127.0.0.1").startswith("# munin node at web1")
+        assert banner((address, port), "127.0.0.5") == "", "no monitor of the document has that address"
+        argv = ["perl", str(script), str(own), str(told), "web1", address, str(port), *services]
+        done = subprocess.run(argv, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "4 services\n")
+    found = dict(re.findall(r"RESULT;web1;(\w+);(.*)", told.read_text()))
+    assert {name: words[0] for name, words in found.items()} == {"agent": "0", "load": "0", "disk": "0", "low": "1"}
+    assert re.match(rf"0;ready, last full run \d+ s ago, serial {node.document['serial']}\|", found["agent"])
 
 
-def answers(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port), 1).close()
-    except OSError:
-        return False
-    return True
+@pytest.mark.skipif(not AS_ROOT, reason="gives the Munin node its folder of plugins in a mount namespace")
+def test_munin_sees_the_requests_that_apache_has_and_unknown_where_it_is_gone(node: Box) -> None:
+    with munin_node(node) as where:
+        before = fetched(where, "rolecall_apache")
+        for _ in range(10):
+            assert node.get("blog.example.com", "/health")[0] == 200
+        after = fetched(where, "rolecall_apache")
+        apache = int((node.machine.root / "run/apache2/apache2.pid").read_text())
+        os.kill(apache, signal.SIGTERM)
+        while alive(apache):
+            time.sleep(0.02)
+        gone = fetched(where, "rolecall_apache")
+    assert (after["apache_accesses.accesses"] or 0) >= (before["apache_accesses.accesses"] or 0) + 10
+    assert (after["apache_processes.busy"] or 0) >= 1
+    assert (after["apache_processes.idle"] or 0) >= 1
+    assert after["apache_volume.volume"] is not None
+    assert gone == dict.fromkeys(after)
 
 
-def monitored(box: Box, port: int, *words: str) -> tuple[int, str]:
-    """What the monitor's plugin makes of it."""
-    script, own = ROOT / "templates/monitor/check_node.pl.j2", box.state / "metrics/rolecall.prom"
-    assert shutil.which("perl")
-    done = subprocess.run(["perl", script, own, str(port), "127.0.0.1", *words], capture_output=True, text=True)
-    return done.returncode, done.stdout + done.stderr
+def test_apache_tells_its_figures_to_its_own_machine_alone(node: Box) -> None:
+    status, _, text = node.get("nobody.example.com", "/.well-known/rolecall-status?auto")
+    assert (status, "Total Accesses: " in text) == (200, True)
+    assert "Total Accesses" not in node.get("blog.example.com", "/.well-known/rolecall-status?auto")[2]
+    rules = (node.state / "current/apache/00-base.conf").read_text()
+    assert re.search(r'<Location "/.well-known/rolecall-status">\n *Require local\n', rules)
+
+
+@pytest.mark.skipif(not AS_ROOT, reason="gives the Munin node its folder of plugins in a mount namespace")
+def test_munin_sees_what_a_database_server_does_and_whether_it_follows(fleet: Fleet) -> None:
+    for one in fleet.nodes.values():
+        config = one.machine.config
+        config.write_text(f"{config.read_text()}munin_port = {free_port(24000 + os.getpid() % 7000)}\n")
+        for name in ("run/munin", "var/log/munin"):
+            (one.machine.root / name).mkdir(parents=True)
+    fleet.boot("db1", "db2")
+    with munin_node(fleet.nodes["db1"]) as where:
+        before = fetched(where, "rolecall_database")
+        fleet.sql("db1", "SELECT 1; SELECT 2; SELECT 3; CREATE TABLE blog.t (n INT); INSERT INTO blog.t VALUES (1)")
+        master = fetched(where, "rolecall_database")
+    assert (master["database_queries.select"] or 0) >= (before["database_queries.select"] or 0) + 3
+    assert (master["database_queries.insert"] or 0) >= (before["database_queries.insert"] or 0) + 1
+    assert (master["database_connections.connected"] or 0) >= 1
+    assert (master["database_connections.most"] or 0) >= 100
+    assert (master["database_replication.writable"], master["database_replication.lag"]) == (1, None)
+    with munin_node(fleet.nodes["db2"]) as where:
+        follower = fetched(where, "rolecall_database")
+        fleet.sql("db2", "STOP SLAVE SQL_THREAD")
+        halted = fetched(where, "rolecall_database")
+        fleet.stop()
+        gone = fetched(where, "rolecall_database")
+    assert follower["database_replication.writable"] == 0
+    assert (follower["database_replication.lag"] or 0) < 60
+    assert follower["database_replication.lag"] is not None
+    assert halted["database_replication.lag"] is None
+    assert gone == dict.fromkeys(follower)
+
+
+def test_the_clock_is_told_to_ask_the_providers_and_the_distributions_servers(node: Box) -> None:
+    asked = (node.machine.root / "etc/chrony/chrony.conf").read_text()
+    assert re.findall(r"^(server|pool) (\S+)", asked, re.MULTILINE) == [
+        ("server", "169.254.169.123"), ("pool", "2.debian.pool.ntp.org"),
+    ]  # fmt: skip

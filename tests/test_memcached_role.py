@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import socket
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from box import Box, alive
+from munin import fetched, munin_node
 from rolecall.demo.machine import free_port
 
 
@@ -114,7 +116,7 @@ def test_an_instance_that_died_is_started_by_the_next_run(caches: Box) -> None:
     assert checks(caches)["pages: set and get"]["ok"]
 
 
-def test_another_memcached_in_its_place_is_no_ready_node(caches: Box) -> None:
+def test_a_cache_takes_the_port_of_one_that_is_gone(caches: Box) -> None:
     caches.boot()
     caches.document["caches"]["sessions"]["memory_mb"] = 64
     port = caches.document["caches"]["pages"]["port"]
@@ -125,9 +127,49 @@ def test_another_memcached_in_its_place_is_no_ready_node(caches: Box) -> None:
     assert "STAT limit_maxbytes 67108864" in ask(caches, "sessions", "stats")
 
 
+def test_a_memcached_that_somebody_started_in_its_place_fails_its_self_test(caches: Box) -> None:
+    caches.boot()
+    mine = pids(caches)["sessions"]
+    os.kill(mine, signal.SIGKILL)
+    while alive(mine):
+        time.sleep(0.01)
+    pidfile = caches.machine.root / "run/memcached/sessions.pid"
+    port = caches.document["caches"]["sessions"]["port"]
+    other = ["memcached", "-d", "-u", "root", "-l", "127.0.0.1", "-p", str(port), "-m", "32", "-P", str(pidfile)]
+    subprocess.run(other, check=True)
+    end = time.monotonic() + 10
+    while checks(caches)["sessions: set and get"]["reason"].startswith("Connection refused") and time.monotonic() < end:
+        time.sleep(0.05)
+    told = checks(caches)["sessions: set and get"]
+    assert (told["ok"], "does not have 16 MB" in told["reason"]) == (False, True)
+
+
 def test_a_server_without_a_cache_is_ready_and_runs_none(caches: Box) -> None:
     caches.document["caches"] = {}
     caches.publish()
     caches.boot()
     assert pids(caches) == {}
     assert caches.json("status", ok=0)["healthy"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives the Munin node its folder of plugins in a mount namespace")
+def test_munin_sees_each_cache_by_itself_and_unknown_where_one_is_gone(caches: Box) -> None:
+    config = caches.machine.config
+    config.write_text(f"{config.read_text()}[names]\nmunin_port = {free_port(24000 + os.getpid() % 7000)}\n")
+    for name in ("run/munin", "var/log/munin"):
+        (caches.machine.root / name).mkdir(parents=True)
+    caches.boot()
+    with munin_node(caches) as where:
+        before = fetched(where, "rolecall_memcached")
+        ask(caches, "sessions", "set key 0 0 5\r\nvalue\r\nget key\r\nget other")
+        after = fetched(where, "rolecall_memcached")
+        os.kill(pids(caches)["pages"], signal.SIGKILL)
+        gone = fetched(where, "rolecall_memcached")
+    requests = [name for name in after if "_requests_" in name]
+    more = {name.partition("_requests_")[2]: (after[name] or 0) - (before[name] or 0) for name in requests}
+    assert {name: value for name, value in more.items() if value} == {
+        "sessions.gets": 2, "sessions.hits": 1, "sessions.sets": 1,
+    }  # fmt: skip
+    assert after["memcached_memory_sessions.most"] == 16 * 2**20
+    assert (after["memcached_connections_pages.open"] or 0) >= 1
+    assert {name.rpartition("_")[2].partition(".")[0] for name, value in gone.items() if value is None} == {"pages"}

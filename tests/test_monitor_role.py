@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import signal
 import socketserver
 import subprocess
 import threading
@@ -11,11 +12,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
 
 from box import ROOT, Box, alive
+from munin import munin_node
 from rolecall.demo.machine import free_port
 from roles.test_golden import HERE, generation
 from unit.readers import ENVIRONMENT
@@ -96,8 +98,8 @@ class _Page(BaseHTTPRequestHandler):
 class World:
     """A monitor in a folder, and the servers of its fleet."""
 
-    def __init__(self, folder: Path) -> None:
-        self.box = Box(folder, server="mon1")
+    def __init__(self, folder: Path, server: str = "mon1", address: str = "127.0.1.90", names: str = "") -> None:
+        self.box = Box(folder, server=server)
         self.root, self.document = self.box.machine.root, self.box.document
         first = free_port(22000 + os.getpid() % 9000)
         self.http, self.munin = first, free_port(first + 1)
@@ -110,6 +112,7 @@ class World:
                 (self.root / name).mkdir(parents=True, exist_ok=True)
                 if AS_ROOT:
                     shutil.chown(self.root / name, user, user)
+        (self.root / "var/lib/nagios4").chmod(0o750)
         config = self.box.machine.config
         text = config.read_text().replace('role = "web"', 'role = "monitor"').partition("[names]")[0]
         config.write_text(
@@ -120,16 +123,18 @@ munin_port = {self.munin}
 munin_includes = "{self.root}/etc/munin/munin-conf.d"
 check_seconds = 1
 retry_seconds = 1
+munin_listen = "{address}"
 mail = "{mail}"
+{names}
 """
         )
-        self.document["servers"] = {"mon1": {"role": "monitor", "address": "127.0.1.90", "zone": "a"}}
+        self.document["servers"] = {server: {"role": "monitor", "address": address, "zone": "a"}}
         self.document["databases"], self.document["caches"] = {}, {}
-        self.node("mon1", "127.0.1.90")
 
     def node(self, name: str, address: str, **plugins: Mapping[str, str]) -> Node:
         """A server's Munin node, on which all is well but for what is given."""
-        usual = {"rolecall": WELL, "load": {"load": "0.4"}, "df": {"_dev_sda1": "41"}, "df_inode": {"_dev_sda1": "3"}}
+        usual = {"rolecall": WELL, "load": {"load": "0.4"}, "df": {"_dev_sda1": "41"}, "df_inode": {"_dev_sda1": "3"},
+                 "rolecall_monitor": {"nagios": "3", "munin": "200"}}  # fmt: skip
         made = Node(name, address, self.munin, **{**usual, **plugins})
         self.servers.append(made)
         return made
@@ -160,6 +165,14 @@ mail = "{mail}"
             time.sleep(0.2)
         return seen
 
+    def mailed(self, words: str, seconds: float = 60) -> str:
+        """All that was sent, as soon as these words are in it."""
+        mail, end = self.root / "mail/all", time.monotonic() + seconds
+        while words not in (sent := mail.read_text() if mail.exists() else ""):
+            assert time.monotonic() < end, sent
+            time.sleep(0.2)
+        return sent
+
     def stop(self) -> None:
         self.box.stop()
         for server in self.servers:
@@ -170,6 +183,7 @@ mail = "{mail}"
 @pytest.fixture
 def world(folder: Path) -> Iterator[World]:
     made = World(folder)
+    made.node("mon1", "127.0.1.90")
     try:
         yield made
     finally:
@@ -186,7 +200,7 @@ def test_a_server_that_is_added_appears_at_the_next_refresh_and_nagios_goes_on(w
     world.node("web1", "127.0.1.11")
     box.publish()
     box.boot()
-    seen = world.until(lambda now: len(now) == 2 + 8 + 3 and all(one[1] for one in now.values()))
+    seen = world.until(lambda now: len(now) == 2 + 5 + 2 + 5 + 3 and all(one[1] for one in now.values()))
     assert {name: state for name, (state, _) in seen.items() if state != "0"} == {"web1: product blog check 2": "1"}
     assert seen["web1: product blog"][1].startswith("release 1: HTTP OK")
     assert seen["web1: product blog check 2"][1].startswith("GET /extra: HTTP WARNING"), (
@@ -208,16 +222,13 @@ def test_a_server_that_is_added_appears_at_the_next_refresh_and_nagios_goes_on(w
     }
     seen = world.until(lambda now: {name: now.get(name, ("",))[0] for name in wanted} == wanted)
     assert seen["web2: disk"][1] == "df: _dev_sda1 99, warning above 92"
+    assert seen["web2: node"] == ("0", "4 services")
     assert "Connection refused" in seen["web2: product blog"][1]
     assert (world.root / "run/nagios4/nagios.pid").read_text() == pid
     assert alive(int(pid)), "the same process all along"
     node.plugins["df"] = {"_dev_sda1": "5"}
     world.until(lambda now: now["web2: disk"][0] == "0")
-    mail = world.root / "mail/all"
-    end = time.monotonic() + 30
-    while not (mail.exists() and "disk on web2 is CRITICAL" in mail.read_text()) and time.monotonic() < end:
-        time.sleep(0.2)
-    assert "test PROBLEM: disk on web2 is CRITICAL\nroot@localhost\n" in mail.read_text()
+    world.mailed("test PROBLEM: disk on web2 is CRITICAL\nroot@localhost\n")
 
 
 def test_what_is_added_is_refused_before_nagios_or_munin_are_told_of_what_they_cannot_read(world: World) -> None:
@@ -302,6 +313,104 @@ def test_caches_and_databases_are_watched_where_they_are(world: World) -> None:
     assert "Connection refused" in seen["db2: database blog"][1]
 
 
+def test_a_replica_that_is_behind_or_a_second_writable_server_is_told(world: World) -> None:
+    figures = {"db1": {"writable": "1", "lag": "U"}, "db2": {"writable": "0", "lag": "200"},
+               "db3": {"writable": "1", "lag": "0"}}  # fmt: skip
+    for at, (name, fields) in enumerate(figures.items()):
+        world.document["servers"][name] = {"role": "database", "address": f"127.0.1.2{at}", "zone": "a"}
+        world.node(name, f"127.0.1.2{at}", rolecall_database=fields)
+    world.document["databases"]["blog"] = {"epoch": 1, "master": "db1", "candidate": "db2", "replicas": ["db3"]}
+    world.box.publish()
+    world.box.boot()
+    seen = world.until(lambda now: {f"{name}: replication blog" for name in figures} <= now.keys())
+    assert {name: seen[f"{name}: replication blog"][0] for name in figures} == {"db1": "0", "db2": "2", "db3": "2"}
+    world.document["databases"]["blog"] |= {"epoch": 2, "master": "db3", "replicas": ["db1"]}
+    world.box.publish()
+    world.box.rolecall("refresh")
+    wanted = {"db1": "2", "db2": "2", "db3": "0"}
+    world.until(lambda now: {name: now[f"{name}: replication blog"][0] for name in figures} == wanted)
+
+
+def test_a_server_that_tells_nothing_is_one_message_and_what_is_known_of_it_grows_stale(world: World) -> None:
+    world.document["servers"]["web1"] = {"role": "web", "address": "127.0.1.11", "zone": "a"}
+    node = world.node("web1", "127.0.1.11")
+    world.box.publish()
+    world.box.boot()
+    world.until(lambda now: now.get("web1: disk", ("",))[0] == "0")
+    node.shutdown()
+    node.server_close()
+    told = {"web1: node": "2", "web1: disk": "3", "web1: agent": "3"}
+    seen = world.until(lambda now: {name: now[name][0] for name in told} == told)
+    assert seen["web1: disk"][1] == "no visit to this server's Munin node has told of it lately"
+    assert seen["web1"][0] == "0", "a machine that refuses is there"
+    assert "disk on web1" not in world.mailed("node on web1 is CRITICAL")
+    world.node("web1", "127.0.1.11")
+    world.until(lambda now: now["web1: disk"][0] == now["web1: node"][0] == "0")
+
+
+@pytest.mark.skipif(not AS_ROOT, reason="gives a Munin node its folder of plugins in a mount namespace")
+def test_a_monitor_outside_tells_when_the_nagios_inside_dies_and_when_it_is_back(folder: Path) -> None:
+    (folder / "in").mkdir()
+    (folder / "out").mkdir()
+    inside = World(folder / "in")
+    outside = World(folder / "out", "out1", "127.0.2.90", 'nagios_watches = "monitor"\nnagios_silent = 8')
+    config = outside.box.machine.config
+    config.write_text(config.read_text().replace(f"munin_port = {outside.munin}", f"munin_port = {inside.munin}"))
+    servers = inside.document["servers"] | outside.document["servers"]
+    servers["web1"] = {"role": "web", "address": "127.0.1.11", "zone": "a"}
+    servers["out1"]["zone"] = "office"
+    for one in (inside, outside):
+        one.document["servers"] = servers
+        one.box.publish()
+        one.box.boot()
+    pid = int((inside.root / "run/nagios4/nagios.pid").read_text())
+    try:
+        with munin_node(inside.box):
+            seen = outside.until(lambda now: now.get("mon1: nagios", ("",))[0] == "0" and "mon1: agent" in now)
+            assert not [name for name in seen if name.startswith("web1")], "it watches monitors alone"
+            time.sleep(10)
+            assert outside.status()["mon1: nagios"][0] == "0", "it lives longer than a dead one would be believed"
+            os.kill(pid, signal.SIGKILL)
+            outside.until(lambda now: now["mon1: nagios"][0] == "2")
+            sent = outside.mailed("test PROBLEM: nagios on mon1 is CRITICAL")
+            assert "test PROBLEM: node on mon1" not in sent, "its Munin node answers all the while"
+            inside.box.rolecall("refresh", "--resume")
+            outside.mailed("test RECOVERY: nagios on mon1 is OK")
+    finally:
+        outside.stop()
+        inside.stop()
+
+
+def test_a_nagios_that_has_not_read_this_configuration_is_no_ready_node(world: World) -> None:
+    world.box.publish()
+    world.box.boot()
+    name = "nagios has read this configuration"
+    assert {one["name"]: one["ok"] for one in world.box.json("selftest")}[name]
+    world.document["servers"]["db1"] = {"role": "database", "address": "127.0.1.21", "zone": "a"}
+    world.box.publish()
+    pid = int((world.root / "run/nagios4/nagios.pid").read_text())
+    os.kill(pid, signal.SIGSTOP)  # takes no signal, and so no configuration
+    try:
+        told = world.box.rolecall("refresh", ok=1)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    assert name in told.stderr
+
+
+def test_old_figures_and_a_silent_nagios_fail_their_self_tests(world: World) -> None:
+    world.box.publish()
+    world.box.boot()
+    os.kill(int((world.root / "run/nagios4/nagios.pid").read_text()), signal.SIGKILL)
+    gathered = world.root / "var/lib/munin/datafile"
+    gathered.touch()
+    for path in (world.root / "var/lib/nagios4/status.dat", gathered):
+        os.utime(path, (time.time() - 3600, time.time() - 3600))
+    checks = {one["name"]: one["ok"] for one in world.box.json("selftest")}
+    assert not checks["nagios is active"]
+    assert not checks["nagios tells what it sees"]
+    assert not checks["munin has gathered lately"]
+
+
 @pytest.mark.parametrize("case", ["one", "alone"])
 def test_nagios_and_munin_accept_the_golden_trees_with_all_that_is_odd_in_them(folder: Path, case: str) -> None:
     tree = HERE / "monitor" / case / "expected/debian"
@@ -336,6 +445,8 @@ def test_the_log_of_nagios_is_rotated_while_it_writes(world: World) -> None:
 
 # check_node: what it makes of what a Munin node says
 
+Told: TypeAlias = tuple[int, str, dict[str, tuple[int, str]]]
+
 
 @pytest.fixture
 def node() -> Iterator[Node]:
@@ -345,13 +456,19 @@ def node() -> Iterator[Node]:
     made.server_close()
 
 
-def check_node(folder: Path, port: int, *words: str, own: Mapping[str, int] | None = None) -> tuple[int, str]:
-    """State and words of the plugin; `own` are the monitor's own figures."""
+def check_node(folder: Path, port: int, *services: str, own: Mapping[str, int] | None = None) -> Told:
+    """A visit: how it went, and what Nagios is told of each service; `own` are the monitor's own figures."""
     (folder / "own").write_text("".join(f"{name} {value}\n" for name, value in (own or {}).items()))
+    (folder / "commands").write_text("")
     script = ROOT / "templates/monitor/check_node.pl.j2"
-    done = subprocess.run(["perl", script, folder / "own", str(port), "127.0.0.1", *words],
-                          capture_output=True, text=True)  # fmt: skip
-    return done.returncode, done.stdout.strip() + done.stderr
+    argv = ["perl", str(script), f"{folder}/own", f"{folder}/commands", "web1", "127.0.0.1", str(port), *services]
+    done = subprocess.run(argv, capture_output=True, text=True)
+    told: dict[str, tuple[int, str]] = {}
+    for line in (folder / "commands").read_text().splitlines():
+        at = re.fullmatch(r"\[[0-9]{10}\] PROCESS_SERVICE_CHECK_RESULT;web1;([^;]+);([0-3]);(.*)", line)
+        assert at, line
+        told[at[1]] = (int(at[2]), at[3])
+    return done.returncode, done.stdout.strip() + done.stderr, told
 
 
 @pytest.mark.parametrize(
@@ -359,8 +476,8 @@ def check_node(folder: Path, port: int, *words: str, own: Mapping[str, int] | No
     [
         ({"load": "0.50"}, 0, "load: load 0.5, warning above 2|load=0.5;2;4"),
         ({"load": "2"}, 0, "load: load 2, warning above 2|load=2;2;4"),
-        ({"a": "1", "b": "2.5", "c": "U"}, 1, "load: b 2.5, warning above 2|load=2.5;2;4"),
-        ({"a": "1e1", "b": "-3"}, 2, "load: a 10, warning above 2|load=10;2;4"),
+        ({"a": "1", "b": "2.5", "c": "U"}, 1, "load: b 2.5, warning above 2|b=2.5;2;4"),
+        ({"a": "1e1", "b": "-3"}, 2, "load: a 10, warning above 2|a=10;2;4"),
         ({"a": "U"}, 3, "the plugin load of 127.0.0.1 tells nothing"),
         ({}, 3, "the plugin load of 127.0.0.1 tells nothing"),
         ({"a": "high"}, 3, "the plugin load of 127.0.0.1 tells nothing"),
@@ -371,7 +488,12 @@ def test_the_highest_value_of_a_plugin_counts(
     tmp_path: Path, node: Node, fields: dict[str, str] | None, state: int, words: str
 ) -> None:
     node.plugins = {} if fields is None else {"load": fields}
-    assert check_node(tmp_path, node.server_address[1], "load", "2", "4") == (state, words)
+    went, said, told = check_node(tmp_path, node.server_address[1], "the load=highest:load:2:4")
+    assert told == {"the load": (state, words)}
+    assert (went, said) == ((1, "1 services, nothing is known of: the load") if state == 3 else (0, "1 services"))
+
+
+AGENT = "agent=agent:rolecall:2400:3600"
 
 
 def agent(*bad: str, serial: int = 7, age: int = 20) -> str:
@@ -400,7 +522,7 @@ def test_the_agent_of_a_server_is_judged_by_what_it_tells(
     own = {"rolecall_document_serial": 7, "rolecall_document_timestamp_seconds": now - 3000}
     told = {**WELL, "serial": "7", "clock": "0", **fields}
     node.plugins = {"rolecall": told | {"clock": str(now + int(told["clock"]))}}
-    found, said = check_node(tmp_path, node.server_address[1], "agent", "2400", "3600", own=own)
+    found, said = check_node(tmp_path, node.server_address[1], AGENT, own=own)[2]["agent"]
     assert (found, re.sub(r"\b(3[01]|360[01]|300[01])\b", lambda at: f"{int(at[0]) // 10 * 10}", said)) == (
         state, re.sub(r"\b3601\b", "3600", words)
     )  # fmt: skip
@@ -410,7 +532,7 @@ def test_the_agent_of_a_server_is_judged_by_what_it_tells(
 def test_a_server_has_some_time_to_follow_a_new_document(tmp_path: Path, node: Node, since: int, state: int) -> None:
     own = {"rolecall_document_serial": 8, "rolecall_document_timestamp_seconds": int(time.time()) - since}
     node.plugins = {"rolecall": {**WELL, "serial": "7"}}
-    assert check_node(tmp_path, node.server_address[1], "agent", "2400", "3600", own=own)[0] == state
+    assert check_node(tmp_path, node.server_address[1], AGENT, own=own)[2]["agent"][0] == state
 
 
 def test_a_server_whose_munin_node_is_not_there_or_says_nothing_is_told_as_that(tmp_path: Path, node: Node) -> None:
@@ -418,11 +540,52 @@ def test_a_server_whose_munin_node_is_not_there_or_says_nothing_is_told_as_that(
     node.shutdown()
     with socketserver.TCPServer(("127.0.0.1", 0), socketserver.StreamRequestHandler) as silent:
         threading.Thread(target=silent.handle_request, daemon=True).start()
-        told = check_node(tmp_path, silent.server_address[1], "load", "1", "2")
-    assert told == (2, "munin-node of 127.0.0.1 does not let this machine ask")
+        told = check_node(tmp_path, silent.server_address[1], "load=highest:load:1:2")
+    assert told == (2, "munin-node of 127.0.0.1 does not let this machine ask", {})
     node.server_close()
-    state, words = check_node(tmp_path, port, "load", "1", "2")
-    assert (state, "Connection refused" in words) == (2, True)
+    state, words, services = check_node(tmp_path, port, "load=highest:load:1:2")
+    assert (state, "Connection refused" in words, services) == (2, True, {})
+
+
+@pytest.mark.parametrize(
+    ("duty", "fields", "state", "words"),
+    [
+        ("master", {"writable": "1", "lag": "U"}, 0, "master, writable"),
+        ("master", {"writable": "0", "lag": "0"}, 2, "it is read-only, but the document says that it is the master"),
+        ("master", {"writable": "U", "running": "1"}, 2, "its server does not answer"),
+        ("follower", {"writable": "0", "lag": "0"}, 0, "read-only, 0 s behind|lag=0;30;120"),
+        ("follower", {"writable": "0", "lag": "31"}, 1, "read-only, 31 s behind|lag=31;30;120"),
+        ("follower", {"writable": "0", "lag": "121"}, 2, "read-only, 121 s behind|lag=121;30;120"),
+        ("follower", {"writable": "0", "lag": "U"}, 2, "it does not follow its upstream"),
+        ("follower", {"writable": "1", "lag": "0"}, 2,
+         "it is writable, but the document says that it is not the master"),
+        ("follower", {"writable": "U", "lag": "U", "running": "1"}, 2, "its server does not answer"),
+    ],
+)  # fmt: skip
+def test_a_database_server_is_judged_by_the_duty_that_it_has(
+    tmp_path: Path, node: Node, duty: str, fields: dict[str, str], state: int, words: str
+) -> None:
+    node.plugins = {"rolecall_database": fields}
+    _, _, told = check_node(tmp_path, node.server_address[1], f"replication blog={duty}:rolecall_database:30:120")
+    assert told == {"replication blog": (state, words)}
+
+
+def test_one_visit_tells_of_many_services_and_one_that_is_unknown_keeps_none_of_the_others(
+    tmp_path: Path, node: Node
+) -> None:
+    node.plugins = {"a": {"x": "9", "y": "1"}, "c": {"z": "0"}}
+    services = ("one=highest:a:2:4", "y=highest:a.y:2:4", "no=highest:b:2:4", "w=highest:c.w:2:4", "z=highest:c:2:4")
+    went, said, told = check_node(tmp_path, node.server_address[1], *services)
+    assert (went, said) == (1, "5 services, nothing is known of: no w")
+    assert {name: state for name, (state, _) in told.items()} == {"one": 2, "y": 0, "no": 3, "w": 3, "z": 0}
+
+
+def test_a_visit_whose_results_nagios_does_not_take_is_unknown(tmp_path: Path, node: Node) -> None:
+    os.mkfifo(tmp_path / "fifo")  # nobody reads it
+    script, port = ROOT / "templates/monitor/check_node.pl.j2", str(node.server_address[1])
+    argv = ["perl", str(script), "own", f"{tmp_path}/fifo", "web1", "127.0.0.1", port, "a=highest:a:1:2"]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=20)
+    assert (done.returncode, done.stdout.startswith("Nagios takes no results")) == (3, True)
 
 
 # Munin

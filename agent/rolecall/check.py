@@ -14,7 +14,7 @@ KINDS = {
     "tcp": "host:port, database:NAME (its master) or cache:NAME (each of its servers)",
     "process": "the name of a program that must be running",
     "unit": "a unit of the role that must be active",
-    "file": "a file that must not be older than max_age",
+    "file": "a file that must not be older than max_age, and have what it is to contain",
     "disk": "a path whose file system must have free_mb left",
     "memory": "the least memory in MB that must be available",
     "attachments": "the role's attachments must be in place",

@@ -7,6 +7,7 @@ nagios               nagios4-core              asks every server for what it is 
 nagios-plugins       monitoring-plugins-basic  its plugins
 nagios-plugins-http  -                         the same: asks products for their pages
 nagios-plugins-tcp   -                         the same: asks databases and caches for an answer
+perl-IO-Socket-IP    -                         its plugin check_node speaks to Munin nodes by it
 munin                munin                     gathers figures and draws them
 cronie               cron                      starts munin-cron every five minutes
 s-nail               bsd-mailx                 sends what Nagios has to tell

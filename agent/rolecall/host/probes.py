@@ -125,6 +125,8 @@ def _file(_: Subject, check: Check) -> str:
     age = time.time() - path.stat().st_mtime if path.exists() else None
     if age is None:
         return f"{path} is not there"
+    if (wanted := check.expect.get("contains")) and wanted not in path.read_text("utf-8", "replace"):
+        return f"{path} does not have {wanted!r}"
     return f"{path} is {age:.0f} s old, at most {most:.0f} s are allowed" if most is not None and age > most else ""
 
 
