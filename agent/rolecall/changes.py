@@ -6,7 +6,7 @@ from dataclasses import asdict
 from rolecall.errors import HostFault, UnsettledFault
 from rolecall.generation import Generation
 from rolecall.host import accounts, attachments, probes, rehearsal
-from rolecall.host.database import Database
+from rolecall.host.database import Database, leave
 from rolecall.node import Node
 from rolecall.report import Report
 from rolecall.topology import NodeDatabase
@@ -107,13 +107,20 @@ def _instances(node: Node, generation: Generation) -> list[str]:
     return [f"stop {unit.name}" for unit in gone]
 
 
-def replicate(node: Node, wanted: Generation, databases: Iterable[NodeDatabase], secrets: Mapping[str, str]) -> str:
+def replicate(
+    node: Node, wanted: Generation, databases: Iterable[NodeDatabase], secrets: Mapping[str, str], report: Report
+) -> str:
     """Have the database server be master, candidate or replica, as the document says. Data is never overwritten."""
     if (use := wanted.replication) is None:
         return ""
     file = wanted.file(use.accounts)
     accounts = wanted.text_of(file, secrets) if file else ""
-    return "; ".join(Database(use, one, secrets, node.notes).settle(accounts) for one in databases)
+    servers = [Database(use, one, secrets, node.notes) for one in databases]
+    done = [leave(use, [one.wanted.name for one in servers], node.notes), *(one.settle(accounts) for one in servers)]
+    for one in servers:
+        if one.owed:
+            report.owe(one.owed)
+    return "; ".join(filter(None, done))
 
 
 def self_test(node: Node, generation: Generation, report: Report, deadline: float | None = None) -> str:

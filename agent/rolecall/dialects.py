@@ -60,8 +60,11 @@ MARIADB = Dialect(
     unacked="SET GLOBAL rpl_semi_sync_master_enabled = OFF",
     ack="SET GLOBAL rpl_semi_sync_slave_enabled = ON",
     no_ack="SET GLOBAL rpl_semi_sync_slave_enabled = OFF",
-    # A former master's own writes are in its binary log only: without them it would ask for what it has.
-    follow="STOP SLAVE; SET GLOBAL gtid_slave_pos = @@global.gtid_current_pos; CHANGE MASTER TO "
+    # What a former master has written itself, and what a crash has cut off right behind a DDL, is in the binary log
+    # only: it would ask for what it has.
+    follow="STOP SLAVE; SET GLOBAL gtid_slave_pos = IF(SUBSTRING_INDEX(@@global.gtid_binlog_pos, '-', -1) + 0 > "
+    "SUBSTRING_INDEX(@@global.gtid_current_pos, '-', -1) + 0, @@global.gtid_binlog_pos, @@global.gtid_current_pos); "
+    "CHANGE MASTER TO "
     "MASTER_HOST = {host}, MASTER_PORT = {port}, MASTER_USER = {user}, MASTER_PASSWORD = {password}, "
     "MASTER_USE_GTID = slave_pos, MASTER_CONNECT_RETRY = 1, MASTER_HEARTBEAT_PERIOD = 1; START SLAVE",
     start="START SLAVE",

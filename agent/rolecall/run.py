@@ -74,7 +74,7 @@ def converge(
                 if mine and report.exit_code == 0:
                     node.secrets.remember()
         finish(node, report)
-        if decision and config and report.exit_code == 0:
+        if decision and config and report.exit_code == 0 and not report.owing:
             rest(node, decision.document, decision.plan.new, {**decision.seen, **seen})
     return report
 
@@ -144,24 +144,17 @@ def act(
     try:
         with report.step("activate") as step:
             step.note = activate(node, wanted) or IDLE
-        if decision and decision.assignment.databases:
+        if decision and decision.plan.new.replication:
             with report.step("replicate") as step:
-                step.note = replicate(node, decision.plan.new, decision.assignment.databases, decision.secrets)
+                databases = decision.assignment.databases
+                step.note = replicate(node, decision.plan.new, databases, decision.secrets, report)
         with report.step("self-test") as step:
             step.note = self_test(node, wanted, report)
-    except (
-        UnsettledFault,
-        FetchFault,
-    ) as fault:  # a database's data or its upstream: another generation would not help
+    except (UnsettledFault, FetchFault) as fault:  # a database's data or its upstream: another generation heals neither
         report.failed(fault, "not ready")
         return
     except HostFault as fault:
-        report.failed(fault, "not ready")
-        try:
-            node.reports.save(report.data())  # a crash from here on must not look like a generation never tried
-        except HostFault as second:
-            report.warn(second.message)
-        roll_back(node, wanted, report)
+        give_up(node, wanted, report, fault)
         return
     if report.outcome == "running":
         report.outcome = "ready" if unproven else "unchanged"
@@ -170,6 +163,16 @@ def act(
             node.generations.prove(wanted.id)
     # Whatever the outcome: a run that was killed while it removed the old has left the rest to this one.
     node.releases.prune(node.generations.prune(node.settings.keep.generations))
+
+
+def give_up(node: Node, wanted: Generation, report: Report, fault: HostFault) -> None:
+    """It does not work on this machine: back to the one that did."""
+    report.failed(fault, "not ready")
+    try:
+        node.reports.save(report.data())  # a crash from here on must not look like a generation never tried
+    except HostFault as second:
+        report.warn(second.message)
+    roll_back(node, wanted, report)
 
 
 def go_back(node: Node, wanted: str | None, *, watch: Watcher = lambda _: lambda _: None) -> Report:

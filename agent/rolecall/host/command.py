@@ -1,5 +1,6 @@
 """The one door to other programs: argv lists, never a shell; a deadline; the output kept for the message."""
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -65,24 +66,30 @@ def run(
 def pipe(source: tuple[str, ...], sink: tuple[str, ...], first: bytes, timeout: float) -> Done:
     """Have one program read what another writes, after `first`. Good only if both end well within `timeout` seconds."""
     env, until = {**os.environ, "LC_ALL": "C.UTF-8"}, time.monotonic() + timeout
-    with (
-        os.fdopen(os.memfd_create("said"), "w+b") as said,
-        subprocess.Popen(sink, stdin=subprocess.PIPE, stdout=said, stderr=said, env=env) as reader,
-    ):
-        assert reader.stdin
-        reader.stdin.write(first)
-        reader.stdin.flush()
-        with subprocess.Popen(source, stdin=subprocess.DEVNULL, stdout=reader.stdin, stderr=said, env=env) as writer:
-            reader.stdin.close()
-            try:
-                status = writer.wait(until - time.monotonic()) or reader.wait(until - time.monotonic())
-            except subprocess.TimeoutExpired as error:
-                raise HostFault(f"{source[0]} did not end within {timeout:g} s") from error
-            finally:
-                writer.kill()
-                reader.kill()
-        said.seek(0)
-        return Done((*source, "|", *sink), status, said.read().decode("utf-8", "replace"))
+    try:
+        with (
+            os.fdopen(os.memfd_create("said"), "w+b") as said,
+            subprocess.Popen(sink, stdin=subprocess.PIPE, stdout=said, stderr=said, env=env) as reader,
+        ):
+            assert reader.stdin
+            reader.stdin.write(first)  # small enough for the pipe, whatever the reader does
+            with contextlib.suppress(BrokenPipeError):
+                reader.stdin.flush()
+            read = reader.stdin
+            with subprocess.Popen(source, stdin=subprocess.DEVNULL, stdout=read, stderr=said, env=env) as writer:
+                try:
+                    with contextlib.suppress(BrokenPipeError):
+                        reader.stdin.close()
+                    status = writer.wait(until - time.monotonic()) or reader.wait(until - time.monotonic())
+                finally:
+                    writer.kill()
+                    reader.kill()
+            said.seek(0)
+            return Done((*source, "|", *sink), status, said.read().decode("utf-8", "replace"))
+    except subprocess.TimeoutExpired as error:
+        raise HostFault(f"{source[0]} did not end within {timeout:g} s") from error
+    except FileNotFoundError as error:
+        raise HostFault(f"program not found: {source[0]} or {sink[0]}", "install the package that brings it") from error
 
 
 def must(argv: tuple[str, ...], timeout: float = 60.0, env: dict[str, str] | None = None) -> Done:

@@ -1,118 +1,87 @@
-"""A database server, by its own client: what it is, and the steps that make it what it should be.
-
-Statements go to the client's standard input, so that no password is in an argument or an environment.
-"""
+"""What the document wants of a database server, done step by step; data is never overwritten."""
 
 import hashlib
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 
-from rolecall.dialects import DIALECTS, Dialect
-from rolecall.errors import FetchFault, HostFault
+from rolecall.errors import FetchFault, UnsettledFault
 from rolecall.host import command
+from rolecall.host.database_client import Client
 from rolecall.host.past import Notes
+from rolecall.host.promotion import Promotion
 from rolecall.quoting import sql
-from rolecall.replication import Standing, Step, decide
-from rolecall.topology import NodeDatabase
+from rolecall.replication import EMPTY, Neighbour, Place, Standing, Step, decide, stuck
+from rolecall.topology import Endpoint, NodeDatabase
 from rolecall.uses import ReplicationUse
 
-_PATIENCE = 30.0  # seconds for a former master to stop writing, and for what it wrote to arrive
-_OWN = ("information_schema", "performance_schema", "mysql", "sys")
+__all__ = ["Client", "Database", "duty_of", "leave"]
+
 _NOTE = "databases"
+_LOCK = "rolecall"  # of the session that restores: whoever outlived an earlier run can be found by it
+_PATIENCE = 30  # seconds
 
 
-class Client:
-    """The server by its own client: what it is. `secrets` are the values that no message may show."""
-
-    def __init__(self, use: ReplicationUse, secrets: Iterable[str] = ()) -> None:
-        self.use, self.secrets = use, tuple(secrets)
-        self.dialect: Dialect = DIALECTS[use.dialect]
-
-    def standing(self) -> Standing:
-        """What it is now."""
-        status, state = self.status(), self.rows(self.dialect.state)[0]
-        names = self.dialect.columns
-        yes = ("Yes", "ON", "1")
-        history = state["position"] not in ("", "NULL")
-        return Standing(
-            read_only=state["read_only"] in yes,
-            fresh=not history and not status and not self._has_data(),
-            known=history or bool(status),
-            upstream=(status[names.host], int(status[names.port])) if status else None,
-            receiving=status.get(names.receiving) in (*yes, "Connecting", "Preparing"),
-            applying=status.get(names.applying) in yes,
-            error=int(status.get("Last_IO_Errno", 0)) or int(status.get("Last_SQL_Errno", 0)),
-            words=status.get("Last_IO_Error", "") or status.get("Last_SQL_Error", ""),
-            acked=state["acked"] in yes,
-            acks=state["acks"] in yes,
-            ackers=int(state["ackers"] or 0),
-        )
-
-    def reason(self, duty: str, max_lag: float) -> str:
-        """Why it is not what its duty asks; '' if it is."""
-        now = self.standing()
-        if duty == "master":
-            return "it is the master, and read-only" if now.read_only else ""
-        if not now.read_only:
-            return f"it is {duty}, and writable"
-        if not (now.receiving and now.applying):
-            return f"it does not follow its upstream: {now.words or 'replication is stopped'}"
-        lag = self.status().get(self.dialect.columns.lag, "NULL")
-        in_time = lag.isdigit() and int(lag) <= max_lag
-        return "" if in_time else f"it is {lag} s behind, at most {max_lag:g} s are allowed"
-
-    def status(self) -> dict[str, str]:
-        """Of replication; {} where it follows nobody."""
-        rows = self.rows(self.dialect.status)
-        return rows[0] if rows else {}
-
-    def _has_data(self) -> bool:
-        return any(row["Database"] not in _OWN for row in self.rows("SHOW DATABASES"))
-
-    def rows(self, statement: str, seconds: float = 15) -> list[dict[str, str]]:
-        """What one statement answers."""
-        return _table(self.run(statement, seconds))
-
-    def run(self, statements: str, seconds: float = 30) -> str:
-        """Run statements. Raises HostFault."""
-        done = command.run((*self.use.client, "--batch"), seconds, stdin=f"{statements};\n".encode())
-        if not done.ok:
-            raise HostFault(f"the database server refuses: {self.clean(done.words)}", "its own log tells more")
-        return done.output
-
-    def clean(self, words: str) -> str:
-        """Without secrets: a server quotes the statement that it does not understand."""
-        for value in self.secrets:
-            words = words.replace(value, "…")
-        return words
-
-
-class Database(Client):
+class Database:
     """One server of one database. `secrets`: values by key, of which no message shows any. `note`: what it remembers
-    of earlier runs, under the database's name: the highest epoch, a restore that was begun, the accounts it has made.
+    of earlier runs, under the database's name:
+
+    epoch, duty, master   what it was told last; `master` only once it had done all of it
+    joining               a restore was begun
+    candidate             whose acknowledgement this master has waited for
+    login, accounts       digests of what it follows with, and of the SQL that has made the accounts
+    made                  the accounts
     """
 
     def __init__(self, use: ReplicationUse, wanted: NodeDatabase, secrets: Mapping[str, str], notes: Notes) -> None:
-        super().__init__(use, secrets.values())
+        self.client = Client(use, secrets.values())
+        self.dialect, self.use = self.client.dialect, use
         self.wanted, self.values, self.notes = wanted, secrets, notes
         self.note = dict(notes.read(_NOTE).get(wanted.name, {}))
+        self.login = ""
+        self.owed = ""  # what the next run has to look at soon, although all is well
 
     def settle(self, accounts: str) -> str:
         """Become what the document says; returns what was done. `accounts`: SQL that makes schemas and accounts.
 
-        Raises ConfigFault for an older epoch, HostFault for data that must not be overwritten, FetchFault for what
+        Raises ConfigFault for an older epoch, UnsettledFault for what a person has to look at, FetchFault for what
         only needs time: the next run goes on.
         """
-        now = self.standing()
-        if self.note.get("joining"):
-            now = replace(now, fresh=True)  # cut off in the middle: what is there is a part of the upstream's
+        now = self._standing()
         steps = decide(now, self.wanted, int(self.note.get("epoch", 0)))
-        self._remember(epoch=self.wanted.epoch, duty=self.wanted.duty)
-        done = []
-        for step in steps:
-            done += [step.value] * self._do(step, accounts)
+        self._remember(epoch=self.wanted.epoch, duty=self.wanted.duty,
+                       candidate=self.wanted.candidate if now.promised else None)  # fmt: skip
+        done = [step.value for step in steps if self._do(step, now, accounts)]
+        if fault := stuck(now, self.wanted):
+            raise fault
+        if self.wanted.upstream is None:
+            if self.wanted.candidate and not now.promised:
+                self.owed = f"{self.wanted.candidate} does not acknowledge yet: what is written is on this server alone"
+        else:  # what its master makes meanwhile, it will have to know if it becomes the master
+            self._remember(accounts="", made=sorted({*self.note.get("made", ()), *self._names()}))
+        self._remember(master=[self.wanted.master.address, self.wanted.master.port])
         return f"{self.wanted.duty} of {self.wanted.name}" + (f": {', '.join(done)}" if done else "")
+
+    def _standing(self) -> Standing:
+        """What it is, with what only notes and the candidate tell."""
+        now, password = self.client.standing(), self.wanted.replication_password
+        if now.diverged and now.applying and not now.receiving and self.wanted.upstream:
+            now = self.client.retried()  # its upstream may only have been behind
+        self.login = hashlib.sha256(self.values[password.key].encode()).hexdigest() if password else ""
+        return replace(
+            now,
+            torn=bool(self.note.get("joining")) and not now.fresh and now.upstream is None,
+            promised=self.wanted.upstream is None and self._promised(now),
+            outdated=now.upstream is not None and self.note.get("login") != self.login,
+        )
+
+    def _promised(self, now: Standing) -> bool:
+        """Whether the candidate acknowledges what this master writes, or has done so before."""
+        places = [(one.address, one.port) for one in self.wanted.members if one.server == self.wanted.candidate]
+        if not places or self.note.get("candidate") == self.wanted.candidate:
+            return bool(places)
+        there, me = self.client.ask(places[0]), (self.wanted.master.address, self.wanted.master.port)
+        return now.ackers > 0 and there.acks and there.upstream == me
 
     def _remember(self, **more: object) -> None:
         self.note |= more
@@ -120,89 +89,154 @@ class Database(Client):
 
     # Steps
 
-    def _do(self, step: Step, accounts: str) -> bool:
+    def _do(self, step: Step, now: Standing, accounts: str) -> bool:
         """Take one step; returns whether there was anything to tell of."""
         match step:
-            case Step.FOLLOW:
-                self.run(self.dialect.follow.format(**self._upstream()))
+            case Step.CLOSE:
+                self.client.close()
             case Step.JOIN:
                 self._join()
+            case Step.FOLLOW:
+                return self._follow(now)
             case Step.TAKE_OVER:
-                self._take_over()
+                self._promotion().take_over(now)
+            case Step.OPEN:
+                self._promotion().open(now)
             case Step.ACCOUNTS:
-                return self._accounts(accounts)
+                return self._accounts(accounts, now)
+            case Step.START:
+                self._answers()
+                self.client.run(self.dialect.start)
             case _:
-                self.run({
-                    Step.CLOSE: self.dialect.close, Step.OPEN: self.dialect.open, Step.START: self.dialect.start,
+                self.client.run({
                     Step.ACKED: self.dialect.acked, Step.UNACKED: self.dialect.unacked,
                     Step.ACK: self.dialect.ack, Step.NO_ACK: self.dialect.no_ack,
                 }[step])  # fmt: skip
         return True
 
-    def _upstream(self) -> dict[str, str]:
-        upstream, password = self.wanted.upstream, self.wanted.replication_password
-        if upstream is None or password is None:
-            raise HostFault(
-                f"databases.{self.wanted.name} has no replication_password, so nobody can follow its master",
-                "add a reference: ssm:, secretsmanager: or file:",
+    def _promotion(self) -> Promotion:
+        former = self.note.get("master")
+        return Promotion(self.client, self.wanted, (former[0], former[1]) if former else None, self._account())
+
+    def _account(self) -> dict[str, str]:
+        """Of replication, as SQL."""
+        password = self.wanted.replication_password
+        return {"user": sql(self.use.user), "password": sql(self.values[password.key] if password else "")}
+
+    def _follow(self, now: Standing) -> bool:
+        """Point it at its upstream. What it has acknowledged it applies first: a change throws the rest away."""
+        upstream = self._upstream()
+        moved = now.upstream != _place(upstream)
+        if not moved and now.outdated and self.client.ask(_place(upstream)).refusal:
+            self.owed = f"{upstream.server} does not know the new password for replication yet"  # its next run tells it
+            return False
+        if not moved and not now.applying:
+            self._answers()
+        if now.upstream:
+            self.client.run(self.dialect.stop_receiving)
+            if now.acks and now.applying and not self.client.has(self.client.received(), _PATIENCE):
+                raise FetchFault("not all that was received has been applied", "the next run goes on", "upstream")
+        if not now.fresh and not now.torn and self.client.behind(_place(upstream)):
+            raise UnsettledFault(  # it would be told that it has diverged, or, worse, not be told
+                f"{upstream.server} does not have yet all that this server has, so it cannot follow it",
+                f"the next run looks again; if it stays so, this server has more than was acknowledged: {EMPTY}",
+                "upstream",
             )
-        return {"host": sql(upstream.address), "port": str(upstream.port), "user": sql(self.use.user),
-                "password": sql(self.values[password.key])}  # fmt: skip
+        where = {"host": sql(upstream.address), "port": str(upstream.port)}
+        self.client.run(self.dialect.follow.format(**where, **self._account()))
+        self._remember(login=self.login)
+        return True
 
     def _join(self) -> None:
         """All of the upstream's data, with the position that it is of. Nothing of it goes into this server's log."""
-        upstream = self.wanted.upstream
-        assert upstream
-        dump = (*self.use.dump, f"--host={upstream.address}", f"--port={upstream.port}")
-        self._upstream()
+        upstream = self._upstream()
+        if not self._answers().positions:
+            raise FetchFault(f"{upstream.server} has no data yet", "the next run looks again", "upstream")
+        self._end_earlier()
         self._remember(joining=True)
-        done = command.pipe(dump, self.use.client, b"SET SESSION sql_log_bin = 0;\n", 6 * 3600)
+        dump = (*self.use.dump, f"--host={upstream.address}", f"--port={upstream.port}")
+        first = f"SELECT GET_LOCK('{_LOCK}', 0);\n{self.dialect.restore};\n".encode()
+        done = command.pipe(dump, self.use.client, first, 6 * 3600)
         if not done.ok:
-            words = self.clean(done.words)
-            self._remember(joining=not self.standing().fresh)
+            words = self.client.clean(done.words)
             raise FetchFault(f"cannot restore from {upstream.server}: {words}", "the next run begins again", "upstream")
-        self.run("FLUSH LOCAL PRIVILEGES")  # LOCAL: not into its own log, which would make it diverge
+        self.client.run(self.dialect.restored)
         self._remember(joining=False)
 
-    def _take_over(self) -> None:
-        """Have all that the former master had, then leave it. While it writes, or cannot be asked, we wait for it."""
-        before = self.standing().upstream
-        assert before
+    def _end_earlier(self) -> None:
+        """The restore of a run that was killed goes on without it: two at once would mix."""
         until = time.monotonic() + _PATIENCE
-        while (position := self._left_behind(*before)) is None:
+        while (session := self.client.rows(f"SELECT IS_USED_LOCK('{_LOCK}') AS id")[0]["id"]) != "NULL":
+            if time.monotonic() >= until:
+                raise FetchFault("an earlier restore does not end", "the next run looks again", "upstream")
+            self.client.run(f"KILL {int(session)}")
+            time.sleep(0.2)
+
+    def _upstream(self) -> Endpoint:
+        if self.wanted.upstream is None or self.wanted.replication_password is None:
+            raise UnsettledFault(
+                f"databases.{self.wanted.name} has no replication_password, so nobody can follow its master",
+                "add a reference: ssm:, secretsmanager: or file:",
+            )
+        return self.wanted.upstream
+
+    def _answers(self) -> Neighbour:
+        """The upstream. Raises FetchFault if it does not answer: a server that was restarted throws away what it had
+        received when it starts to follow, so it has to be able to get it again.
+        """
+        there = self.client.ask(_place(self._upstream()))
+        if there.refusal:
+            words = f"{self._upstream().server} ({there.name}) does not answer: {there.refusal}"
+            raise FetchFault(words, "the next run asks again; is it up, and has its own run been?", "upstream")
+        return there
+
+    def _accounts(self, text: str, now: Standing) -> bool:
+        """Schemas and accounts, when they have changed. The note holds a digest, for there are passwords among them."""
+        digest, names = hashlib.sha256(text.encode()).hexdigest(), set(self._names())
+        if self.note.get("accounts") == digest and not now.fresh:
+            return False
+        until = time.monotonic() + _PATIENCE
+        while (now := self.client.standing()).acked and not now.ackers:
             if time.monotonic() >= until:
                 raise FetchFault(
-                    f"the former master {before[0]}:{before[1]} still writes",
-                    "its next run makes it read-only; if it is lost for good, stop it: then this server takes over",
-                    "former-master",
+                    f"{self.wanted.candidate} does not acknowledge, so every write waits; accounts are as they were",
+                    "look at the candidate; if it is lost, name another in the document, or none",
+                    "upstream",
                 )
             time.sleep(0.5)
-        if not position:  # it is gone: what was acknowledged has been received; it must be applied too
-            self.run(self.dialect.stop_receiving)
-            position = self.status().get(self.dialect.received, "")
-        if position and self.rows(self.dialect.wait.format(position=sql(position), seconds=60), 70)[0]["waited"] != "0":
-            raise FetchFault(
-                "what the former master wrote has not arrived yet", "the next run goes on", "former-master"
-            )
-        self.run(self.dialect.forget)
-
-    def _left_behind(self, host: str, port: int) -> str | None:
-        """The last position of a former master that is read-only by now; '' if it is gone, None if it still writes."""
-        argv = (*self.use.remote, f"--host={host}", f"--port={port}", "--connect-timeout=3", "--batch")
-        done = command.run(argv, 10, stdin=self.dialect.state.encode())
-        if not done.ok:
-            return ""
-        (row,) = _table(done.output)
-        return row["position"] if row["read_only"] in ("1", "ON") else None
-
-    def _accounts(self, wanted: str) -> bool:
-        """Schemas and accounts, when they have changed. The note holds a digest, for there are passwords among them."""
-        digest = hashlib.sha256(wanted.encode()).hexdigest()
-        if self.note.get("accounts") == digest:
-            return False
-        self.run(wanted, 120)
-        self._remember(accounts=digest)
+        self._remember(made=sorted({*self.note.get("made", ()), *names}))
+        gone = sorted({*self.note["made"]} - names)
+        self.client.run(f"{text};\nDROP USER IF EXISTS {', '.join(gone)}" if gone else text, 120)
+        self._remember(accounts=digest, made=sorted(names))
         return True
+
+    def _names(self) -> Iterator[str]:
+        """The accounts that the document wants, as SQL: what it wants no more, it made, and may take away."""
+        if self.wanted.replication_password:
+            yield from (f"{sql(self.use.user)}@{sql(one.address)}" for one in self.wanted.members)
+        for account in self.wanted.accounts:
+            if account.password:
+                yield from (f"{sql(account.user)}@{sql(address)}" for address in account.addresses)
+
+
+def leave(use: ReplicationUse, databases: Collection[str], notes: Notes) -> str:
+    """A server that the document has taken out of its database takes no writes, and acknowledges none; data stays.
+
+    `databases`: those that it is a server of now. Returns what was done.
+    """
+    noted = notes.read(_NOTE)
+    gone = [name for name, note in noted.items() if name not in databases and note.get("duty")]
+    if gone and not databases:
+        client = Client(use)
+        now = client.standing()
+        if not now.read_only:
+            client.close()
+        client.run(f"{client.dialect.unacked}; {client.dialect.no_ack}")
+        if now.upstream:
+            client.run(client.dialect.stop_receiving)
+    if gone:
+        notes.write(_NOTE, noted | {name: noted[name] | {"duty": "", "candidate": None} for name in gone})
+    return ", ".join(f"no server of {name} any more" for name in gone)
 
 
 def duty_of(database: str, notes: Notes) -> str:
@@ -210,8 +244,5 @@ def duty_of(database: str, notes: Notes) -> str:
     return str(notes.read(_NOTE).get(database, {}).get("duty", ""))
 
 
-def _table(output: str) -> list[dict[str, str]]:
-    """The rows of the client's --batch: fields with tabs between them, names first."""
-    lines = output.splitlines()
-    names = lines[0].split("\t") if lines else []
-    return [dict(zip(names, line.split("\t"), strict=True)) for line in lines[1:]]
+def _place(one: Endpoint) -> Place:
+    return one.address, one.port
