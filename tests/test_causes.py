@@ -25,7 +25,6 @@ from rolecall.node import open_node
 from rolecall.settings import load_settings
 from servers.s3 import AccessKey
 
-pytest_plugins = ["database_fleet"]
 PAGE = ROOT / "docs/reference/causes.md"
 WRITES = "What only a write shows"  # the parts of the page whose rows doctor cannot see
 DATABASE = "A server is not what its database needs"

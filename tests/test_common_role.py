@@ -22,7 +22,6 @@ from rolecall.report import Report, Step
 from roles.test_golden import HERE, generation
 from unit.samples import ANY_TEXT, fuzz
 
-pytest_plugins = ["database_fleet"]
 AS_ROOT = os.geteuid() == 0
 PLUGINS = ("cpu", "df", "df_inode", "diskstats", "load", "memory", "rolecall", "swap", "uptime")
 

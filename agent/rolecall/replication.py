@@ -14,7 +14,7 @@ from rolecall.errors import ConfigFault, UnsettledFault
 from rolecall.topology import NodeDatabase
 
 Place = tuple[str, int]  # address and port
-EMPTY = "empty its data folder and its binary logs' (mysql-binlog): the next run restores it from its upstream"
+EMPTY = "empty its data folder and that of its binary logs: the next run restores it from its upstream"
 
 
 class Step(Enum):

@@ -7,8 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rolecall.errors import ConfigFault
+from rolecall.host.database_client import Client
 from rolecall.replication import Neighbour, Standing, Step, decide, held_up, older, stuck
 from rolecall.topology import Endpoint, NodeDatabase
+from rolecall.uses import ReplicationUse
 
 MASTER, CANDIDATE = Endpoint("db1", "10.0.0.21", 3306), Endpoint("db2", "10.0.0.22", 3306)
 ME, OTHER, THIRD = ("10.0.0.22", 3306), ("10.0.0.21", 3306), ("10.0.0.23", 3306)
@@ -131,3 +133,19 @@ def test_who_has_all_that_was_acknowledged_need_not_wait_for_a_master_that_is_go
 )  # fmt: skip
 def test_positions_are_compared_by_their_numbers(one: str, other: str, lacks: bool) -> None:
     assert older(one, other) == lacks
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "ERROR 1064 (42000) at line 1: … near 'IDENTIFIED BY 'it''s \\\\ a secret' ' at line 1",
+        "ERROR 1470 (HY000): String 'it's \\ a sec' is too long",
+        "--------------\nCHANGE MASTER TO MASTER_PASSWORD = 'it''s \\\\ a s\n--------------",
+    ],
+)
+def test_no_message_has_a_secret_however_the_server_quotes_or_cuts_it(said: str) -> None:
+    use = ReplicationUse("mariadb", ("c",), ("r",), ("d",), "u", "a", 60.0, {})
+    shown = Client(use, ["it's \\ a secret", ""]).clean(said)
+    assert "it" not in shown
+    assert "secret" not in shown
+    assert shown.startswith(said.split(" ", maxsplit=1)[0].split("\n", maxsplit=1)[0])

@@ -51,7 +51,7 @@ def run(
             pass_fds=fds,
             timeout=timeout,
             check=False,
-            env={**os.environ, "LC_ALL": "C.UTF-8", **(env or {})},
+            env={**_environment(), **(env or {})},
         )
     except FileNotFoundError as error:
         hint = "install the package that brings it (the role's README lists them)"
@@ -63,9 +63,14 @@ def run(
     return Done(argv, ended.returncode, ended.stdout.decode("utf-8", "replace"))
 
 
+def _environment() -> dict[str, str]:
+    """For every program: words that do not depend on the machine, and no socket on which it could speak for us."""
+    return {key: value for key, value in os.environ.items() if key != "NOTIFY_SOCKET"} | {"LC_ALL": "C.UTF-8"}
+
+
 def pipe(source: tuple[str, ...], sink: tuple[str, ...], first: bytes, timeout: float) -> Done:
     """Have one program read what another writes, after `first`. Good only if both end well within `timeout` seconds."""
-    env, until = {**os.environ, "LC_ALL": "C.UTF-8"}, time.monotonic() + timeout
+    env, until = _environment(), time.monotonic() + timeout
     try:
         with (
             os.fdopen(os.memfd_create("said"), "w+b") as said,

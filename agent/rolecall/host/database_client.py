@@ -114,16 +114,18 @@ class Client:
         return _table(self.run(statement, seconds))
 
     def run(self, statements: str, seconds: float = 30) -> str:
-        """Run statements. Raises HostFault."""
-        done = command.run((*self.use.client, "--batch"), seconds, stdin=f"{statements};\n".encode())
+        """Run statements, in the mode that they are quoted for. Raises HostFault."""
+        script = f"SET SESSION sql_mode = '';\n{statements};\n"
+        done = command.run((*self.use.client, "--batch"), seconds, stdin=script.encode())
         if not done.ok:
             raise HostFault(f"the database server refuses: {self.clean(done.words)}", "its own log tells more")
         return done.output
 
     def clean(self, words: str) -> str:
-        """Without secrets: a server quotes the statement that it does not understand."""
-        for value in self.secrets:
-            words = words.replace(value, "…")
+        """Without secrets: a server quotes of a statement what it likes, and cuts it where it likes."""
+        for value in filter(None, self.secrets):
+            for form in (value, value.replace("\\", "\\\\").replace("'", "''")):
+                words = re.sub(f"{re.escape(form[:8])}.*", "…", words)
         return words
 
     # Others
