@@ -114,9 +114,10 @@ def replicate(
     if (use := wanted.replication) is None:
         return ""
     file = wanted.file(use.accounts)
-    accounts = wanted.text_of(file, secrets) if file else ""
-    servers = [Database(use, one, secrets, node.notes) for one in databases]
-    done = [leave(use, [one.wanted.name for one in servers], node.notes), *(one.settle(accounts) for one in servers)]
+    accounts, mark = (wanted.text_of(file, secrets), wanted.mark_of(file)) if file else ("", "")
+    servers = [Database(use, one, secrets, wanted.secrets, node.notes) for one in databases]
+    done = [leave(use, [one.wanted.name for one in servers], node.notes)]
+    done += [one.settle(accounts, mark) for one in servers]
     for one in servers:
         if one.owed:
             report.owe(one.owed)

@@ -10,7 +10,7 @@ from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from enum import Enum
 
-from rolecall.errors import ConfigFault, UnsettledFault
+from rolecall.errors import UnsettledFault
 from rolecall.topology import NodeDatabase
 
 Place = tuple[str, int]  # address and port
@@ -73,14 +73,8 @@ class Neighbour:
         return f"{self.place[0]}:{self.place[1]}"
 
 
-def decide(now: Standing, wanted: NodeDatabase, epoch: int) -> tuple[Step, ...]:
-    """The steps, in their order; `epoch` is the highest that this server has seen. Raises ConfigFault."""
-    if wanted.epoch < epoch:
-        raise ConfigFault(
-            f"databases.{wanted.name}.epoch is {wanted.epoch}, but this server has seen {epoch}: an older document",
-            "publish the document with the higher epoch; a change of the master raises it",
-            "old-epoch",
-        )
+def decide(now: Standing, wanted: NodeDatabase) -> tuple[Step, ...]:
+    """The steps, in their order. That the document is none of an older epoch was seen to before (trust.py)."""
     steps = _master(now, wanted) if wanted.upstream is None else _follower(now, wanted)
     return tuple(step for step, needed in steps.items() if needed)
 

@@ -1,9 +1,9 @@
 """What the document wants of a database server, done step by step; data is never overwritten."""
 
-import hashlib
 import time
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
+from typing import TypeAlias
 
 from rolecall.errors import FetchFault, UnsettledFault
 from rolecall.host import command
@@ -17,41 +17,44 @@ from rolecall.uses import ReplicationUse
 
 __all__ = ["Client", "Database", "duty_of", "leave"]
 
+Texts: TypeAlias = Mapping[str, str]
+
 _NOTE = "databases"
 _LOCK = "rolecall"  # of the session that restores: whoever outlived an earlier run can be found by it
 _PATIENCE = 30  # seconds
 
 
 class Database:
-    """One server of one database. `secrets`: values by key, of which no message shows any. `note`: what it remembers
-    of earlier runs, under the database's name:
+    """One server of one database. `secrets`: values by key, of which no message shows any; `marks`: their
+    fingerprints. `note`: what it remembers of earlier runs, under the database's name:
 
-    epoch, duty, master   what it was told last; `master` only once it had done all of it
+    duty, master          what it was told last; `master` only once it had done all of it
     joining               a restore was begun
     candidate             whose acknowledgement this master has waited for
-    login, accounts       digests of what it follows with, and of the SQL that has made the accounts
+    login, accounts       fingerprints of what it follows with, and of the SQL that has made the accounts
     made                  the accounts
     """
 
-    def __init__(self, use: ReplicationUse, wanted: NodeDatabase, secrets: Mapping[str, str], notes: Notes) -> None:
+    def __init__(self, use: ReplicationUse, wanted: NodeDatabase, secrets: Texts, marks: Texts, notes: Notes) -> None:
         self.client = Client(use, secrets.values())
         self.dialect, self.use = self.client.dialect, use
         self.wanted, self.values, self.notes = wanted, secrets, notes
         self.note = dict(notes.read(_NOTE).get(wanted.name, {}))
-        self.login = ""
+        password = wanted.replication_password
+        self.login = marks.get(password.key, "") if password else ""
         self.owed = ""  # what the next run has to look at soon, although all is well
 
-    def settle(self, accounts: str) -> str:
-        """Become what the document says; returns what was done. `accounts`: SQL that makes schemas and accounts.
+    def settle(self, accounts: str, mark: str) -> str:
+        """Become what the document says; returns what was done. `accounts`: SQL that makes schemas and accounts;
+        `mark` tells it apart.
 
-        Raises ConfigFault for an older epoch, UnsettledFault for what a person has to look at, FetchFault for what
+        Raises UnsettledFault for what a person has to look at, FetchFault for what
         only needs time: the next run goes on.
         """
         now = self._standing()
-        steps = decide(now, self.wanted, int(self.note.get("epoch", 0)))
-        self._remember(epoch=self.wanted.epoch, duty=self.wanted.duty,
-                       candidate=self.wanted.candidate if now.promised else None)  # fmt: skip
-        done = [step.value for step in steps if self._do(step, now, accounts)]
+        steps = decide(now, self.wanted)
+        self._remember(duty=self.wanted.duty, candidate=self.wanted.candidate if now.promised else None)
+        done = [step.value for step in steps if self._do(step, now, accounts, mark)]
         if fault := stuck(now, self.wanted):
             raise fault
         if self.wanted.upstream is None:
@@ -64,10 +67,9 @@ class Database:
 
     def _standing(self) -> Standing:
         """What it is, with what only notes and the candidate tell."""
-        now, password = self.client.standing(), self.wanted.replication_password
+        now = self.client.standing()
         if now.diverged and now.applying and not now.receiving and self.wanted.upstream:
             now = self.client.retried()  # its upstream may only have been behind
-        self.login = hashlib.sha256(self.values[password.key].encode()).hexdigest() if password else ""
         return replace(
             now,
             torn=bool(self.note.get("joining")) and not now.fresh and now.upstream is None,
@@ -89,7 +91,7 @@ class Database:
 
     # Steps
 
-    def _do(self, step: Step, now: Standing, accounts: str) -> bool:
+    def _do(self, step: Step, now: Standing, accounts: str, mark: str) -> bool:
         """Take one step; returns whether there was anything to tell of."""
         match step:
             case Step.CLOSE:
@@ -103,7 +105,7 @@ class Database:
             case Step.OPEN:
                 self._promotion().open(now)
             case Step.ACCOUNTS:
-                return self._accounts(accounts, now)
+                return self._accounts(accounts, mark, now)
             case Step.START:
                 self._answers()
                 self.client.run(self.dialect.start)
@@ -190,10 +192,10 @@ class Database:
             raise FetchFault(words, "the next run asks again; is it up, and has its own run been?", "upstream")
         return there
 
-    def _accounts(self, text: str, now: Standing) -> bool:
-        """Schemas and accounts, when they have changed. The note holds a digest, for there are passwords among them."""
-        digest, names = hashlib.sha256(text.encode()).hexdigest(), set(self._names())
-        if self.note.get("accounts") == digest and not now.fresh:
+    def _accounts(self, text: str, mark: str, now: Standing) -> bool:
+        """Schemas and accounts, when they have changed; there are passwords among them, so the note has their mark."""
+        names = set(self._names())
+        if self.note.get("accounts") == mark and not now.fresh:
             return False
         until = time.monotonic() + _PATIENCE
         while (now := self.client.standing()).acked and not now.ackers:
@@ -207,7 +209,7 @@ class Database:
         self._remember(made=sorted({*self.note.get("made", ()), *names}))
         gone = sorted({*self.note["made"]} - names)
         self.client.run(f"{text};\nDROP USER IF EXISTS {', '.join(gone)}" if gone else text, 120)
-        self._remember(accounts=digest, made=sorted(names))
+        self._remember(accounts=mark, made=sorted(names))
         return True
 
     def _names(self) -> Iterator[str]:
