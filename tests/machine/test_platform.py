@@ -56,11 +56,17 @@ def chain(fleet: Fleet) -> dict[str, str]:
     return {name: fleet.sql(name, ask).replace("\t", " ") for name in DATABASES}
 
 
+def warnings(fleet: Fleet) -> set[str]:
+    """What the last runs of all machines have told the store beside how they ended."""
+    return {warning for name in ADDRESSES for warning in fleet.world.reported(name)["warnings"]}
+
+
 def test_all_eight_become_ready_from_the_document_alone(fleet: Fleet) -> None:
     assert not any(fleet.each(tuple(ADDRESSES), lambda _, node: node.failed()).values())
     healthy = fleet.each(tuple(ADDRESSES), lambda _, node: node.rolecall("status")["healthy"])
     assert healthy == dict.fromkeys(ADDRESSES, True)
-    assert {warning for name in ADDRESSES for warning in fleet.world.reported(name)["warnings"]} <= {NOT_YET}
+    # The master's first run comes before there is anybody to acknowledge; the next one sees to it.
+    fleet.machines["db1"].until(lambda: warnings(fleet) <= {NOT_YET})
 
 
 def test_what_is_written_through_one_web_server_is_read_through_the_other(fleet: Fleet) -> None:
