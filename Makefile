@@ -24,8 +24,8 @@ setup-disk:
 demo: setup-demo ## the whole story on this machine: a node, its store, a release, a failure, a roll-back
 	$(BIN)/rolecall demo $(ARGS)
 
-test: setup ## all tests
-	$(BIN)/pytest $(ARGS)
+test: setup ## all tests, in as many processes as there are processors, four at most
+	$(BIN)/pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile $(ARGS)
 
 machine-disk: setup-disk ## the tests of machines that take minutes: a baked disk under QEMU, a role installed at first boot
 	ROLECALL_DISK=1 $(BIN)/pytest tests/machine/test_disk.py tests/machine/test_baseline.py $(ARGS)

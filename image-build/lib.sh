@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # The words that base.sh and roles/*.sh are written in. They hide apt and dnf; they hide no decision.
-# Set by `bake`: PLATFORM (centos or debian), ROLE, KIT (the folder with these scripts), DRY_RUN (say all, do nothing).
+# Set by `bake`: PLATFORM (centos, debian, or a variant such as centos-mysql), DISTRIBUTION (what is before its dash),
+# ROLE, KIT (the folder with these scripts), DRY_RUN (say all, do nothing).
 
 # say WORD THING WHY: a line of the catalogue
 say() {
@@ -23,7 +24,7 @@ try() {
 }
 
 # here PLATFORM: whether a line is for this platform
-here() { [[ $1 == any || $1 == "$PLATFORM" ]]; }
+here() { [[ $1 == any || $1 == "$PLATFORM" || $1 == "$DISTRIBUTION" ]]; }
 
 # packages <<TABLE: a row each: its name on CentOS, its name on Debian, why; "-" where a platform has no need of it
 packages() {
@@ -67,7 +68,7 @@ place() {
 # --- how each platform does it ------------------------------------------------------------------------------------
 
 install_packages() {
-  case $PLATFORM in
+  case $DISTRIBUTION in
     centos) dnf -y --setopt=install_weak_deps=False install "$@" ;;
     debian) apt-get -y -q -o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=120 --no-install-recommends --fix-broken \
       install "$@" ;;
@@ -79,7 +80,7 @@ installed() {
   local rpms='%{NAME}\t%|EPOCH?{%{EPOCH}:}:{}|%{VERSION}-%{RELEASE}\t%{ARCH}\n'
   # shellcheck disable=SC2016 # these are dpkg-query's
   local debs='${Package}\t${Version}\t${Architecture}\t${db:Status-Status}\n'
-  case $PLATFORM in
+  case $DISTRIBUTION in
     centos) rpm -qa --qf "$rpms" | grep -v ^gpg-pubkey ;;
     debian) dpkg-query -W -f "$debs" | sed -n 's/\tinstalled$//p' ;;
   esac
@@ -87,7 +88,7 @@ installed() {
 
 # where the agent's own Python packages say their names and versions
 python_packages() {
-  case $PLATFORM in
+  case $DISTRIBUTION in
     centos) rpm -ql rolecall ;;
     debian) dpkg-query -L rolecall ;;
   esac | grep '\.dist-info/METADATA$'

@@ -75,7 +75,7 @@ def os_release(root: Path) -> dict[str, str]:
 def system_packages(listed: Path, platform: str) -> Iterator[Package]:
     """The distribution's packages: name, version and architecture, a line each."""
     for line in listed.read_text("utf-8").splitlines():
-        yield Package({"centos": "rpm"}.get(platform, "deb"), *line.split("\t"))
+        yield Package({"centos": "rpm"}.get(platform.partition("-")[0], "deb"), *line.split("\t"))
 
 
 def python_packages(listed: Path) -> Iterator[Package]:

@@ -17,7 +17,6 @@ import pytest
 
 from box import ROOT, document
 from builds import Builds, shared_builds
-from images.agent_package import stand_in, with_stand_in
 from machine.world import AGENT_TOML, INSTANCE, NODE, OPERATOR
 from roots import debian_sources, kept, scratch, sh, why_not, write
 from signed import Keys
@@ -82,16 +81,14 @@ class Images:
 
     def _sources(self, role: str) -> Iterator[str]:
         """Every file that could make the image differ, with its digest."""
-        for top in filter(None, (self._builds.folder / "first", ROOT / "image-build", stand_in(role))):
+        for top in (self._builds.folder / "first", ROOT / "image-build"):
             for path in sorted(top.rglob("*")):
                 if path.is_file() and "__pycache__" not in path.parts:
                     yield f"{path.relative_to(top)} {hashlib.sha256(path.read_bytes()).hexdigest()}"
         yield Path(__file__).read_text()
 
     def _bake(self, role: str, folder: Path) -> None:
-        with scratch() as given:
-            package = with_stand_in(self._builds.package("debian-12"), given, role)
-            bake(role, folder / role, package, self.keys)
+        bake(role, folder / role, self._builds.package("debian-12"), self.keys)
 
 
 def bake(role: str, output: Path, package: Path, keys: Keys, settings: str = SETTINGS) -> Path:

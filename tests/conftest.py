@@ -9,6 +9,8 @@ import pytest
 
 from box import Box
 
+pytest_plugins = ["database_fleet"]
+
 
 @pytest.fixture
 def folder() -> Iterator[Path]:

@@ -4,6 +4,8 @@ import ast
 import json
 import os
 import re
+import signal
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,12 +18,19 @@ import pytest
 
 from aws_node import BUCKET, DOCUMENT, KEY_ID, PREFIX, S3, SECRET, TOKEN, AwsNode, aws_node, in_this_process, new_key
 from box import ROOT
+from database_fleet import Fleet
+from rolecall import run
+from rolecall.host import promotion
+from rolecall.node import open_node
+from rolecall.settings import load_settings
 from servers.s3 import AccessKey
 
 PAGE = ROOT / "docs/reference/causes.md"
-WRITES = "What only a write shows"  # the part of the page whose rows doctor cannot see
+WRITES = "What only a write shows"  # the parts of the page whose rows doctor cannot see
+DATABASE = "A server is not what its database needs"
 BY_THE_PROGRAM = ("imds-off", "no-key", "access-denied", "no-credentials", "signature")
 SHORT = {"timeout": "200ms"}  # where the end of a deadline is what happens
+REPLICATION = "rolecall_replication@127.0.0.1"
 OLD = datetime(2024, 1, 1, tzinfo=UTC)
 
 
@@ -55,7 +64,7 @@ def rows() -> list[Row]:
 
 
 ROWS = rows()
-Scene = Callable[[AwsNode], Any]
+Scene = Callable[[Any], Any]
 SCENES: dict[str, list[Scene]] = {}
 
 
@@ -399,10 +408,97 @@ def nobody_raised_the_serial(node: AwsNode) -> None:
     node.publish(raise_serial=False)
 
 
+@scene("old-epoch")
+def an_old_copy_was_published_with_a_new_serial(node: AwsNode) -> None:
+    node.document["databases"]["blog"]["epoch"] = 2
+    node.publish()
+    assert node.run("boot").exit_code == 0
+    node.document["databases"]["blog"]["epoch"] = 1
+    node.publish()
+
+
+@scene("old-epoch")
+def the_master_was_changed_and_the_epoch_was_not(node: AwsNode) -> None:
+    assert node.run("boot").exit_code == 0
+    node.document["databases"]["blog"] |= {"master": "db2", "candidate": "db1"}
+    node.publish()
+
+
 @scene("expired")
 def nobody_published_for_a_week(node: AwsNode) -> None:
     node.document["not_after"] = f"{datetime.now(UTC) - timedelta(hours=1):%Y-%m-%dT%H:%M:%SZ}"
     node.publish()
+
+
+# A server is not what its database needs: each begins where the one before has ended, and gives the server to look at
+
+
+@scene("upstream")
+def the_upstream_is_not_there_yet(fleet: Fleet) -> str:
+    fleet.become(replicas=["db5"], snapshot=None)
+    for name in ("db1", "db2"):
+        fleet.nodes[name].rolecall("image", "attach")
+    return "db2"
+
+
+@scene("diverged")
+def somebody_makes_data_on_it(fleet: Fleet) -> str:
+    fleet.sql("db2", "SET sql_log_bin = 0; CREATE DATABASE mine; CREATE TABLE mine.t (n INT)")
+    return "db2"
+
+
+@scene("upstream")
+def the_upstream_does_not_let_it_copy(fleet: Fleet) -> str:
+    assert fleet.sql("db2", "SHOW DATABASES LIKE 'mine'") == "mine"
+    fleet.sql("db2", "SET sql_log_bin = 0; DROP DATABASE mine")
+    fleet.run("db1")
+    fleet.sql("db1", f"SET sql_log_bin = 0; REVOKE SELECT ON *.* FROM {REPLICATION}")
+    return "db2"
+
+
+@scene("diverged")
+def somebody_writes_to_a_replica(fleet: Fleet) -> str:
+    fleet.sql("db1", f"SET sql_log_bin = 0; GRANT SELECT ON *.* TO {REPLICATION}")
+    fleet.run("db2", "db1")
+    fleet.sql("db1", "CREATE TABLE blog.t (n INT PRIMARY KEY)")
+    assert fleet.sql("db2", f"SELECT MASTER_GTID_WAIT('{fleet.sql('db1', 'SELECT @@gtid_binlog_pos')}', 20)") == "0"
+    fleet.sql("db2", "SET sql_log_bin = 0; INSERT INTO blog.t VALUES (1)")
+    fleet.sql("db1", "INSERT INTO blog.t VALUES (1)")
+    until = time.monotonic() + 20
+    while fleet.duty("db2")[2] != "No" and time.monotonic() < until:
+        time.sleep(0.1)
+    return "db2"
+
+
+@scene("former-master")
+def the_former_master_has_not_heard_of_it(fleet: Fleet) -> str:
+    assert fleet.sql("db2", "SELECT n FROM blog.t") == "1", "nothing is overwritten"
+    fleet.sql("db2", "SET sql_log_bin = 0; DELETE FROM blog.t; START SLAVE")
+    fleet.run("db2")
+    fleet.become(epoch=2, master="db2", candidate="db1")
+    return "db2"
+
+
+@scene("former-master")
+def it_is_behind_what_the_former_master_wrote(fleet: Fleet) -> str:
+    fleet.sql("db2", "STOP SLAVE; CHANGE MASTER TO MASTER_DELAY = 3600; START SLAVE")
+    fleet.sql("db1", "SET GLOBAL rpl_semi_sync_master_enabled = OFF; INSERT INTO blog.t VALUES (2)")
+    fleet.run("db1", ok=False)  # it is closed, and has nobody to follow yet
+    assert fleet.duty("db1")[0] == "1"
+    return "db2"
+
+
+@scene("former-master")
+def another_server_is_silent(fleet: Fleet) -> str:
+    fleet.sql("db2", "STOP SLAVE SQL_THREAD")
+    os.kill(int((fleet.nodes["db1"].machine.root / "run/mysqld/mysqld.pid").read_text()), signal.SIGKILL)
+    return "db2"
+
+
+@scene("former-master")
+def the_former_master_is_given_up(fleet: Fleet) -> str:
+    fleet.become(epoch=3, candidate=None, replicas=[])
+    return "db2"
 
 
 # What only a write shows
@@ -458,7 +554,7 @@ def node(_node: AwsNode) -> Iterator[AwsNode]:
 
 
 @pytest.mark.parametrize(
-    "row", [one for one in ROWS if one.part != WRITES], ids=lambda row: f"{row.cause}-{row.number + 1}"
+    "row", [one for one in ROWS if one.part not in (WRITES, DATABASE)], ids=lambda row: f"{row.cause}-{row.number + 1}"
 )
 def test_a_run_and_doctor_tell_the_cause_with_its_remedy(row: Row, node: AwsNode) -> None:
     SCENES[row.cause][row.number](node)
@@ -491,6 +587,19 @@ def test_who_publishes_is_told_the_cause_with_its_remedy_and_doctor_which_writes
     assert answer["hint"]
     assert f"  cause: {row.cause} (docs/reference/causes.md)" in done.stderr
     assert all(well for well, _, _ in node.doctor())
+
+
+def test_a_database_server_tells_why_it_is_not_what_the_document_says_and_overwrites_nothing(fleet: Fleet) -> None:
+    for row in [one for one in ROWS if one.part == DATABASE]:
+        box = fleet.nodes[SCENES[row.cause][row.number](fleet)]
+        with mock.patch.dict(os.environ, box.env), mock.patch.multiple(promotion, PATIENCE=0.5, _CATCH_UP=1):
+            node = open_node(load_settings(box.machine.config))
+            report = run.converge(node, "refresh", config=box.machine.config, resume=True).data()
+        assert (report["cause"], report["exit_code"]) == (row.cause, row.code), (row, report["error"])
+        assert re.search(row.pattern, report["error"]), (row, report["error"])
+        assert report["hint"]
+        assert report["outcome"] == "not ready"
+        assert "✗ blog: replication: " in box.rolecall("doctor", ok=1).stdout
 
 
 def test_people_are_shown_the_cause_and_the_remedy(node: AwsNode) -> None:
@@ -539,6 +648,8 @@ def words_of_the_source() -> set[str]:
                 name = one.func.attr if isinstance(one.func, ast.Attribute) else getattr(one.func, "id", "")
                 if name.lower().endswith("fault"):
                     found |= {text.value for text in given if isinstance(text, ast.Constant)}
+            if isinstance(one, ast.Assign) and ast.unparse(one.targets[0]) == "_CAUSE":
+                found.add(ast.literal_eval(one.value))
             if isinstance(one, ast.Assign) and ast.unparse(one.targets[0]) in ("HINTS", "_CAUSES"):
                 found |= words_of_a_table(one.value, path)
     return {str(word) for word in found} - {""}

@@ -59,7 +59,7 @@ def test_history_and_blame_answer_for_people_and_for_machines(ready: Box) -> Non
 def test_plan_on_a_node_shows_what_the_next_document_would_change_and_changes_nothing(ready: Box) -> None:
     before = sorted((path, path.lstat().st_mtime_ns) for path in ready.state.rglob("*"))
     good = ready.snapshot()
-    ready.document["databases"]["blog"] |= {"master": "db2", "candidate": "db1"}
+    ready.document["databases"]["blog"] |= {"epoch": 2, "master": "db2", "candidate": "db1"}
     ready.publish()
     text = ready.rolecall("plan").stdout
     assert '-  SetEnv DATABASE_BLOG_MASTER "10.0.0.21:3306"' in text

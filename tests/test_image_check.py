@@ -18,7 +18,29 @@ from signed import Keys, envelope, from_now, stamp
 from test_commands import rolecall
 
 CONFIG = Path("/etc/rolecall/agent.toml")
-STAND_IN = Path(__file__).parent / "images/roles/memcached"
+ROLE = {
+    "role.toml": """description = "A daemon with one file, one attachment, one validator and one unit"
+[packages]
+debian = ["memcached"]
+[platform.debian]
+conf = "/etc/memcached.conf"
+[[file]]
+source = "memcached.conf.j2"
+path = "memcached/memcached.conf"
+units = ["memcached"]
+[[attachment]]
+path = "{{ names.conf }}"
+link = "memcached/memcached.conf"
+[[validator]]
+name = "memcached"
+argv = ["memcached", "--version"]
+[[unit]]
+name = "memcached"
+service = "memcached.service"
+action = "restart"
+""",
+    "memcached.conf.j2": "-l {{ node.address | word }}\n",
+}
 SETTINGS = """role = "memcached"
 platform = "debian"
 identity = ["ec2", "file:/etc/rolecall/identity.json"]
@@ -59,8 +81,8 @@ class Root:
         self.write("etc/rolecall/agent.toml", SETTINGS)
         self.write("etc/rolecall/allowed_signers", keys.line("ops") + "\n")
         self.write("etc/rolecall/seed.json", good_seed(keys))
-        for name in ("role.toml", "memcached.conf.j2"):
-            self.write(f"usr/share/rolecall/templates/memcached/{name}", (STAND_IN / name).read_text())
+        for name, text in ROLE.items():
+            self.write(f"usr/share/rolecall/templates/memcached/{name}", text)
         for name in ("rolecall", "memcached", "ssh-keygen", "systemd-sysusers"):
             self.write(f"usr/bin/{name}", "#!/bin/sh\n")
         for unit, target in UNITS.items():

@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 
 from rolecall.check import Check, CheckResult
-from rolecall.generation import AttachmentUse, Generation, ManagedFile, UnitUse, sealed
+from rolecall.generation import Generation, ManagedFile, sealed
+from rolecall.host.direct_units import Direct
 from rolecall.host.probes import Subject, run_checks
-from rolecall.host.units import Direct
+from rolecall.uses import AttachmentUse, UnitUse
 
 
 def ask(tmp_path: Path, check: Check, deadline: float = 0, **parts: Any) -> CheckResult:

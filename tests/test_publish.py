@@ -150,6 +150,17 @@ def test_every_publication_raises_the_serial_and_keeps_the_files_mode(desk: Desk
     assert "published serial 101, in place of serial 4" in desk.publish().stdout
 
 
+def test_what_had_better_be_otherwise_is_told_as_fleet_check_tells_it_and_is_published_all_the_same(desk: Desk) -> None:
+    told = desk.publish()
+    assert "published serial 2" in told.stdout
+    checked = desk.rolecall("fleet", "check", str(desk.file))
+    assert told.stderr == checked.stderr
+    assert "caches.sessions: has only one server, mc1" in told.stderr
+    again = desk.publish("--json")
+    as_data = json.loads(desk.rolecall("fleet", "check", "--json", str(desk.file)).stdout)
+    assert (again.stderr, json.loads(again.stdout)["warnings"]) == ("", as_data["warnings"])
+
+
 def test_a_file_that_is_a_link_stays_one_and_what_it_leads_to_has_the_new_serial(desk: Desk) -> None:
     real = desk.file.rename(desk.folder / "real.json")
     desk.file.symlink_to(real)
@@ -311,6 +322,67 @@ def test_another_fleets_document_is_not_replaced(desk: Desk) -> None:
     desk.publish()
     desk.edit(fleet="staging", serial=9)
     assert f"{desk.url}/fleet.json is the document of the fleet 'test'" in desk.refused()
+
+
+def promote(desk: Desk, epoch: int, master: str) -> None:
+    other = {"db1": "db2", "db2": "db1"}[master]
+    desk.edit(databases={"blog": {**desk.data()["databases"]["blog"], "epoch": epoch, "master": master,
+                                  "candidate": other}})  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("epoch", "master", "says", "remedy"),
+    [
+        (7, "db2", "is still 7, but the master was 'db1' and is 'db2' now", "raise it to 8"),
+        (6, "db1", "is 6, and 7 in the document that this one replaces", "set it to 7; to 8, if the master changes"),
+        (6, "db2", "is 6, and 7 in the document that this one replaces", "set it to 7; to 8, if the master changes"),
+    ],
+)
+def test_another_master_in_the_same_epoch_or_an_older_epoch_is_refused_with_its_place(
+    desk: Desk, epoch: int, master: str, says: str, remedy: str
+) -> None:
+    promote(desk, 7, "db1")
+    desk.publish()
+    promote(desk, epoch, master)
+    said = desk.refused()
+    assert f"{desk.file} has 1 mistake; nothing was changed:" in said
+    assert re.search(rf"\d+:\d+: databases\.blog\.epoch: {re.escape(says)} — {re.escape(remedy)}", said)
+    line = int(re.findall(r"(\d+):\d+: databases", said)[0])
+    assert '"epoch"' in desk.file.read_text().splitlines()[line - 1]
+    shown = desk.rolecall("fleet", "diff", "--store", desk.url, str(desk.file)).stderr
+    assert f"{line}:" in shown
+    assert f"databases.blog.epoch: {says}" in shown, "the diff before it tells it too"
+    promote(desk, 8, master)
+    assert desk.rolecall("fleet", "diff", "--store", desk.url, str(desk.file)).stderr == ""
+    desk.publish()
+
+
+def test_a_higher_epoch_a_new_database_and_one_that_is_gone_are_published(desk: Desk) -> None:
+    desk.publish()
+    desk.edit(databases={})
+    desk.publish()
+    desk.write(serial=3)
+    promote(desk, 5, "db2")
+    desk.publish()
+    promote(desk, 9, "db2")
+    desk.publish()
+
+
+@pytest.mark.parametrize(
+    "databases",
+    [
+        "odd",
+        {"blog": 5},
+        {"blog": {"master": "db2"}},
+        {"blog": {"epoch": "7", "master": []}},
+        {"blog": {"epoch": True}},
+    ],
+)
+def test_databases_that_nobody_could_follow_are_no_obstacle_to_the_document_that_replaces_them(
+    desk: Desk, databases: Any
+) -> None:
+    desk.live.write_text(json.dumps({**desk.data(), "databases": databases}))
+    desk.publish()
 
 
 def test_a_document_with_mistakes_is_refused_with_all_of_them(desk: Desk) -> None:

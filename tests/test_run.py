@@ -325,7 +325,7 @@ def test_what_this_version_does_not_have_is_passed_over_and_said_as_long_as_some
     config = box.machine.config
     text = config.read_text()
     more = {'store = ["': 'store = ["ftp://heavy-fleet/prod", "', 'identity = ["': 'identity = ["gce", "',
-            '"systemd", "store"]': '"systemd", "store", "dns"]'}  # fmt: skip
+            '"store", "textfile"]': '"store", "textfile", "dns"]'}  # fmt: skip
     wide = text
     for old, new in more.items():
         wide = wide.replace(old, new)

@@ -15,7 +15,6 @@ import pytest
 
 from box import Box
 from processes import watching
-from rolecall.assignment import Secret
 from rolecall.aws import parameters
 from rolecall.aws.account import Account
 from rolecall.errors import ConfigFault, Fault, FetchFault
@@ -24,6 +23,7 @@ from rolecall.node import open_node
 from rolecall.report import Report
 from rolecall.run import decide
 from rolecall.settings import Aws, Network, load_settings
+from rolecall.topology import Secret
 from servers.http import Answer, Request, Server
 from servers.imds import Imds
 from servers.moto import ACCOUNT, REGION, Key, Moto

@@ -1,63 +1,26 @@
 """What the fleet document asks of this node: `assign` is a pure function of identity and document."""
 
 import hashlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from rolecall.check import ProductCheck
 from rolecall.errors import ConfigFault
-from rolecall.fleet import Cache, CronJob, Database, Fleet, Product, Release, Server
+from rolecall.fleet import CronJob, Fleet, Product, Release, Server
 from rolecall.identity import Identity
 from rolecall.mistakes import suggest
-
-
-@dataclass(frozen=True)
-class Endpoint:
-    """A server's port."""
-
-    server: str
-    address: str
-    port: int
-
-    def __str__(self) -> str:
-        """`10.0.0.21:3306`, `[fd00::21]:3306`."""
-        return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
-
-
-@dataclass(frozen=True)
-class AssignedDatabase:
-    """A database as a product sees it: where to write, and where to read, the own zone first."""
-
-    name: str
-    epoch: int
-    master: Endpoint
-    replicas: tuple[Endpoint, ...]
-
-
-@dataclass(frozen=True)
-class AssignedCache:
-    """A cache as a product sees it, its servers in the order of their slots."""
-
-    name: str
-    servers: tuple[Endpoint, ...]
-
-
-@dataclass(frozen=True)
-class Secret:
-    """A reference to a value that only the node itself reads, and only when it writes the file that needs it."""
-
-    product: str
-    name: str
-    reference: str
-
-    @property
-    def key(self) -> str:
-        """`blog.DB_PASSWORD`: how messages and diffs name it."""
-        return f"{self.product}.{self.name}"
-
-    def __str__(self) -> str:
-        """Refused: a template that joins a secret to other text would write this object's words, not the value."""
-        raise TypeError(f"the secret {self.key} cannot be a part of another text: write it on its own")
+from rolecall.topology import (
+    AssignedCache,
+    AssignedDatabase,
+    NodeCache,
+    NodeDatabase,
+    Peer,
+    Secret,
+    node_caches,
+    node_databases,
+    product_cache,
+    product_database,
+    variables,
+)
 
 
 @dataclass(frozen=True)
@@ -102,16 +65,6 @@ class AssignedProduct:
 
 
 @dataclass(frozen=True)
-class Peer:
-    """Another server of the fleet, or this one: whom a node may have to know."""
-
-    name: str
-    role: str
-    address: str
-    zone: str
-
-
-@dataclass(frozen=True)
 class Assignment:
     """What this node is to be."""
 
@@ -122,11 +75,16 @@ class Assignment:
     address: str
     products: tuple[AssignedProduct, ...]
     peers: tuple[Peer, ...] = ()
+    caches: tuple[NodeCache, ...] = ()
+    databases: tuple[NodeDatabase, ...] = ()
+    everything: Fleet | None = None  # for roles that look at the whole fleet, such as a monitor
 
     @property
     def secrets(self) -> tuple[Secret, ...]:
         """Every secret that this node needs, in a stable order."""
-        return tuple(secret for product in self.products for secret in product.secrets)
+        mine = [secret for product in self.products for secret in product.secrets]
+        mine += [secret for database in self.databases for secret in database.secrets]
+        return tuple({secret.key: secret for secret in mine}.values())
 
 
 def assign(identity: Identity, fleet: Fleet, role: str) -> Assignment:
@@ -142,7 +100,10 @@ def assign(identity: Identity, fleet: Fleet, role: str) -> Assignment:
         Peer(one, fleet.servers[one].role, fleet.servers[one].address, fleet.servers[one].zone)
         for one in sorted(fleet.servers)
     )
-    return Assignment(fleet.fleet, name, role, server.zone, server.address, products, peers)
+    return Assignment(
+        fleet.fleet, name, role, server.zone, server.address, products, peers, node_caches(name, fleet),
+        node_databases(name, fleet), fleet,
+    )  # fmt: skip
 
 
 def _find(identity: Identity, fleet: Fleet, role: str) -> tuple[str, Server]:
@@ -183,9 +144,9 @@ def _from_tags(identity: Identity, fleet: Fleet, role: str) -> tuple[str, Server
 
 
 def _product(name: str, product: Product, server: Server, fleet: Fleet) -> AssignedProduct:
-    databases = tuple(_database(one, fleet.databases[one], server, fleet) for one in product.databases)
-    caches = tuple(_cache(one, fleet.caches[one], fleet) for one in product.caches)
-    environment = dict(_topology(databases, caches))
+    databases = tuple(product_database(one, fleet.databases[one], server, fleet) for one in product.databases)
+    caches = tuple(product_cache(one, fleet.caches[one], fleet) for one in product.caches)
+    environment = dict(variables(databases, caches))
     environment |= {
         "ROLECALL_PRODUCT": name,
         "ROLECALL_RELEASE": product.release.version,
@@ -197,31 +158,3 @@ def _product(name: str, product: Product, server: Server, fleet: Fleet) -> Assig
         product.user, tuple(sorted(product.groups)), product.writable,
         tuple(sorted((environment | secrets).items())), databases, caches, product.cron, product.checks,
     )  # fmt: skip
-
-
-def _database(name: str, database: Database, here: Server, fleet: Fleet) -> AssignedDatabase:
-    def end(server: str) -> Endpoint:
-        return Endpoint(server, fleet.servers[server].address, database.port)
-
-    near_first = sorted(database.replicas, key=lambda one: fleet.servers[one].zone != here.zone)
-    return AssignedDatabase(name, database.epoch, end(database.master), tuple(end(one) for one in near_first))
-
-
-def _cache(name: str, cache: Cache, fleet: Fleet) -> AssignedCache:
-    # Never sorted: clients hash over this order, and a replaced server has to keep its slot.
-    return AssignedCache(name, tuple(Endpoint(one, fleet.servers[one].address, cache.port) for one in cache.servers))
-
-
-def _topology(databases: tuple[AssignedDatabase, ...], caches: tuple[AssignedCache, ...]) -> Iterator[tuple[str, str]]:
-    """Where databases and caches are, as variables: DATABASE_BLOG_MASTER=10.0.0.21:3306."""
-    for database in databases:
-        prefix = f"DATABASE_{_variable(database.name)}"
-        yield f"{prefix}_MASTER", str(database.master)
-        yield f"{prefix}_MASTER_NAME", database.master.server
-        yield f"{prefix}_REPLICAS", ",".join(map(str, database.replicas))
-    for cache in caches:
-        yield f"CACHE_{_variable(cache.name)}_SERVERS", ",".join(map(str, cache.servers))
-
-
-def _variable(name: str) -> str:
-    return name.replace("-", "_").upper()

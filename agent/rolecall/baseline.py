@@ -33,5 +33,6 @@ def install(node: Node, say: Callable[[str], None]) -> str:
     done = command.must((BAKE, name, "--platform", settings.platform, "--first-boot"), settings.boot.budget)
     say(done.output.rstrip())
     attachments.lay(role, settings.state, settings.paths.root)
+    node.manager.reread()  # a role may bring units of its own
     node.notes.write(ROLE, {"role": name})
     return name

@@ -1,12 +1,18 @@
 """What a run does to the machine: each step is small, may be killed anywhere and runs again without harm."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 
-from rolecall.errors import HostFault
-from rolecall.generation import Generation, ValidatorUse
+from rolecall.errors import HostFault, UnsettledFault
+from rolecall.generation import Generation
 from rolecall.host import accounts, attachments, probes, rehearsal
+from rolecall.host.database import Database, leave
 from rolecall.node import Node
 from rolecall.report import Report
+from rolecall.topology import NodeDatabase
+from rolecall.uses import ValidatorUse, unit_use
+
+_INSTANCES = "instances"
 
 
 def stage(node: Node, wanted: Generation, secrets: Mapping[str, str] | None, live: Generation) -> str:
@@ -68,14 +74,54 @@ def validate(node: Node, live: Generation, before: str | None) -> None:
 
 
 def activate(node: Node, generation: Generation) -> str:
-    """Tell every unit that has not loaded its files, once each. Returns whom."""
-    told = []
+    """Tell every unit that has not loaded its files, once each; instances that are gone are stopped. Returns whom."""
+    told = _instances(node, generation)
     for unit in node.loaded.owed(generation, node.manager):
+        if unit.action == "start" and node.manager.active(unit):
+            told.append(f"{unit.name} has an older configuration until somebody restarts it")
+            continue
         node.loaded.forget(unit)  # from here until it is recorded, nobody knows what the daemon has read
         node.manager.tell(unit)
         node.loaded.record(unit)
         told.append(f"{unit.action} {unit.name}")
     return ", ".join(told)
+
+
+def _instances(node: Node, generation: Generation) -> list[str]:
+    """Instances start with the machine as long as they are wanted. The note of them is never shorter than the truth."""
+    noted = [unit_use(one) for one in node.notes.read(_INSTANCES).get("units", [])]
+    wanted = [unit for unit in generation.units if unit.instance and node.manager.runs(unit)]
+    known, names = {unit.name for unit in noted}, {unit.name for unit in wanted}
+    fresh = [unit for unit in wanted if unit.name not in known]
+    gone = [unit for unit in noted if unit.name not in names]
+    if not fresh and not gone:
+        return []
+    node.notes.write(_INSTANCES, {"units": [asdict(unit) for unit in (*noted, *fresh)]})
+    for unit in gone:
+        node.manager.keep(unit, wanted=False)
+        node.manager.stop(unit)
+        node.loaded.forget(unit)
+    for unit in fresh:
+        node.manager.keep(unit, wanted=True)
+    node.notes.write(_INSTANCES, {"units": [asdict(unit) for unit in wanted]})
+    return [f"stop {unit.name}" for unit in gone]
+
+
+def replicate(
+    node: Node, wanted: Generation, databases: Iterable[NodeDatabase], secrets: Mapping[str, str], report: Report
+) -> str:
+    """Have the database server be master, candidate or replica, as the document says. Data is never overwritten."""
+    if (use := wanted.replication) is None:
+        return ""
+    file = wanted.file(use.accounts)
+    accounts, mark = (wanted.text_of(file, secrets), wanted.mark_of(file)) if file else ("", "")
+    servers = [Database(use, one, secrets, wanted.secrets, node.notes) for one in databases]
+    done = [leave(use, [one.wanted.name for one in servers], node.notes)]
+    done += [one.settle(accounts, mark) for one in servers]
+    for one in servers:
+        if one.owed:
+            report.owe(one.owed)
+    return "; ".join(filter(None, done))
 
 
 def self_test(node: Node, generation: Generation, report: Report, deadline: float | None = None) -> str:
@@ -88,7 +134,8 @@ def self_test(node: Node, generation: Generation, report: Report, deadline: floa
             report.warn(f"{one.name}: {one.reason}")
     if failed := probes.failed(results):
         reasons = "\n".join(f"  {one.name}: {one.reason}" for one in failed)
-        raise HostFault(
+        kind = UnsettledFault if all(one.blameless for one in failed) else HostFault
+        raise kind(
             f"{len(failed)} of {len(results)} self-tests failed:\n{reasons}",
             "the product's log and `rolecall selftest` tell more",
         )

@@ -14,10 +14,12 @@ KINDS = {
     "tcp": "host:port, database:NAME (its master) or cache:NAME (each of its servers)",
     "process": "the name of a program that must be running",
     "unit": "a unit of the role that must be active",
-    "file": "a file that must not be older than max_age",
+    "file": "a file that must not be older than max_age, and have what it is to contain",
     "disk": "a path whose file system must have free_mb left",
     "memory": "the least memory in MB that must be available",
     "attachments": "the role's attachments must be in place",
+    "replication": "a database: that this server is in it what the document says, and not far behind",
+    "memcached": "host:port of a memcached that keeps what it is given, with memory_mb of memory",
     "cron": "a file of the generation that cron must be able to load, and cron must be running",
 }
 
@@ -43,7 +45,7 @@ class ProductCheck(Frozen):
 class RoleCheck(Frozen):
     """A check in role.toml: one kind (the keys of KINDS) and what is expected of it. Strings are templates."""
 
-    each: Literal["product"] | None = None
+    each: Literal["product", "cache", "database"] | None = None
     when: Text = ""
     name: Text
     http: str | None = None
@@ -54,6 +56,9 @@ class RoleCheck(Frozen):
     disk: str | None = None
     memory: int | None = None
     attachments: bool | None = None
+    memcached: str | None = None
+    replication: str | None = None
+    memory_mb: str = ""
     cron: str | None = None
     host: str = ""
     port: str = ""
@@ -64,6 +69,7 @@ class RoleCheck(Frozen):
     free_mb: int | None = None
     timeout: Duration = Field(5.0, gt=0, le=600)
     required: bool = True
+    blameless: bool = Field(False, description="Its failure is no generation's fault: nothing is rolled back for it")
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
@@ -88,6 +94,7 @@ class Check:
     expect: Mapping[str, Any] = field(default_factory=dict)
     timeout: float = 5.0
     required: bool = True
+    blameless: bool = False  # its failure is no fault of the generation
 
 
 @dataclass(frozen=True)
@@ -99,3 +106,4 @@ class CheckResult:
     required: bool
     seconds: float
     reason: str = ""
+    blameless: bool = False

@@ -101,6 +101,11 @@ def _fleet_commands(commands: _Commands) -> None:
         verbs, "check", "all mistakes of a document at once, each with its path and line:column", config=False
     )
     check.add_argument("file", type=Path, metavar="FILE")
+    show = _command(
+        verbs, "show", "servers, zones and products as tables, and what is out of balance among them", config=False
+    )
+    show.add_argument("file", type=Path, metavar="FILE", nargs="?", help="a document on disk; or --store")
+    _store(show, "the document that this store has now", required=False)
     diff = _command(verbs, "diff", "which servers would change between two documents, and how", config=False)
     diff.add_argument(
         "files", type=Path, metavar="FILE", nargs="+", help="the old and the new; or the new, with --store"

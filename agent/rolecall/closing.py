@@ -4,10 +4,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from rolecall.errors import Fault, HostFault
+from rolecall.host import files
 from rolecall.node import Node
 from rolecall.outbox import Outbox
-from rolecall.readiness import open_reporter
+from rolecall.readiness import Metrics, open_reporter
 from rolecall.report import Report
+from rolecall.trust import VERIFIED
 
 IDLE = "nothing is owed"
 LEAVING = "leaving"  # the note in the run folder: this machine was drained, and a reboot ends that
@@ -17,10 +19,10 @@ def finish(node: Node, report: Report) -> None:
     """Tell everybody, and keep the report. What fails here changes nothing of what the node is."""
     report.current = node.generations.current() or ""
     report.leaving = str(node.run_notes.read(LEAVING).get("why", "")) or report.leaving
-    outbox = Outbox(node)
+    outbox, metrics = Outbox(node), _metrics(node)
     for kind in node.reporters:
         try:
-            open_reporter(kind, outbox).tell(report)
+            open_reporter(kind, outbox, metrics).tell(report)
         except (Fault, OSError) as error:
             report.warn(f"the reporter {kind!r} could not be told: {error}")
     try:
@@ -31,6 +33,17 @@ def finish(node: Node, report: Report) -> None:
     except HostFault as fault:  # such as a full disk: what the run itself has to say is more than that
         report.warn(f"the report could not be kept: {fault.message}")
         report.exit_code = report.exit_code or fault.exit_code
+
+
+def _metrics(node: Node) -> Metrics:
+    """`metrics/` of the state folder, which everybody may read."""
+    folder = node.settings.state / "metrics"
+
+    def write(name: str, data: bytes) -> None:
+        files.make_folders(folder)
+        files.replace(folder / name, data, 0o644)
+
+    return Metrics(write, str(node.notes.read(VERIFIED).get("fetched", "")))
 
 
 def worth_keeping(report: Report, last: Mapping[str, Any]) -> bool:

@@ -205,6 +205,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "rollback": rollback,
     "blame": blame,
     "fleet check": fleet_commands.check,
+    "fleet show": fleet_commands.overview,
     "fleet diff": fleet_commands.diff,
     "fleet publish": fleet_commands.publish,
     "fleet fetch": fleet_commands.fetch,

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -11,7 +12,7 @@ from rolecall.changes import validators
 from rolecall.documents import MOST, judge
 from rolecall.errors import BusyFault, Fault
 from rolecall.generation import Generation
-from rolecall.host import attachments, command, rehearsal
+from rolecall.host import attachments, command, probes, rehearsal
 from rolecall.host.lock import locked
 from rolecall.host.templates import roles_folder
 from rolecall.inputs import bare, whoami
@@ -104,3 +105,14 @@ def _generation(settings: Settings, node: Node, wanted: Generation) -> Iterator[
     for unit in live.units if live else ():
         if node.manager.runs(unit):
             yield node.manager.active(unit), f"unit {unit.service} is active", "its log tells why it is not"
+    if live:
+        yield from _standing(settings, node, live)
+
+
+def _standing(settings: Settings, node: Node, live: Generation) -> Iterator[Finding]:
+    """What no generation is at fault for, such as a database's data."""
+    asked = replace(live, checks=tuple(one for one in live.checks if one.blameless))
+    subject = probes.Subject(asked, settings.state, settings.paths.root, node.manager)
+    for one in probes.run_checks(subject, 0):
+        hint = "`rolecall history` has what the last run said of it; docs/how-to/databases.md"
+        yield one.ok, f"{one.name}: {one.reason}" if one.reason else one.name, hint

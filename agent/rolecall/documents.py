@@ -16,7 +16,7 @@ from rolecall.node import Node
 from rolecall.report import Report
 from rolecall.store import DOCUMENT, Store, Stored
 from rolecall.store.chain import all_of
-from rolecall.trust import UNSIGNED, VERIFIED, Document, serials, verify
+from rolecall.trust import UNSIGNED, VERIFIED, Document, masters, serials, verify
 
 MOST = 2 * MAX_BYTES  # an envelope's text is longer than its payload's
 _Found = tuple[Document, Fleet, Signer]
@@ -129,6 +129,10 @@ def _fallbacks(node: Node, kept: Document | None, out: FetchFault) -> Iterator[C
         yield lambda: _opened(Path(seed).read_bytes(), f"file://{seed}", degraded=why)
 
 
+def _masters(fleet: Fleet) -> dict[str, tuple[int, str]]:
+    return {name: (one.epoch, one.master) for name, one in fleet.databases.items()}
+
+
 def remember(
     node: Node, document: Document, fleet: Fleet, *, signer: Signer, instance: str | None, server: str
 ) -> None:
@@ -138,10 +142,11 @@ def remember(
     if document.degraded or mine.items() <= seen.items():
         return
     known = serials(seen) if seen.get("fleet") == fleet.fleet else {}
-    same = seen.get("sha256") == document.sha256
+    said, same = masters(seen), seen.get("sha256") == document.sha256
     node.notes.write(VERIFIED, {
         **mine, "fleet": fleet.fleet, "serial": fleet.serial, "source": document.source, "store": document.store,
         "etag": document.etag, "signer": "" if signer is UNSIGNED else signer.name,
         "serials": {**known, signer.key: fleet.serial},
+        "masters": {**said, signer.key: said.get(signer.key, {}) | _masters(fleet)},
         "fetched": seen["fetched"] if same else datetime.now(UTC).isoformat(timespec="seconds"),
     })  # fmt: skip

@@ -43,6 +43,13 @@ class HostFault(Fault):
     exit_code = 1
 
 
+class UnsettledFault(HostFault):
+    """This machine is not, or not yet, what the document asks, and no generation is at fault: going back to another
+    would not help. Not ready; the next run looks again (EX_TEMPFAIL)."""
+
+    exit_code = 75
+
+
 class BusyFault(Fault):
     """Another run has the lock, or this one was told to stop: the next run completes the work (EX_TEMPFAIL)."""
 

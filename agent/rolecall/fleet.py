@@ -78,6 +78,11 @@ class Product(Frozen):
     cron: tuple[CronJob, ...] = ()
     checks: tuple[ProductCheck, ...] = Field((), description="Self-tests that must pass before the node is ready")
 
+    @property
+    def database_user(self) -> str:
+        """The account that it has in its databases."""
+        return self.environment.get("DB_USER", self.user)
+
 
 class Server(Frozen):
     """A machine: what it is for and what runs on it."""
@@ -98,6 +103,7 @@ class Database(Frozen):
     candidate: Name | None = Field(None, description="Takes over when the master fails")
     replicas: tuple[Name, ...] = Field((), description="Serve reads")
     snapshot: Name | None = Field(None, description="Takes the backups")
+    replication_password: SecretReference | None = Field(None, description="Of the account that replicas log in with")
 
 
 class Cache(Frozen):

@@ -4,42 +4,73 @@ import argparse
 import json
 import sys
 
-from rolecall import show
+from rolecall import show, show_fleet
 from rolecall.cli import parser
 
 
 def check(arguments: argparse.Namespace) -> int:
     """`fleet check`."""
     from rolecall import offline
+    from rolecall.fleet import parse_fleet
+    from rolecall.overview import warnings
 
-    return show.checked(offline.read_fleet(arguments.file), arguments.file, as_json=arguments.json)
+    source = str(arguments.file)
+    payload = offline.read_payload(arguments.file)
+    fleet = parse_fleet(payload, source)
+    return show_fleet.checked(fleet, source, warnings(fleet, payload), as_json=arguments.json)
+
+
+def overview(arguments: argparse.Namespace) -> int:
+    """`fleet show`: a document on disk, or the store's."""
+    from rolecall import offline
+    from rolecall.fleet import parse_fleet
+    from rolecall.overview import warnings
+    from rolecall.store import DOCUMENT
+
+    if bool(arguments.file) == bool(arguments.store):
+        parser().error("a document, or --store URL: rolecall fleet show fleet.json")
+    if arguments.store:
+        store = offline.store_at(arguments.store, arguments.config)
+        payload, source = offline.live_payload(store), store.place(DOCUMENT)
+    else:
+        payload, source = offline.read_payload(arguments.file), str(arguments.file)
+    fleet = parse_fleet(payload, source)
+    return show_fleet.overview(fleet, source, warnings(fleet, payload), as_json=arguments.json)
 
 
 def diff(arguments: argparse.Namespace) -> int:
-    """`fleet diff`: the blast radius of a new document."""
+    """`fleet diff`: the blast radius of a new document, and whether `fleet publish` would take it."""
     from rolecall import offline
+    from rolecall.fleet import parse_fleet
+    from rolecall.publish import old_epochs
 
     if (len(arguments.files) == 2) == bool(arguments.store):
         parser().error("two documents, or one and --store URL: rolecall fleet diff --store s3://bucket/prod fleet.json")
-    after = offline.read_fleet(arguments.files[-1])
+    payload, source = offline.read_payload(arguments.files[-1]), str(arguments.files[-1])
+    after = parse_fleet(payload, source)
     if arguments.store:
         before = offline.live_fleet(offline.store_at(arguments.store, arguments.config))
     else:
         before = offline.read_fleet(arguments.files[0])
     plans = offline.compare(before, after, arguments.platform, arguments.templates)
-    return show.fleet_diff(plans, as_json=arguments.json)
+    code = show.fleet_diff(plans, as_json=arguments.json)
+    if not arguments.json:
+        show_fleet.warn(source, old_epochs(before.model_dump(), after, payload.decode()))
+    return code
 
 
 def publish(arguments: argparse.Namespace) -> int:
     """`fleet publish`: sign, raise the serial, write in place of the last one."""
     from rolecall import offline
+    from rolecall.overview import warnings
     from rolecall.publish import publish
 
     if bool(arguments.key) == arguments.unsigned:
         parser().error("either --key FILE, an OpenSSH key, or --unsigned")
     store = offline.store_at(arguments.store, arguments.config)
     done = publish(arguments.file, store, key=arguments.key, signers=arguments.signers, valid=arguments.valid)
-    return show.published(done, as_json=arguments.json)
+    found = warnings(done.fleet, done.payload)
+    return show_fleet.published(done, str(arguments.file), found, as_json=arguments.json)
 
 
 def fetch(arguments: argparse.Namespace) -> int:

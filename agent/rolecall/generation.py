@@ -2,8 +2,8 @@
 
 A text holds two kinds of tokens, made of control characters that no value of a document can contain:
 a secret (its name and the quoting it needs), filled in only when the file is written, so that no secret is ever in a
-plan, a diff or an id; and a unit's tag (the digest of the configuration the text itself is part of), left out of
-hashing as Nix leaves self-references out of the hash of a store path.
+plan, a diff or an id; and a tag (the digest of the unit's configuration, or of the generation, that the text itself is
+part of), left out of hashing as Nix leaves self-references out of the hash of a store path.
 """
 
 import hashlib
@@ -18,8 +18,10 @@ from rolecall.check import Check
 from rolecall.errors import ConfigFault
 from rolecall.mistakes import Mistake
 from rolecall.quoting import FORMATS
+from rolecall.uses import AttachmentUse, ReleaseUse, ReplicationUse, UnitUse, ValidatorUse, tuples, unit_use
 
 FORMAT = 1
+ITSELF = "this generation"  # in the place of a unit's name, which has no space: the tag is the generation's own
 _SECRET = re.compile("\x01([^\x01|]*)\\|([a-z_]+)\x01")
 _TAG = re.compile("\x02([^\x02]*)\x02")
 
@@ -30,7 +32,7 @@ def secret_token(key: str, form: str) -> str:
 
 
 def tag_token(unit: str) -> str:
-    """Stands for the tag of a unit's configuration."""
+    """Stands for the tag of a unit's configuration, or of the generation (`ITSELF`)."""
     return f"\x02{unit}\x02"
 
 
@@ -52,65 +54,6 @@ class ManagedFile:
 
 
 @dataclass(frozen=True)
-class ReleaseUse:
-    """The code of one product, where it comes from and where it lies below the state folder."""
-
-    product: str
-    version: str
-    artifact: str
-    sha256: str
-    size: int
-    folder: str
-    document_root: str
-    writable: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class DirectUse:
-    """How a unit is run without a service manager."""
-
-    pidfile: str
-    start: tuple[str, ...]
-    reload: str
-    stop: str
-
-
-@dataclass(frozen=True)
-class UnitUse:
-    """A daemon, and the digest of all it reads from this generation."""
-
-    name: str
-    service: str
-    action: str
-    direct: DirectUse | None = None
-    digest: str = ""
-
-    @property
-    def tag(self) -> str:
-        """The digest, short enough for a header: which configuration is answering."""
-        return self.digest[:12]
-
-
-@dataclass(frozen=True)
-class AttachmentUse:
-    """A fixed place outside of the state folder: a link to `link` in the current generation, or a file."""
-
-    path: str
-    link: str | None
-    content: str | None
-
-
-@dataclass(frozen=True)
-class ValidatorUse:
-    """A program that must accept the configuration."""
-
-    name: str
-    argv: tuple[str, ...]
-    timeout: float
-    unit: str | None = None
-
-
-@dataclass(frozen=True)
 class Generation:
     """A finished decision: what the node is to be, byte by byte but for the secrets."""
 
@@ -125,6 +68,7 @@ class Generation:
     attachments: tuple[AttachmentUse, ...] = ()
     validators: tuple[ValidatorUse, ...] = ()
     checks: tuple[Check, ...] = ()
+    replication: ReplicationUse | None = None
     secrets: Mapping[str, str] = field(default_factory=dict)  # key → fingerprint of its value
     id: str = ""
 
@@ -151,9 +95,13 @@ class Generation:
 
         return _SECRET.sub(value, self.with_tags(file.text))
 
+    def mark_of(self, file: ManagedFile) -> str:
+        """Tells a file's content apart without telling anything of its secrets."""
+        return _digest([file.text, [self.secrets.get(key, "") for key in sorted(file.secrets)]])
+
     def with_tags(self, text: str) -> str:
-        """The text with every unit's tag filled in."""
-        tags = {unit.name: unit.tag for unit in self.units}
+        """The text with every tag filled in."""
+        tags = {unit.name: unit.tag for unit in self.units} | {ITSELF: self.id[:12]}
         return _TAG.sub(lambda match: tags[match[1]], text)
 
     def final_checks(self) -> tuple[Check, ...]:
@@ -207,24 +155,17 @@ def _generation(data: dict[str, Any]) -> Generation:
     if data.pop("format") != FORMAT:
         raise ValueError("written by another version of rolecall")
     parts: dict[str, Any] = {
-        "files": [ManagedFile(**_tuples(one)) for one in data.pop("files")],
-        "releases": [ReleaseUse(**_tuples(one)) for one in data.pop("releases")],
-        "units": [_unit(one) for one in data.pop("units")],
+        "files": [ManagedFile(**tuples(one)) for one in data.pop("files")],
+        "releases": [ReleaseUse(**tuples(one)) for one in data.pop("releases")],
+        "units": [unit_use(one) for one in data.pop("units")],
         "attachments": [AttachmentUse(**one) for one in data.pop("attachments")],
-        "validators": [ValidatorUse(**_tuples(one)) for one in data.pop("validators")],
+        "validators": [ValidatorUse(**tuples(one)) for one in data.pop("validators")],
         "checks": [Check(**one) for one in data.pop("checks")],
     }
     data |= {name: tuple(one) for name, one in parts.items()}
+    if replication := data.get("replication"):
+        data["replication"] = ReplicationUse(**tuples(replication))
     return Generation(**data)
-
-
-def _unit(data: dict[str, Any]) -> UnitUse:
-    direct = data.pop("direct")
-    return UnitUse(**data, direct=DirectUse(**_tuples(direct)) if direct else None)
-
-
-def _tuples(data: dict[str, Any]) -> dict[str, Any]:
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}
 
 
 def by_path(files: Iterable[ManagedFile]) -> dict[str, ManagedFile]:

@@ -7,7 +7,7 @@ from rolecall import metadata, readiness, store
 from rolecall.aws.account import Account
 from rolecall.aws.credentials import Credentials, parse_lines
 from rolecall.errors import ConfigFault, FetchFault
-from rolecall.host import files
+from rolecall.host import facts, files
 from rolecall.host.generations import Generations
 from rolecall.host.past import Notes, Reports
 from rolecall.host.releases import Releases
@@ -46,7 +46,9 @@ class Node:
         """The settings' part in what is rendered."""
         paths, settings = self.settings.paths, self.settings
         accounts = settings.accounts != "none"
-        return Place(settings.platform, paths.state, paths.run, paths.root, accounts, settings.names)
+        return Place(
+            settings.platform, paths.state, paths.run, paths.root, accounts, settings.names, facts.machine()
+        )  # fmt: skip
 
 
 def open_node(settings: Settings) -> Node:

@@ -19,12 +19,17 @@ from rolecall.settings import Aws, Network, load_settings
 from rolecall.store import DOCUMENT, Store, open_store
 
 
-def read_fleet(path: Path) -> Fleet:
-    """A document on disk, signed or not. Raises ConfigFault."""
+def read_payload(path: Path) -> bytes:
+    """The text of a document on disk, signed or not. Raises ConfigFault."""
     try:
-        return parse_fleet(unseal(path.read_bytes(), str(path)).payload, str(path))
+        return unseal(path.read_bytes(), str(path)).payload
     except OSError as error:
         raise ConfigFault(f"cannot read {path}: {error.strerror}") from None
+
+
+def read_fleet(path: Path) -> Fleet:
+    """That document as a type. Raises ConfigFault."""
+    return parse_fleet(read_payload(path), str(path))
 
 
 def store_at(url: str, config: Path | None) -> Store:

@@ -11,7 +11,7 @@ from rolecall.generation import Generation, ManagedFile, by_path, shown
 class Change:
     """A file, release or unit that would change."""
 
-    action: str  # add | change | remove | deploy | withdraw | tell
+    action: str  # add | change | remove | deploy | withdraw | tell | stop | become | leave
     path: str
     note: str = ""
 
@@ -40,7 +40,8 @@ class Plan:
 
 def make_plan(old: Generation, new: Generation) -> Plan:
     """Compare what is with what is wanted."""
-    return Plan(old, new, (*_files(old, new), *_releases(old, new), *_units(old, new), *_rules(old, new)))
+    parts = (_files, _releases, _units, _duties, _rules)
+    return Plan(old, new, tuple(change for part in parts for change in part(old, new)))
 
 
 def _files(old: Generation, new: Generation) -> Iterator[Change]:
@@ -74,6 +75,17 @@ def _units(old: Generation, new: Generation) -> Iterator[Change]:
     for unit in new.units:
         if before.get(unit.name) != unit.digest:
             yield Change("tell", unit.name, f"{unit.action} {unit.service}")
+    wanted = {unit.name for unit in new.units}
+    yield from (Change("stop", unit.name, unit.service) for unit in old.units
+                if unit.instance and unit.name not in wanted)  # fmt: skip
+
+
+def _duties(old: Generation, new: Generation) -> Iterator[Change]:
+    before, after = (dict(one.replication.duties) if one.replication else {} for one in (old, new))
+    for database, duty in after.items():
+        if before.get(database) != duty:
+            yield Change("become", database, f"{before[database]} → {duty}" if database in before else duty)
+    yield from (Change("leave", database, duty) for database, duty in before.items() if database not in after)
 
 
 def _rules(old: Generation, new: Generation) -> Iterator[Change]:

@@ -1,7 +1,7 @@
 """How a value is written in each format, so that the format's own reader reads it back as it was, or it is refused.
 
 Every function takes and returns text; a value that a format cannot express raises ValueError. The tests hand the
-results to the real readers (Apache, php-fpm, sh, my_print_defaults, systemd-sysusers, systemd-tmpfiles).
+results to the real readers (Apache, php-fpm, sh, my_print_defaults, MariaDB, systemd-sysusers, systemd-tmpfiles).
 """
 
 import re
@@ -43,6 +43,36 @@ def my_cnf(value: str) -> str:
     return f'"{escaped}"'
 
 
+def sql(value: str) -> str:
+    """A string of SQL, for MySQL and MariaDB in their usual mode, in which a backslash escapes.
+
+    In the mode NO_BACKSLASH_ESCAPES it stays one string, with its backslashes doubled: '' is a quote in both modes.
+    """
+    return "'" + printable(value).replace("\\", "\\\\").replace("'", "''") + "'"
+
+
+def sql_user(value: str) -> str:
+    """An account of a database server: '' is everybody's; spaces at the end and what is beyond U+FFFF get lost."""
+    if not re.fullmatch(r"[^\U00010000-\U0010ffff]{0,31}[^ \U00010000-\U0010ffff]", value):
+        raise ValueError(
+            f"{value[:40]!r} cannot be an account of a database server: 1 to 32 characters, none beyond U+FFFF, and "
+            "no space at the end"
+        )
+    return sql(value)
+
+
+def sql_password(value: str) -> str:
+    """The password of such an account: none at all lets everybody in, and nobody can follow with more than 96 bytes."""
+    if not 1 <= len(value.encode("utf-8", "replace")) <= 96:
+        raise ValueError("it cannot be a password of a database server: 1 to 96 bytes")
+    return sql(value)
+
+
+def sql_grant(value: str) -> str:
+    """A schema in GRANT, with its backticks: there _ stands for any character, unless a backslash is before it."""
+    return "`" + word(value).replace("_", "\\_") + "`"
+
+
 def systemd(value: str) -> str:
     """A field of sysusers.d or tmpfiles.d: quoted, C escapes, and % doubled since it starts a specifier."""
     return '"' + printable(value).replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%") + '"'
@@ -67,6 +97,10 @@ FORMATS: dict[str, Callable[[str], str]] = {
     "php_ini": php_ini,
     "shell": shell,
     "my_cnf": my_cnf,
+    "sql": sql,
+    "sql_user": sql_user,
+    "sql_password": sql_password,
+    "sql_grant": sql_grant,
     "systemd": systemd,
     "word": word,
     "schedule": schedule,

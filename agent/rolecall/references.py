@@ -10,9 +10,8 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
+from rolecall.backends import accounts, duties, list_of, one_database_each, ports, unknown
 from rolecall.mistakes import Mistake, Path, dotted, suggest
-
-_DUTIES = ("master", "candidate", "replicas", "snapshot")
 
 
 def mistakes(data: Any) -> Iterator[Mistake]:
@@ -20,6 +19,8 @@ def mistakes(data: Any) -> Iterator[Mistake]:
     products, servers = dict(_members(data, "products")), dict(_members(data, "servers"))
     databases, caches = dict(_members(data, "databases")), dict(_members(data, "caches"))
 
+    if "null" in servers:
+        yield Mistake(("servers", "null"), "Nagios takes this name for no host at all", "call the server otherwise")
     for name, server in servers.items():
         yield from _known(("servers", name, "products"), server.get("products"), "product", products)
     for name, product in products.items():
@@ -33,12 +34,15 @@ def mistakes(data: Any) -> Iterator[Mistake]:
     for name, cache in caches.items():
         yield from _known(("caches", name, "servers"), cache.get("servers"), "server", servers)
     for name, database in databases.items():
-        yield from _duties(("databases", name), database, servers)
+        yield from duties(("databases", name), database, servers)
+    yield from one_database_each(databases, servers)
+    yield from ports(caches)
+    yield from accounts(products)
 
     yield from _twice(
         (("products", name, "hostnames", i), hostname)
         for name, product in products.items()
-        for i, hostname in enumerate(_list(product.get("hostnames")))
+        for i, hostname in enumerate(list_of(product.get("hostnames")))
     )
     yield from _twice((("products", name, "user"), product.get("user")) for name, product in products.items())
     yield from _twice(
@@ -55,53 +59,18 @@ def _members(data: Any, key: str) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _entries(data: dict[str, Any], key: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    yield from ((i, entry) for i, entry in enumerate(_list(data.get(key))) if isinstance(entry, dict))
-
-
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
+    yield from ((i, entry) for i, entry in enumerate(list_of(data.get(key))) if isinstance(entry, dict))
 
 
 def _known(path: Path, names: Any, kind: str, known: dict[str, Any]) -> Iterator[Mistake]:
     """Each name of a list is there, and only once."""
-    for i, name in enumerate(_list(names)):
+    for i, name in enumerate(list_of(names)):
         if not isinstance(name, str):
             continue
         if name not in known:
-            yield _unknown((*path, i), kind, name, known)
+            yield unknown((*path, i), kind, name, known)
         elif name in names[:i]:
             yield Mistake((*path, i), f"{kind} {name!r} is listed twice", "remove one of them")
-
-
-def _unknown(path: Path, kind: str, name: str, known: dict[str, Any]) -> Mistake:
-    plural = "caches" if kind == "cache" else f"{kind}s"
-    return Mistake(
-        path, f"there is no {kind} {name!r}", suggest(name, known, f"add it to '{plural}' or remove it here")
-    )
-
-
-def _duties(path: Path, database: dict[str, Any], servers: dict[str, Any]) -> Iterator[Mistake]:
-    """Each server of a database exists and has one duty in it."""
-    duty_of: dict[str, str] = {}
-    for duty in _DUTIES:
-        value = database.get(duty)
-        places = (
-            [((*path, duty, i), name) for i, name in enumerate(value)]
-            if isinstance(value, list)
-            else [((*path, duty), value)]
-        )
-        for at, name in places:
-            if not isinstance(name, str):
-                continue
-            if name not in servers:
-                yield _unknown(at, "server", name, servers)
-            elif name in duty_of:
-                yield Mistake(
-                    at,
-                    f"server {name!r} is {duty_of[name]} of this database already",
-                    "give each server one duty of a database",
-                )
-            duty_of.setdefault(name, duty)
 
 
 def _twice(values: Iterator[tuple[Path, Any]]) -> Iterator[Mistake]:
@@ -133,7 +102,7 @@ def _moment(value: Any) -> datetime | None:
 
 def _folders(path: Path, product: dict[str, Any]) -> Iterator[Mistake]:
     """Writable folders do not contain one another, and the code itself is in none of them."""
-    writable = [(i, one) for i, one in enumerate(_list(product.get("writable"))) if isinstance(one, str)]
+    writable = [(i, one) for i, one in enumerate(list_of(product.get("writable"))) if isinstance(one, str)]
     for i, folder in writable:
         for j, other in writable:
             if i != j and _inside(folder, other) and (folder != other or i > j):
@@ -159,7 +128,7 @@ def _checks(path: Path, product: dict[str, Any]) -> Iterator[Mistake]:
             continue
         kind, _, name = target.rpartition(":")
         if kind in ("database", "cache"):
-            used = [one for one in _list(product.get(f"{kind}s")) if isinstance(one, str)]
+            used = [one for one in list_of(product.get(f"{kind}s")) if isinstance(one, str)]
             if name not in used:
                 hint = suggest(name, used, f"add it to the product's '{kind}s'")
                 yield Mistake((*path, i, "tcp"), f"the product uses no {kind} {name!r}", hint)

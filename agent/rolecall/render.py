@@ -4,35 +4,24 @@ In a template every value has to be written through the quoting of its format (`
 whose result was not quoted is an error, so that none can be forgotten.
 """
 
-import functools
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 from rolecall.assignment import AssignedProduct, Assignment
-from rolecall.check import Check, ProductCheck, RoleCheck
 from rolecall.errors import ConfigFault
-from rolecall.generation import (
-    AttachmentUse,
-    DirectUse,
-    Generation,
-    ManagedFile,
-    ReleaseUse,
-    UnitUse,
-    ValidatorUse,
-    clashes,
-    sealed,
-    secret_token,
-    tag_token,
-)
-from rolecall.mistakes import Mistake, Mistakes
+from rolecall.expressions import Expressions, Scope
+from rolecall.generation import ITSELF, Generation, ManagedFile, clashes, sealed, secret_token, tag_token
+from rolecall.mistakes import Mistake, Mistakes, suggest
 from rolecall.quoting import FORMATS
-from rolecall.role import Direct, FileSpec, Place, Role, Unit
-from rolecall.templating import TROUBLE, Quoted, environment, place_of
+from rolecall.role import Direct, FileSpec, Place, Role, Unit, names_on
+from rolecall.selftests import checks
+from rolecall.templating import Quoted, environment
+from rolecall.uses import AttachmentUse, DirectUse, ReleaseUse, ReplicationUse, UnitUse, ValidatorUse
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
-_PATH = re.compile(r"(?!.*(?:\.\.|//|/\./|/\.?$))[A-Za-z0-9_][A-Za-z0-9._/-]*")
+_PATH = re.compile(r"(?!.*(?:\.\.|//|/\./|/\.?$))[A-Za-z0-9_][A-Za-z0-9@._/-]*")
 
 
 def render(
@@ -58,193 +47,137 @@ class _Renderer:
         place: Place,
         release_templates: Mapping[str, Mapping[str, str]],
     ) -> None:
-        self.role, self.assignment, self.release_templates = role, assignment, release_templates
-        self.place, self.mistakes = place, list[Mistake]()
-        self.strict, self.plain = environment(role), environment(role, quoted=False)
-        self.foreign = environment(role, foreign=True)
+        self.table, self.assignment, self.place = role.table, assignment, place
+        self.release_templates, self.foreign = release_templates, environment(role, foreign=True)
         self.context: dict[str, Any] = {
-            "node": assignment, "products": assignment.products, "paths": place, "accounts": place.accounts,
-            "tag": lambda unit: Quoted(tag_token(unit)),
+            "node": assignment, "products": assignment.products, "caches": assignment.caches,
+            "databases": assignment.databases, "fleet": assignment.everything, "machine": place.machine,
+            "paths": place, "accounts": place.accounts, "tag": lambda unit: Quoted(tag_token(unit)),
+            "generation": Quoted(tag_token(ITSELF)),
         }  # fmt: skip
+        self.role = Expressions(role, self.context)
         self.context["names"] = self._names()
 
     def generation(self, fingerprints: Mapping[str, str]) -> Generation:
-        table, products = self.role.table, self.assignment.products
-        files = tuple(sorted(self._files(), key=lambda file: file.path))
-        self.mistakes.extend(clashes([file.path for file in files]))
-        units = tuple(self._unit(unit) for unit in table.unit)
+        role, table, mistakes = self.role, self.table, self.role.mistakes
+        units = tuple(self._unit(unit, scope) for unit in table.unit for scope in self._scopes(unit.each))
+        files = tuple(sorted(self._files({unit.name for unit in units}), key=lambda file: file.path))
+        mistakes.extend(clashes([file.path for file in files]))
         attachments = tuple(
-            AttachmentUse(self._text(one.path), self._maybe(one.link), self._config(one.content, "role.toml"))
+            AttachmentUse(role.text(one.path), role.maybe(one.link), role.config(one.content), role.maybe(one.to))
             for one in table.attachment
         )
         validators = tuple(
-            ValidatorUse(one.name, tuple(self._text(word) for word in one.argv), one.timeout, one.unit)
-            for one in table.validator
-        )
-        checks = tuple(self._checks())
-        if self.mistakes:
-            raise Mistakes(f"the role {self.role.name!r}, rendered for {self.assignment.server!r},", self.mistakes)
+            ValidatorUse(role.text(one.name, scope), tuple(role.text(word, scope) for word in one.argv), one.timeout,
+                         one.unit)
+            for one in table.validator for scope in self._scopes(one.each)
+        )  # fmt: skip
+        tests = checks(role, self._scopes)
+        if mistakes:
+            raise Mistakes(f"the role {role.role.name!r}, rendered for {self.assignment.server!r},", mistakes)
         return sealed(
             Generation(
-                role=self.role.name, platform=self.place.platform, server=self.assignment.server,
+                role=role.role.name, platform=self.place.platform, server=self.assignment.server,
                 accounts=table.accounts if self.place.accounts else None, folders=table.folders,
-                files=files, releases=tuple(_release(product) for product in products), units=units,
-                attachments=attachments, validators=validators, checks=checks,
+                files=files, releases=tuple(map(_release, self.assignment.products)), units=units,
+                attachments=attachments, validators=validators, checks=tests, replication=self._replication(),
                 secrets={one.key: fingerprints.get(one.key, "") for one in self.assignment.secrets},
             )
         )  # fmt: skip
 
+    def _scopes(self, each: str | None) -> Iterator[Scope]:
+        """What a part of role.toml is made for, and sees: once, or for each product, cache or database of this node."""
+        match each:
+            case "product":
+                for product in self.assignment.products:
+                    code = f"{self.place.state}/{product.release_folder}"
+                    yield self.context | {"product": product, "code": code}
+            case "cache":
+                yield from (self.context | {"cache": cache} for cache in self.assignment.caches)
+            case "database":
+                yield from (self.context | {"database": one} for one in self.assignment.databases)
+            case _:
+                yield self.context
+
     def _names(self) -> dict[str, Any]:
-        known = self.role.table.platform
-        if self.place.platform not in known:
+        known = names_on(self.table, self.place.platform)
+        if known is None:
             raise ConfigFault(
-                f"the role {self.role.name!r} has no platform {self.place.platform!r}",
-                f"set platform in agent.toml to one of: {', '.join(sorted(known))}",
+                f"the role {self.role.role.name!r} has no platform {self.place.platform!r}",
+                f"set platform in agent.toml to one of: {', '.join(sorted(self.table.platform))}",
             )
         own = dict(self.place.names or {})
-        if unknown := sorted(set(own) - set(known[self.place.platform])):
+        if unknown := sorted(set(own) - set(known)):
             raise ConfigFault(
                 f"[names] in agent.toml: the platform has no {', '.join(unknown)}",
-                f"it has: {', '.join(sorted(known[self.place.platform]))}",
+                f"it has: {', '.join(sorted(known))}",
             )
-        names = known[self.place.platform] | own
-        return {key: self._text(value) if isinstance(value, str) else value for key, value in names.items()}
+        names = known | own
+        return {key: self.role.text(value) if isinstance(value, str) else value for key, value in names.items()}
 
-    def _files(self) -> list[ManagedFile]:
-        made = []
-        for spec in self.role.table.file:
-            for product in self.assignment.products if spec.each else (None,):
-                scope = self._scope(product)
-                if spec.when and not self._true(spec.when, scope):
+    def _files(self, units: set[str]) -> Iterator[ManagedFile]:
+        for spec in self.table.file:
+            for scope in self._scopes(spec.each):
+                if not self.role.true(spec.when, scope):
                     continue
-                text = self._file_text(spec, product, scope)
+                text = self._brought(spec, scope) if spec.release else self.role.file(spec.source, scope)
                 if text is not None:
-                    made.append(self._file(spec, text, scope))
-        return made
+                    yield self._file(spec, text, scope, units)
 
-    def _file_text(self, spec: FileSpec, product: AssignedProduct | None, scope: dict[str, Any]) -> str | None:
-        if not spec.release:
-            return self._rendered(spec.source, lambda: self.strict.get_template(spec.source).render(scope))
-        brought = self.release_templates.get(product.name, {}).get(spec.source) if product else None
-        if brought is None or product is None:
+    def _brought(self, spec: FileSpec, scope: Scope) -> str | None:
+        """The file from a template that the product's release has, if it has it."""
+        product: AssignedProduct = scope["product"]
+        brought = self.release_templates.get(product.name, {}).get(spec.source)
+        if brought is None:
             return None
         # A product's template is shown that product alone: others have secrets.
-        own = scope | {"products": (product,), "node": replace(self.assignment, products=(product,))}
+        mine = replace(self.assignment, products=(product,), caches=(), databases=(), everything=None)
+        own = {**scope, "products": (product,), "caches": (), "databases": (), "fleet": None, "node": mine}
         source = f"{product.name}:{spec.source}"
-        text = self._rendered(source, lambda: self.foreign.from_string(brought).render(own))
+        text = self.role.rendered(source, lambda: self.foreign.from_string(brought).render(own))
         if _CONTROL.search(self._without_tokens(text, product)):
-            self.mistakes.append(Mistake((f"{self.role.name}/{source}",), "writes control characters", "remove them"))
+            where = f"{self.role.role.name}/{source}"
+            self.role.mistakes.append(Mistake((where,), "writes control characters", "remove them"))
         return text
 
     def _without_tokens(self, text: str, product: AssignedProduct) -> str:
         """The text without the tokens that a product's template may write; others it could only have forged."""
         tokens = [secret_token(one.key, form) for one in product.secrets for form in FORMATS]
-        for token in (*tokens, *(tag_token(unit.name) for unit in self.role.table.unit)):
+        for token in (*tokens, *(tag_token(name) for name in (ITSELF, *(unit.name for unit in self.table.unit)))):
             text = text.replace(token, "")
         return text
 
-    def _file(self, spec: FileSpec, text: str, scope: dict[str, Any]) -> ManagedFile:
-        before, path = len(self.mistakes), self._text(spec.path, scope)
-        if len(self.mistakes) == before and not _PATH.fullmatch(path):
-            self.mistakes.append(Mistake((spec.source,), f"{path!r} is no path within a generation"))
-        owner, group = ((self._text(spec.owner, scope), self._text(spec.group, scope)) if self.place.accounts
-                        else ("", ""))  # fmt: skip
-        return ManagedFile(path, text, int(spec.mode, 8), owner, group, tuple(sorted(spec.units)))
+    def _file(self, spec: FileSpec, text: str, scope: Scope, units: set[str]) -> ManagedFile:
+        mistakes, before = self.role.mistakes, len(self.role.mistakes)
+        path, readers = self.role.text(spec.path, scope), sorted(self.role.text(unit, scope) for unit in spec.units)
+        if len(mistakes) == before and not _PATH.fullmatch(path):
+            mistakes.append(Mistake((spec.source,), f"{path!r} is no path within a generation"))
+        mistakes += [Mistake((spec.source,), f"there is no unit {unit!r}", suggest(unit, units, "add [[unit]]"))
+                     for unit in readers if unit not in units and len(mistakes) == before]  # fmt: skip
+        owner, group = (self.role.text(one, scope) if self.place.accounts else "" for one in (spec.owner, spec.group))
+        return ManagedFile(path, text, int(spec.mode, 8), owner, group, tuple(readers))
 
-    def _unit(self, unit: Unit) -> UnitUse:
-        direct = self._direct(unit.direct) if unit.direct else None
-        return UnitUse(unit.name, self._text(unit.service), unit.action, direct)
-
-    def _direct(self, how: Direct) -> DirectUse:
-        return DirectUse(self._text(how.pidfile), tuple(self._text(word) for word in how.start), how.reload, how.stop)
-
-    def _checks(self) -> list[Check]:
-        made = []
-        for spec in self.role.table.check:
-            for product in self.assignment.products if spec.each else (None,):
-                scope = self._scope(product)
-                if not spec.when or self._true(spec.when, scope):
-                    made.append(self._role_check(spec, scope))
-        for product in self.assignment.products:
-            for check in product.checks:
-                made.extend(self._product_check(product, check))
-        return made
-
-    def _role_check(self, spec: RoleCheck, scope: dict[str, Any]) -> Check:
-        target = getattr(spec, spec.kind)
-        expect: dict[str, Any] = {"http": self._http_expectation(spec, scope)} if spec.kind == "http" else {}
-        expect = expect.get("http", {k: v for k, v in {"max_age": spec.max_age, "free_mb": spec.free_mb}.items() if v})
-        return Check(self._text(spec.name, scope), spec.kind, self._text(str(target), scope), expect, spec.timeout,
-                     spec.required)  # fmt: skip
-
-    def _http_expectation(self, spec: RoleCheck, scope: dict[str, Any]) -> dict[str, Any]:
-        headers = {name: self._text(value, scope) for name, value in spec.headers.items()}
-        contains = None if spec.contains is None else self._text(spec.contains, scope)
-        return {"host": self._text(spec.host, scope), "port": self._text(spec.port, scope), "status": spec.status,
-                "contains": contains, "headers": headers}  # fmt: skip
-
-    def _product_check(self, product: AssignedProduct, check: ProductCheck) -> list[Check]:
-        """A product's own checks; those over HTTP are asked as the role's first HTTP check for products is."""
-        if check.tcp is not None:
-            return [Check(check.name or f"{product.name}: connect to {name}", "tcp", target, {}, check.timeout,
-                          check.required) for name, target in _endpoints(product, check.tcp)]  # fmt: skip
-        model = next((one for one in self.role.table.check if one.http is not None and one.each == "product"), None)
-        if model is None:
-            return []
-        expect = self._http_expectation(model, self._scope(product))
-        expect |= {"status": check.status, "contains": check.contains}
-        name = check.name or f"{product.name}: GET {check.http}"
-        return [Check(name, "http", str(check.http), expect, check.timeout, check.required)]
-
-    def _scope(self, product: AssignedProduct | None) -> dict[str, Any]:
-        if product is None:
-            return self.context
-        return self.context | {"product": product, "code": f"{self.place.state}/{product.release_folder}"}
-
-    def _true(self, expression: str, scope: dict[str, Any]) -> bool:
-        compiled = functools.partial(self.plain.compile_expression, expression, undefined_to_none=False)
-        return bool(self._guard("role.toml", lambda: bool(compiled()(**scope)), expression))
-
-    def _text(self, template: str, scope: dict[str, Any] | None = None) -> str:
-        """A single value of role.toml."""
-        work = functools.partial(self.plain.from_string, template)
-        return str(self._guard("role.toml", lambda: work().render(scope or self.context), template))
-
-    def _config(self, template: str | None, where: str) -> str | None:
-        """A value of role.toml that is a configuration file itself."""
-        if template is None:
+    def _replication(self) -> ReplicationUse | None:
+        use, text = self.table.replication, self.role.text
+        if use is None:
             return None
-        return str(self._guard(where, lambda: self.strict.from_string(template).render(self.context), template))
+        client, remote, dump = (tuple(map(text, words)) for words in (use.client, use.remote, use.dump))
+        duties = {one.name: f"{one.duty}, epoch {one.epoch}" for one in self.assignment.databases}
+        return ReplicationUse(
+            text(use.dialect), client, remote, dump, text(use.user), use.accounts, use.max_lag, duties
+        )
 
-    def _maybe(self, template: str | None) -> str | None:
-        return None if template is None else self._text(template)
+    def _unit(self, unit: Unit, scope: Scope) -> UnitUse:
+        direct = self._direct(unit.direct, scope) if unit.direct else None
+        name, service = self.role.text(unit.name, scope), self.role.text(unit.service, scope)
+        return UnitUse(name, service, unit.action, direct, instance=unit.each is not None)
 
-    def _rendered(self, source: str, work: Callable[[], str]) -> str:
-        return str(self._guard(source, work))
-
-    def _guard(self, source: str, work: Callable[[], Any], value: str = "") -> Any:
-        """Run a template; what goes wrong is collected, with the template's line or the value of role.toml."""
-        try:
-            return work()
-        except TROUBLE as error:
-            at = source if value else place_of(error, source)
-            words = (str(error) or type(error).__name__) + (f", in {value!r}" if value else "")
-            self.mistakes.append(Mistake((f"{self.role.name}/{at}",), words))
-            return ""
+    def _direct(self, how: Direct, scope: Scope) -> DirectUse:
+        start = tuple(self.role.text(word, scope) for word in how.start)
+        return DirectUse(self.role.text(how.pidfile, scope), start, how.reload, how.stop)
 
 
 def _release(product: AssignedProduct) -> ReleaseUse:
     release = product.release
     return ReleaseUse(product.name, release.version, release.artifact, release.sha256, release.size,
                       product.release_folder, product.document_root, product.writable)  # fmt: skip
-
-
-def _endpoints(product: AssignedProduct, target: str) -> list[tuple[str, str]]:
-    """(what people call it, host:port) for each endpoint that a tcp check means."""
-    kind, _, name = target.rpartition(":")
-    if kind == "database":
-        return [(f"the master of {name}", str(one.master)) for one in product.databases if one.name == name]
-    if kind == "cache":
-        return [(f"{end.server} of {name}", str(end)) for one in product.caches if one.name == name
-                for end in one.servers]  # fmt: skip
-    return [(target, target)]

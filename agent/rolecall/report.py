@@ -49,6 +49,7 @@ class Report:
     warnings: list[str] = field(default_factory=list)
     degraded: str = ""
     leaving: str = ""  # why nobody should be sent here any more, though the node may be well
+    owing: bool = False  # something only needs time: the next run does not pass this machine over as unchanged
     releases: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
     _began: float = field(default_factory=time.monotonic, repr=False)
@@ -82,6 +83,11 @@ class Report:
     def _tell(self, step: Step) -> None:
         if self._watch:
             self._watch(step)
+
+    def owe(self, words: str) -> None:
+        """All is well, but the next run has to look again, whether anything moves or not."""
+        self.owing = True
+        self.warn(words)
 
     def warn(self, text: str) -> None:
         """Something that people should know although the run goes on."""

@@ -8,6 +8,7 @@ from rolecall.generation import Generation
 from rolecall.host import attachments, steady
 from rolecall.host.templates import roles_folder
 from rolecall.node import Node
+from rolecall.role import included
 from rolecall.store import DOCUMENT
 from rolecall.trust import Document
 
@@ -28,7 +29,9 @@ def sources(node: Node) -> Iterator[str]:
     yield from filter(None, (node.settings.trust.signers, node.settings.trust.revoked))
     named = (*node.sources, node.settings.aws.credentials)
     yield from (source.partition(":")[2] for source in named if source.startswith("file:"))
-    yield from map(str, (roles_folder(node.settings.paths.templates) / node.settings.role).glob("*"))
+    folder = roles_folder(node.settings.paths.templates)
+    for role in (node.settings.role, *included(folder, node.settings.role)):
+        yield from map(str, (folder / role).glob("*"))
     yield str(Path(rolecall.__file__).parent)
 
 
@@ -41,4 +44,8 @@ def results(node: Node, wanted: Generation) -> Iterator[str]:
     yield from (str(path) for path in (folder, *folder.rglob("*")))
     yield from (str(state / use.folder) for use in live.releases)
     yield from (str(attachments.place_of(one, settings.paths.root)) for one in live.attachments)
-    yield from (str(node.loaded.path(unit)) for unit in live.units if node.manager.runs(unit))
+    for unit in live.units:
+        if node.manager.runs(unit):
+            yield str(node.loaded.path(unit))
+            if unit.direct:  # a daemon that was started behind our back has lost what it was told while it ran
+                yield unit.direct.pidfile

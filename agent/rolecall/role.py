@@ -1,10 +1,11 @@
 """A role as data: `templates/<role>/role.toml` and the templates beside it. No role has any Python of its own."""
 
+import functools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from pydantic import Field, ValidationError
 
@@ -14,33 +15,40 @@ from rolecall.errors import ConfigFault
 from rolecall.mistakes import Mistake, Mistakes, mistakes_of, placed, suggest
 from rolecall.values import Frozen, Name, RelativePath
 
+Each: TypeAlias = Literal["product", "cache", "database"]
+
 
 class FileSpec(Frozen):
-    """A file of the generation. `path`, `owner`, `group` and `when` are templates."""
+    """A file of the generation. `path`, `owner`, `group`, `units` and `when` are templates."""
 
     source: RelativePath = Field(description="Template beside role.toml; with release = true, a file of the release")
     path: str = Field(description="Where it lies within the generation")
-    each: Literal["product"] | None = Field(None, description="One file a product")
+    each: Each | None = Field(None, description="One file for each product, cache or database of the node")
     when: str = Field("", description="A Jinja expression; the file is there only where it is true")
     release: bool = Field(False, description="The template comes with the product's release, if it has one")
     mode: str = Field("0644", pattern=r"^0[0-7]{3}$")
     owner: str = "root"
     group: str = "root"
-    units: tuple[Name, ...] = Field((), description="Who reads it, and so has to be told when it changes")
+    units: tuple[str, ...] = Field((), description="Who reads it, and so has to be told when it changes")
 
 
 class Attachment(Frozen):
-    """A fixed place where a daemon looks: a link into the generation, or a file with one line that includes it."""
+    """A fixed place where a daemon looks: a link into the generation, or a file with a line that includes it.
+
+    `to` is for a link that leads elsewhere, such as a plugin of the distribution that this role wants.
+    """
 
     path: str
     link: str | None = None
+    to: str | None = None
     content: str | None = None
 
 
 class Validator(Frozen):
     """A program that reads the configuration as the daemon would, and fails if the daemon would."""
 
-    name: Name
+    name: str
+    each: Each | None = None
     argv: tuple[str, ...] = Field(min_length=1)
     unit: Name | None = Field(None, description="Asked only on nodes that run this unit")
     timeout: float = 60.0
@@ -56,20 +64,37 @@ class Direct(Frozen):
 
 
 class Unit(Frozen):
-    """A daemon, and how it takes a new configuration. The order in role.toml is the order in which they are told."""
+    """A daemon, and how it takes a new configuration. The order in role.toml is the order in which they are told.
 
-    name: Name
+    `each`: one instance for each cache, say; the agent enables those that there are and stops those that are gone.
+    """
+
+    name: str
+    each: Each | None = None
     service: str = Field(description="The service manager's name for it")
-    action: Literal["reload", "restart"]
+    action: Literal["reload", "restart", "start"]
     direct: Direct | None = None
+
+
+class Replication(Frozen):
+    """How the role's database server is talked to. Strings are templates; the commands read SQL from their input."""
+
+    dialect: str = Field(description="mariadb or mysql")
+    client: tuple[str, ...] = Field(min_length=1, description="As its administrator")
+    remote: tuple[str, ...] = Field(min_length=1, description="Another server, as the account for replication")
+    dump: tuple[str, ...] = Field(min_length=1, description="Writes all data of another server as SQL")
+    user: str = Field(description="The account for replication")
+    accounts: str = Field(description="The generation's file of SQL that makes schemas and accounts")
+    max_lag: float = Field(60.0, description="Seconds that a replica may be behind")
 
 
 class RoleFile(Frozen):
     """All of role.toml."""
 
     description: str
-    packages: dict[Name, tuple[str, ...]]
-    platform: dict[Name, dict[str, str | int]] = Field(description="Names that differ between platforms")
+    include: tuple[Name, ...] = Field((), description="Other roles whose parts this one has too")
+    packages: dict[Name, tuple[str, ...]] = {}
+    platform: dict[Name, dict[str, str | int]] = Field({}, description="Names that differ between platforms")
     accounts: str | None = Field(None, description="The generation's file for systemd-sysusers")
     folders: str | None = Field(None, description="The generation's file for systemd-tmpfiles")
     file: tuple[FileSpec, ...] = ()
@@ -77,6 +102,7 @@ class RoleFile(Frozen):
     validator: tuple[Validator, ...] = ()
     unit: tuple[Unit, ...] = ()
     check: tuple[RoleCheck, ...] = ()
+    replication: Replication | None = None
 
 
 class Role(NamedTuple):
@@ -85,6 +111,14 @@ class Role(NamedTuple):
     name: str
     table: RoleFile
     templates: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What a configuration may be measured by."""
+
+    memory_mb: int = 1024
+    processors: int = 2
 
 
 @dataclass(frozen=True)
@@ -97,6 +131,7 @@ class Place:
     root: str = ""
     accounts: bool = True
     names: Mapping[str, str | int] | None = None
+    machine: Machine = Machine()
 
     @property
     def current(self) -> str:
@@ -105,7 +140,7 @@ class Place:
 
 
 def read_role(folder: Path, name: str) -> Role:
-    """The role `name` from a folder of roles. Raises ConfigFault."""
+    """The role `name` from a folder of roles, with those that it includes. Raises ConfigFault."""
     path = folder / name / "role.toml"
     try:
         text = path.read_text("utf-8")
@@ -116,16 +151,70 @@ def read_role(folder: Path, name: str) -> Role:
         raise ConfigFault(f"no role {name!r} in {folder}", hint) from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigFault(f"cannot read the role {name!r} in {folder}: {error}") from None
-    return Role(name, parse_role(text, str(path), templates), templates)
+    table = parse_table(text, str(path))
+    included = [read_role(folder, one) for one in table.include if one != name]
+    for one in included:
+        templates |= {source if "/" in source else f"{one.name}/{source}": it for source, it in one.templates.items()}
+    table = functools.reduce(_joined, (named(one) for one in included), table)
+    return Role(name, checked(table, text, str(path), templates), templates)
+
+
+def included(folder: Path, name: str) -> tuple[str, ...]:
+    """The names of the roles that a role includes; none where it cannot be read."""
+    try:
+        return read_role(folder, name).table.include
+    except ConfigFault:
+        return ()
+
+
+def named(role: Role) -> RoleFile:
+    """The table of a role as another one includes it: its templates have its name before them."""
+    files = [one if one.release or "/" in one.source else
+             one.model_copy(update={"source": f"{role.name}/{one.source}"}) for one in role.table.file]  # fmt: skip
+    return role.table.model_copy(update={"file": tuple(files)})
+
+
+def _joined(table: RoleFile, included: RoleFile) -> RoleFile:
+    """Lists follow the role's own; of names and packages both are there, and the role's own word counts."""
+    lists = ("file", "attachment", "validator", "unit", "check")
+    joined: dict[str, Any] = {key: getattr(table, key) + getattr(included, key) for key in lists}
+    joined["packages"] = {
+        platform: tuple(dict.fromkeys(table.packages.get(platform, ()) + included.packages.get(platform, ())))
+        for platform in table.packages | included.packages
+    }
+    joined["platform"] = {
+        platform: included.platform.get(platform, {}) | names for platform, names in table.platform.items()
+    }
+    return table.model_copy(update=joined)
+
+
+def names_on(table: RoleFile, platform: str) -> dict[str, str | int] | None:
+    """The names of a platform, if the role has it. `centos-mysql` has those of `centos`, and its own over them.
+
+    A role that has no variants takes each for the platform itself: one word serves all roles of a fleet.
+    """
+    known, base = table.platform, platform.partition("-")[0]
+    variants = any(one.startswith(f"{base}-") for one in known)
+    there = platform in known or (base in known and not variants)
+    return known.get(base, {}) | known.get(platform, {}) if there else None
 
 
 def parse_role(text: str, source: str, templates: Mapping[str, str]) -> RoleFile:
     """role.toml as a type, its names checked against one another. Raises Mistakes."""
+    return checked(parse_table(text, source), text, source, templates)
+
+
+def parse_table(text: str, source: str) -> RoleFile:
+    """role.toml as a type. Raises Mistakes."""
     data = parse_toml(text, source)
     try:
-        table = RoleFile.model_validate_json(json.dumps(data, default=str))
+        return RoleFile.model_validate_json(json.dumps(data, default=str))
     except ValidationError as error:
         raise Mistakes(source, placed(mistakes_of(error, RoleFile), toml_places(text))) from None
+
+
+def checked(table: RoleFile, text: str, source: str, templates: Mapping[str, str]) -> RoleFile:
+    """The table, if its names agree with one another and with the templates. Raises Mistakes."""
     found = []
     units = [unit.name for unit in table.unit]
     for i, file in enumerate(table.file):
@@ -142,8 +231,8 @@ def parse_role(text: str, source: str, templates: Mapping[str, str]) -> RoleFile
             hint = suggest(validator.unit, units, "add [[unit]]")
             found.append(Mistake(("validator", i, "unit"), f"there is no unit {validator.unit!r}", hint))
     for i, attachment in enumerate(table.attachment):
-        if (attachment.link is None) == (attachment.content is None):
-            found.append(Mistake(("attachment", i), "must have exactly one of 'link' and 'content'"))
+        if [attachment.link, attachment.to, attachment.content].count(None) != 2:
+            found.append(Mistake(("attachment", i), "must have exactly one of 'link', 'to' and 'content'"))
     if found:
         raise Mistakes(source, placed(found, toml_places(text)))
     return table

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TypeAlias
 
 from rolecall.assignment import Assignment, assign
-from rolecall.changes import activate, commit, rehearse, roll_back, self_test, stage
+from rolecall.changes import activate, commit, rehearse, replicate, roll_back, self_test, stage
 from rolecall.closing import IDLE, finish
 from rolecall.documents import obtain, remember
-from rolecall.errors import ConfigFault, Fault, HostFault, Stopped
+from rolecall.errors import ConfigFault, Fault, FetchFault, HostFault, Stopped, UnsettledFault
 from rolecall.fleet import Fleet
 from rolecall.generation import Generation
 from rolecall.host import steady
@@ -70,11 +70,11 @@ def converge(
                      instance=decision.identity.instance, server=decision.assignment.server)  # fmt: skip
             if chosen := choose(node, decision.document, decision.plan, report, resume=resume):
                 mine = chosen.id == decision.plan.new.id  # an older generation holds older secrets, and those it keeps
-                act(node, chosen, decision.secrets if mine else None, report)
+                act(node, chosen, decision.secrets if mine else None, report, decision)
                 if mine and report.exit_code == 0:
                     node.secrets.remember()
         finish(node, report)
-        if decision and config and report.exit_code == 0:
+        if decision and config and report.exit_code == 0 and not report.owing:
             rest(node, decision.document, decision.plan.new, {**decision.seen, **seen})
     return report
 
@@ -120,8 +120,17 @@ def decide(node: Node, report: Report, *, dry: bool = False) -> Decision:
     return Decision(identity, document, fleet, signer, assignment, plan, secrets, seen)
 
 
-def act(node: Node, wanted: Generation, secrets: Mapping[str, str] | None, report: Report) -> None:
-    """Become it. Every step passes over what is done already, so an interrupted run is completed by the next one."""
+def act(
+    node: Node,
+    wanted: Generation,
+    secrets: Mapping[str, str] | None,
+    report: Report,
+    decision: Decision | None = None,
+) -> None:
+    """Become it. Every step passes over what is done already, so an interrupted run is completed by the next one.
+
+    `decision`: what the document says; without it, as in a roll-back, databases stay as they are.
+    """
     live = node.generations.ensure_current()
     unproven = wanted.id != node.generations.ready() or wanted.id != live.id
     report.releases = {use.product: use.version for use in wanted.releases}
@@ -135,15 +144,17 @@ def act(node: Node, wanted: Generation, secrets: Mapping[str, str] | None, repor
     try:
         with report.step("activate") as step:
             step.note = activate(node, wanted) or IDLE
+        if decision and decision.plan.new.replication:
+            with report.step("replicate") as step:
+                databases = decision.assignment.databases
+                step.note = replicate(node, decision.plan.new, databases, decision.secrets, report)
         with report.step("self-test") as step:
             step.note = self_test(node, wanted, report)
-    except HostFault as fault:
+    except (UnsettledFault, FetchFault) as fault:  # a database's data or its upstream: another generation heals neither
         report.failed(fault, "not ready")
-        try:
-            node.reports.save(report.data())  # a crash from here on must not look like a generation never tried
-        except HostFault as second:
-            report.warn(second.message)
-        roll_back(node, wanted, report)
+        return
+    except HostFault as fault:
+        give_up(node, wanted, report, fault)
         return
     if report.outcome == "running":
         report.outcome = "ready" if unproven else "unchanged"
@@ -152,6 +163,16 @@ def act(node: Node, wanted: Generation, secrets: Mapping[str, str] | None, repor
             node.generations.prove(wanted.id)
     # Whatever the outcome: a run that was killed while it removed the old has left the rest to this one.
     node.releases.prune(node.generations.prune(node.settings.keep.generations))
+
+
+def give_up(node: Node, wanted: Generation, report: Report, fault: HostFault) -> None:
+    """It does not work on this machine: back to the one that did."""
+    report.failed(fault, "not ready")
+    try:
+        node.reports.save(report.data())  # a crash from here on must not look like a generation never tried
+    except HostFault as second:
+        report.warn(second.message)
+    roll_back(node, wanted, report)
 
 
 def go_back(node: Node, wanted: str | None, *, watch: Watcher = lambda _: lambda _: None) -> Report:

@@ -108,10 +108,12 @@ class Settings(Frozen):
     """All of agent.toml."""
 
     role: Name
-    platform: Name = Field(description="A table of names in role.toml, such as centos or debian: set, never guessed")
+    platform: Name = Field(
+        description="A table of names in role.toml, such as centos, debian or centos-mysql: set, never guessed"
+    )
     identity: tuple[Text, ...] = Field(("file:/etc/rolecall/identity.json",), min_length=1)
     store: tuple[Text, ...] = Field(min_length=1)
-    readiness: tuple[Text, ...] = ("systemd", "store")
+    readiness: tuple[Text, ...] = ("systemd", "store", "textfile")
     service_manager: Literal["systemd", "direct"] = "systemd"
     accounts: Literal["systemd-sysusers", "none"] = "systemd-sysusers"
     trust: Trust

@@ -2,20 +2,15 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rolecall.check import CheckResult
-from rolecall.fleet import Fleet
 from rolecall.plan import Plan
 from rolecall.report import Report
 from rolecall.terminal import ago, answer, console, duration, since
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-    from rolecall.publish import Published
 
 _BAD = ("rolled back", "not ready", "refused", "failed", "waiting", "interrupted")
 
@@ -62,7 +57,8 @@ def plan(made: Plan, warnings: Iterable[str], *, summary: bool, as_json: bool) -
 
 
 def _changes(out: "Console", made: Plan) -> None:
-    styles = {"add": "green", "deploy": "green", "change": "yellow", "remove": "red", "withdraw": "red", "tell": "cyan"}
+    styles = {"add": "green", "deploy": "green", "change": "yellow", "remove": "red", "withdraw": "red", "tell": "cyan",
+              "stop": "red", "become": "cyan", "leave": "red"}  # fmt: skip
     out.print(
         f"{len(made.changes)} changes, generation {made.old.id[:12] or 'none'} → {made.new.id[:12]}:", style="bold"
     )
@@ -159,18 +155,6 @@ def blame(reports: list[dict[str, Any]], budget: float, *, as_json: bool) -> int
     return 0
 
 
-def checked(fleet: Fleet, file: Path, *, as_json: bool) -> int:
-    """A document without a mistake."""
-    counts = {"products": len(fleet.products), "servers": len(fleet.servers), "databases": len(fleet.databases),
-              "caches": len(fleet.caches)}  # fmt: skip
-    if as_json:
-        return answer({"fleet": fleet.fleet, "serial": fleet.serial, "mistakes": [], **counts})
-    what = ", ".join(f"{name}: {count}" for name, count in counts.items())
-    expired = "; it has EXPIRED" if fleet.not_after < datetime.now(UTC) else ""
-    print(f"{file}: no mistakes. {fleet.fleet}, serial {fleet.serial}: {what}{expired}")
-    return 0
-
-
 def fleet_diff(plans: Mapping[str, Plan | str], *, as_json: bool) -> int:
     """The blast radius: server by server."""
     changed = {server: one for server, one in plans.items() if isinstance(one, str) or not one.empty}
@@ -230,15 +214,4 @@ def laid(done: str, paths: list[str], *, as_json: bool) -> int:
     if as_json:
         return answer(paths)
     print("\n".join(f"{done} {path}" for path in paths) or "nothing to do")
-    return 0
-
-
-def published(done: "Published", *, as_json: bool) -> int:
-    """What the store has now."""
-    fleet, by = done.fleet, f", signed by {done.signer}" if done.signer else ""
-    if as_json:
-        return answer({"url": done.url, "serial": fleet.serial, "before": done.before, "signer": done.signer,
-                       "not_after": fleet.not_after.isoformat()})  # fmt: skip
-    was = f"in place of serial {done.before}" if done.before else "the first one"
-    print(f"published serial {fleet.serial}, {was}: {done.url}{by}; good until {fleet.not_after:%Y-%m-%d %H:%M} UTC")
     return 0

@@ -5,10 +5,10 @@ from typing import Any
 import jinja2
 import jinja2.sandbox
 
-from rolecall.assignment import Secret
 from rolecall.generation import secret_token
 from rolecall.quoting import FORMATS
 from rolecall.role import Role
+from rolecall.topology import Secret
 from rolecall.values import Frozen
 
 # Whatever the work of a template can raise; a release may bring templates that do their worst.

@@ -1,7 +1,7 @@
 """May this document be believed? Size, signature, form, fleet, serial, expiry, then all the rest, in that order."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -51,7 +51,15 @@ def verify(node: Node, document: Document, report: Report) -> tuple[Fleet, Signe
     _not_older(node, document, header, seen)
     if header.not_after < now:
         _expired(node, document, header, seen, report)
-    return parse_fleet(document.payload, document.source), signer
+    fleet = parse_fleet(document.payload, document.source)
+    _not_older_epochs(node, document, fleet, seen)
+    return fleet, signer
+
+
+def masters(seen: Mapping[str, Any]) -> dict[str, dict[str, tuple[int, str]]]:
+    """The highest epoch of each database, and its master in it, by the key that said so."""
+    kept = seen.get("masters") or {}
+    return {key: {name: (epoch, master) for name, (epoch, master) in one.items()} for key, one in kept.items()}
 
 
 def clock(document: Document) -> datetime:
@@ -99,8 +107,7 @@ def _same_fleet(node: Node, document: Document, header: Header, seen: Mapping[st
 
 def _not_older(node: Node, document: Document, header: Header, seen: Mapping[str, Any]) -> None:
     """No serial below the highest of any key that is still believed: a leaked key's cannot outlive the key."""
-    trust = node.settings.trust
-    believed = signatures.trusted(trust.signers, trust.revoked, clock(document)) if trust.signers else {UNSIGNED.key}
+    believed = _believed(node, document)
     bar = max((serial for key, serial in serials(seen).items() if key in believed), default=0)
     if header.serial < bar:
         raise ConfigFault(
@@ -114,6 +121,30 @@ def _not_older(node: Node, document: Document, header: Header, seen: Mapping[str
             "raise the serial with every change: `rolecall fleet publish` does",
             "old-serial",
         )
+
+
+def _not_older_epochs(node: Node, document: Document, fleet: Fleet, seen: Mapping[str, Any]) -> None:
+    """A new master comes with a higher epoch: a document made from an old copy must not bring the old one back."""
+    believed, wrong = _believed(node, document), []
+    for name, now in fleet.databases.items():
+        said = [one[name] for key, one in masters(seen).items() if key in believed and name in one]
+        epoch, master = max(said, default=(0, now.master))
+        if now.epoch < epoch:
+            wrong.append(f"databases.{name}.epoch is {now.epoch}, but {epoch} was seen before")
+        elif now.epoch == epoch and now.master != master:
+            wrong.append(f"databases.{name}.master is {now.master}, but in epoch {epoch} it is {master}")
+    if wrong:
+        raise ConfigFault(
+            f"{document.source}: {'; '.join(wrong)}",
+            "begin from the document that is published; a change of the master raises the epoch",
+            "old-epoch",
+        )
+
+
+def _believed(node: Node, document: Document) -> Collection[str]:
+    """The keys that are believed now."""
+    trust = node.settings.trust
+    return signatures.trusted(trust.signers, trust.revoked, clock(document)) if trust.signers else {UNSIGNED.key}
 
 
 def _expired(node: Node, document: Document, header: Header, seen: Mapping[str, Any], report: Report) -> None:

@@ -15,8 +15,8 @@ variable "platform" {
   type        = string
   description = "The platform of agent.toml; it decides which image is begun with."
   validation {
-    condition     = var.platform == "centos" || var.platform == "debian"
-    error_message = "The platform is centos or debian."
+    condition     = contains(["centos", "centos-mysql", "debian"], var.platform)
+    error_message = "The platform is centos, centos-mysql or debian."
   }
 }
 
@@ -74,7 +74,7 @@ locals {
       arm64  = "debian-12-arm64-*"
     }
   }
-  from = local.begin[var.platform]
+  from = local.begin[split("-", var.platform)[0]]
 
   # In memory: nothing of the build is on the disk that becomes the image.
   kit = "/dev/shm/rolecall-kit"

@@ -6,4 +6,5 @@ packages <<'END'
 memcached        memcached        the caches
 END
 
-enable  memcached.service
+# Each cache has an instance of its own, memcached@NAME, which the agent enables.
+setting any 'not the one that the distribution starts: it would have the port' systemctl disable memcached.service

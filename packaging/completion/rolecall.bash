@@ -5,7 +5,7 @@
 #    source ~/.local/share/bash_completion/rolecall
 # See also: https://github.com/scop/bash-completion/blob/main/doc/configuration.md
 
-_shtab_rolecall_fleet_subparsers=(check diff publish fetch schema)
+_shtab_rolecall_fleet_subparsers=(check show diff publish fetch schema)
 _shtab_rolecall_image_subparsers=(attach detach check install)
 _shtab_rolecall_subparsers=(boot refresh plan drain status selftest doctor history rollback blame fleet image demo)
 
@@ -20,6 +20,7 @@ _shtab_rolecall_history_option_strings=(-h --help --config --json -n)
 _shtab_rolecall_rollback_option_strings=(-h --help --config --json)
 _shtab_rolecall_blame_option_strings=(-h --help --config --json -n)
 _shtab_rolecall_fleet_check_option_strings=(-h --help --json)
+_shtab_rolecall_fleet_show_option_strings=(-h --help --json --store --config)
 _shtab_rolecall_fleet_diff_option_strings=(-h --help --json --store --config --platform --templates)
 _shtab_rolecall_fleet_publish_option_strings=(-h --help --json --store --config --key --signers --unsigned --valid)
 _shtab_rolecall_fleet_fetch_option_strings=(-h --help --json --store --config)
@@ -35,7 +36,7 @@ _shtab_rolecall_option_strings=(-h --help --version)
 
 
 
-_shtab_rolecall_fleet_pos_0_choices=(check diff publish fetch schema)
+_shtab_rolecall_fleet_pos_0_choices=(check show diff publish fetch schema)
 _shtab_rolecall_image_pos_0_choices=(attach detach check install)
 _shtab_rolecall_pos_0_choices=(boot refresh plan drain status selftest doctor history rollback blame fleet image demo)
 
@@ -75,6 +76,9 @@ _shtab_rolecall_blame___json_nargs=0
 _shtab_rolecall_fleet_check__h_nargs=0
 _shtab_rolecall_fleet_check___help_nargs=0
 _shtab_rolecall_fleet_check___json_nargs=0
+_shtab_rolecall_fleet_show__h_nargs=0
+_shtab_rolecall_fleet_show___help_nargs=0
+_shtab_rolecall_fleet_show___json_nargs=0
 _shtab_rolecall_fleet_diff_pos_0_nargs=+
 _shtab_rolecall_fleet_diff__h_nargs=0
 _shtab_rolecall_fleet_diff___help_nargs=0

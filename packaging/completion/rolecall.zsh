@@ -34,6 +34,7 @@ _shtab_rolecall_fleet_commands() {
     fetch:'The document that a store has now, as its author wrote it.'
     publish:'Sign a document, raise its serial and put it in place of the last one.'
     schema:'The JSON Schema of the document, for editors.'
+    show:'Servers, zones and products as tables, and what is out of balance among them.'
   )
   _describe 'rolecall fleet commands' _commands
 }
@@ -164,6 +165,17 @@ _shtab_rolecall_fleet_schema_options=(
 
 # guard to ensure default positional specs are added only once per session
 _shtab_rolecall_fleet_schema_defaults_added=0
+
+_shtab_rolecall_fleet_show_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--json[answer as JSON]"
+  "--store[the document that this store has now\: s3\:\/\/, https\:\/\/ or file\:\/\/]:URL:"
+  "--config[an agent.toml with \[aws\] and \[network\] (default\: as the AWS tools)]:FILE:"
+  ":a document on disk\; or --store:"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_rolecall_fleet_show_defaults_added=0
 
 _shtab_rolecall_history_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
@@ -334,6 +346,7 @@ _shtab_rolecall_fleet() {
         fetch) _arguments -C -s $_shtab_rolecall_fleet_fetch_options ;;
         publish) _arguments -C -s $_shtab_rolecall_fleet_publish_options ;;
         schema) _arguments -C -s $_shtab_rolecall_fleet_schema_options ;;
+        show) _arguments -C -s $_shtab_rolecall_fleet_show_options ;;
       esac
   esac
 }

@@ -16,7 +16,7 @@ from rolecall import metadata, readiness
 from rolecall.aws.imds import Imds as ImdsClient
 from rolecall.errors import ConfigFault, FetchFault
 from rolecall.identity import Identity
-from rolecall.readiness import open_reporter
+from rolecall.readiness import Metrics, open_reporter
 from rolecall.report import Report
 from rolecall.store import open_store
 from servers.imds import Imds
@@ -138,6 +138,9 @@ def report(outcome: str, exit_code: int) -> Report:
     return Report("boot", server="web1", outcome=outcome, exit_code=exit_code, serial=7, current="abcdef0123456789")
 
 
+NOWHERE = Metrics(lambda name, data: None)
+
+
 class Folder:
     """A store in a folder, as a reporter writes to it."""
 
@@ -149,11 +152,11 @@ class Folder:
 
 
 def test_every_reporter_is_under_test_here() -> None:
-    assert set(readiness.KINDS) == {"store", "systemd"}
+    assert set(readiness.KINDS) == {"store", "systemd", "textfile"}
 
 
 def test_the_store_has_the_nodes_last_report(tmp_path: Path) -> None:
-    reporter = open_reporter("store", Folder(tmp_path))
+    reporter = open_reporter("store", Folder(tmp_path), NOWHERE)
     reporter.tell(report("ready", 0))
     reporter.tell(report("rolled back", 1))
     told = json.loads((tmp_path / "reports/web1.json").read_text())
@@ -162,13 +165,13 @@ def test_the_store_has_the_nodes_last_report(tmp_path: Path) -> None:
 
 def test_a_node_that_does_not_know_its_name_yet_writes_no_report(tmp_path: Path) -> None:
     (tmp_path / "store").mkdir()
-    open_reporter("store", Folder(tmp_path / "store")).tell(Report("boot", outcome="failed", exit_code=75))
+    open_reporter("store", Folder(tmp_path / "store"), NOWHERE).tell(Report("boot", outcome="failed", exit_code=75))
     assert not list((tmp_path / "store").iterdir())
 
 
 def test_a_reporter_that_there_is_not_is_a_mistake(tmp_path: Path) -> None:
     with pytest.raises(ConfigFault, match="no readiness reporter 'mail'"):
-        open_reporter("mail", Folder(tmp_path))
+        open_reporter("mail", Folder(tmp_path), NOWHERE)
 
 
 # Without systemd-python the same datagram goes out: a finder that hides it stands for a machine that lacks it.
@@ -178,7 +181,7 @@ if "hidden" in sys.argv: sys.modules["systemd"] = None
 from rolecall.readiness import open_reporter
 from rolecall.report import Report
 report = Report("boot", outcome=sys.argv[1], exit_code=int(sys.argv[2]), serial=7, current="abcdef")
-open_reporter("systemd", None).tell(report)
+open_reporter("systemd", None, None).tell(report)
 """
 
 

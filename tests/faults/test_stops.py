@@ -18,7 +18,7 @@ from rolecall import __main__, commands
 from rolecall.check import Check
 from rolecall.errors import BusyFault, Stopped
 from rolecall.generation import Generation
-from rolecall.host import probes, units
+from rolecall.host import direct_units, probes
 
 STARTING, MOMENTS = 1, 13  # at which the program is stopped: while it starts, and while it works
 
@@ -126,7 +126,7 @@ def test_the_program_stops_while_a_self_test_waits_for_an_answer(nodes: Nodes) -
     with socket.create_server(("127.0.0.1", 0)) as silent:
         expect = {"host": "x", "port": f"127.0.0.1:{silent.getsockname()[1]}", "status": 200, "contains": None}
         check = Check("never", "http", "/", {**expect, "headers": {}}, timeout=10)
-        subject = probes.Subject(Generation("", "", "", checks=(check,)), tiny.state, "", units.Direct())
+        subject = probes.Subject(Generation("", "", "", checks=(check,)), tiny.state, "", direct_units.Direct())
         usual = signal.signal(signal.SIGALRM, commands._stopped)
         signal.setitimer(signal.ITIMER_REAL, 0.3)
         try:

@@ -1,4 +1,4 @@
-"""The two images that tests of images look at."""
+"""The images that tests of images look at."""
 
 from pathlib import Path
 
@@ -12,11 +12,11 @@ HERE = Path(__file__).parent
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(HERE):
-            item.add_marker(pytest.mark.timeout(1200))  # two images, on a machine that does other things too
+            item.add_marker(pytest.mark.timeout(1200))  # images, on a machine that does other things too
 
 
 @pytest.fixture(scope="session")
 def images(pytestconfig: pytest.Config) -> Images:
     made = shared_images(pytestconfig)
-    made.begin("web", "memcached")  # at the same time
+    made.begin("web", "memcached", "database", "monitor")  # two at the same time
     return made

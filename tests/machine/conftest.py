@@ -28,8 +28,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         item.add_marker(pytest.mark.timeout(900))  # the first one may have to wait for the images
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    if lines := config.stash.get(figures, []):
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_makereport(item: pytest.Item) -> None:
+    """Figures go with the test's report: it may be another process that prints them."""
+    lines = item.config.stash.get(figures, [])
+    item.user_properties.extend(("figure", line) for line in lines)
+    lines.clear()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    found = [one for all_ in terminalreporter.stats.values() for one in all_ if isinstance(one, pytest.TestReport)]
+    lines = dict.fromkeys(str(line) for one in found for name, line in one.user_properties if name == "figure")
+    if lines:
         terminalreporter.section("machines")
         terminalreporter.write("\n".join((*lines, "")))
 

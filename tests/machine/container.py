@@ -51,8 +51,9 @@ def why_not() -> str:
 class Machine:
     """One machine. `root` is its whole tree, seen from outside."""
 
-    def __init__(self, name: str, root: Path, world: World, folder: Path) -> None:
+    def __init__(self, name: str, root: Path, world: World, folder: Path, space: str = "") -> None:
         self.name, self.root, self.world, self.folder = name, root, world, folder
+        self.space = space or world.inside
         self.started = self.booted = 0.0
         self._nspawn: subprocess.Popen[bytes] | None = None
         self._leader = 0
@@ -73,7 +74,7 @@ class Machine:
                 self._nspawn = subprocess.Popen(
                     ["bash", "-c", IN_GROUPS, "bash", str(len(self._groups)), *map(str, self._groups),
                      "setpriv", "--pdeathsig=KILL", "systemd-nspawn", "--quiet", "--boot", f"--directory={self.root}",
-                     f"--machine={self.name}", f"--network-namespace-path=/run/netns/{self.world.inside}",
+                     f"--machine={self.name}", f"--network-namespace-path=/run/netns/{self.space}",
                      "--register=no", "--keep-unit", "--notify-ready=yes", "--resolv-conf=off", "--timezone=off",
                      "--system-call-filter=bpf", "--capability=CAP_BPF", *extra],
                     env={**os.environ, "NOTIFY_SOCKET": str(told), "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"},
@@ -216,8 +217,15 @@ class Machine:
 def machine(name: str, layers: Sequence[Path], folder: Path, keys: Keys) -> Iterator[Machine]:
     """A machine that was never booted, and its world, until the end of the block."""
     folder.mkdir()
-    with World(name, folder, keys) as world, mounted(folder / "root", folder / "disk", *layers) as root:
-        made = Machine(name, root, world, folder)
+    with World(name, folder, keys) as world, machine_in(world, name, layers, folder) as made:
+        yield made
+
+
+@contextmanager
+def machine_in(world: World, name: str, layers: Sequence[Path], folder: Path, space: str = "") -> Iterator[Machine]:
+    """A machine that was never booted, in a world that is there; `space` is its network, by default the first one's."""
+    with mounted(folder / "root", folder / "disk", *layers) as root:
+        made = Machine(name, root, world, folder, space)
         try:
             yield made
         finally:

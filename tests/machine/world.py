@@ -1,8 +1,9 @@
-"""What is around a machine: a network of its own with an IMDS, an S3 and an operator who signs and publishes documents.
+"""What is around machines: a network with an IMDS, an S3 and an operator who signs and publishes documents.
 
-Two network namespaces joined by one cable. The machine's has 10.77.0.11 and a route to 169.254.169.254; the world's has
-that address, where the IMDS listens, and 10.77.0.1 with the S3. The servers run in threads of the test, which have
-entered the world's namespace: faults are set on them as in any other test.
+A network namespace with a bridge, and one for each machine, joined to it by a cable. The first machine has 10.77.0.11
+and each a route to 169.254.169.254; the world has that address, where the IMDS listens, and 10.77.0.1 with the S3.
+The servers run in threads of the test, which have entered the world's namespace: faults are set on them as in any other
+test.
 """
 
 import ctypes
@@ -62,33 +63,37 @@ endpoints = {{{{ s3 = "http://{GATE}:{S3_PORT}" }}}}
 """
 
 
-class World:
-    """The network of one machine, and its document. `keys` has the operator's, whom the machine's image trusts."""
+def one_machine(address: str) -> Imds:
+    """A metadata service that tells whoever asks that it is the first machine."""
+    return Imds(facts(), address, 80)
 
-    def __init__(self, name: str, folder: Path, keys: Keys | None = None) -> None:
+
+class World:
+    """A network with room for machines, and their document. `keys` has the operator's, whom their images trust."""
+
+    def __init__(
+        self, name: str, folder: Path, keys: Keys | None = None, imds: Callable[[str], Imds] = one_machine
+    ) -> None:
         self.inside, self.outside, self.folder, self.keys = name, f"{name}-world", folder, keys or Keys(folder)
         self.document = document(fleet="test")
         self.document["servers"]["web1"] |= {"instance": INSTANCE, "address": NODE}
-        self.imds = Imds(facts(), IMDS, 80)
+        self.imds = imds(IMDS)
         self.imds.meta["placement"]["region"] = REGION
         self.imds.data["dynamic"]["instance-identity"]["document"] |= {"region": REGION, "privateIp": NODE}
         self.imds.role("node", "ASIANODE", NODE_KEY.secret, NODE_KEY.token or "")
         access = {"ASIANODE": NODE_KEY, "AKIAOPERATOR": OPERATOR_KEY}
         self.s3 = S3Server({BUCKET: REGION}, access, region=REGION, host=GATE, port=S3_PORT)
         self._ends = ExitStack()
+        self._plugs: dict[str, str] = {}
 
     def __enter__(self) -> Self:
         with ExitStack() as ends:
-            for space in (self.inside, self.outside):
-                sh("ip", "netns", "add", space)
-                ends.callback(sh, "ip", "netns", "del", space)
-                sh("ip", "-n", space, "link", "set", "lo", "up")
-            sh("ip", "-n", self.inside, "link", "add", "eth0", "type", "veth", "peer", "name", "eth0", "netns",
-               self.outside)  # fmt: skip
-            for space, address in ((self.inside, f"{NODE}/24"), (self.outside, f"{GATE}/24"), (self.outside, IMDS)):
-                sh("ip", "-n", space, "addr", "add", address, "dev", "eth0")
-                sh("ip", "-n", space, "link", "set", "eth0", "up")
-            sh("ip", "-n", self.inside, "route", "add", IMDS, "dev", "eth0")
+            self._space(self.outside, ends)
+            sh("ip", "-n", self.outside, "link", "add", "bridge", "type", "bridge")
+            for address in (f"{GATE}/24", IMDS):
+                sh("ip", "-n", self.outside, "addr", "add", address, "dev", "bridge")
+            sh("ip", "-n", self.outside, "link", "set", "bridge", "up")
+            self.plug_in(self.inside, NODE, ends)
             for server in (self.imds, self.s3):
                 self.start(server)
                 ends.callback(server.stop)
@@ -98,6 +103,42 @@ class World:
 
     def __exit__(self, *_: object) -> None:
         self._ends.close()
+
+    @staticmethod
+    def _space(name: str, ends: ExitStack) -> None:
+        sh("ip", "netns", "add", name)
+        ends.callback(sh, "ip", "netns", "del", name)
+        sh("ip", "-n", name, "link", "set", "lo", "up")
+
+    def plug_in(self, space: str, address: str, ends: ExitStack | None = None) -> str:
+        """A network namespace for a machine, with a cable to the bridge, until the end of the world; its name."""
+        plug = self._cable(space, address, ends or self._ends)
+        sh("ip", "-n", self.outside, "link", "set", plug, "master", "bridge", "up")
+        sh("ip", "-n", space, "route", "add", IMDS, "dev", "eth0")
+        sh("ip", "-n", space, "route", "add", "192.168.0.0/16", "via", GATE)
+        return space
+
+    def plug_in_elsewhere(self, space: str, address: str) -> str:
+        """The same for a machine in another network, without a metadata service: the world is the router between."""
+        plug = self._cable(space, address, self._ends)
+        gate = f"{address.rpartition('.')[0]}.1"
+        sh("ip", "-n", self.outside, "addr", "add", f"{gate}/24", "dev", plug)
+        sh("ip", "-n", self.outside, "link", "set", plug, "up")
+        sh("ip", "-n", space, "route", "add", "default", "via", gate)
+        self.within(lambda: Path("/proc/sys/net/ipv4/ip_forward").write_text("1"))
+        return space
+
+    def _cable(self, space: str, address: str, ends: ExitStack) -> str:
+        self._space(space, ends)
+        plug = self._plugs[space] = f"to-{'.'.join(address.split('.')[2:])}"
+        sh("ip", "-n", space, "link", "add", "eth0", "type", "veth", "peer", "name", plug, "netns", self.outside)
+        sh("ip", "-n", space, "addr", "add", f"{address}/24", "dev", "eth0")
+        sh("ip", "-n", space, "link", "set", "eth0", "up")
+        return plug
+
+    def cable(self, space: str, state: str) -> None:
+        """Of a machine: `down` or `up`. Without power nothing answers; but a network namespace does by itself."""
+        sh("ip", "-n", self.outside, "link", "set", self._plugs[space], state)
 
     def within(self, act: Callable[[], T]) -> T:
         """Do something in the world's network; threads that it starts stay there."""
@@ -115,9 +156,9 @@ class World:
         """A server that was stopped; what it knows and stores is as before."""
         self.within(server.start)
 
-    def get(self, host: str, path: str = "/") -> tuple[int, dict[str, str], str]:
-        """A page of the machine, asked from outside: status, headers, text. Raises OSError if nobody answers."""
-        request = urllib.request.Request(f"http://{NODE}{path}", headers={"Host": host})
+    def get(self, host: str, path: str = "/", *, at: str = NODE) -> tuple[int, dict[str, str], str]:
+        """A page of a machine, asked from outside: status, headers, text. Raises OSError if nobody answers."""
+        request = urllib.request.Request(f"http://{at}{path}", headers={"Host": host})
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
         def ask() -> tuple[int, dict[str, str], str]:
@@ -145,14 +186,15 @@ class World:
         }  # fmt: skip
         self.document["products"][name] = {
             "hostnames": [f"{name}.example.com"], "user": f"p-{name}", "runtime": "php",
-            "release": self._release(name, version, files), "databases": ["blog"], "caches": ["sessions"],
+            "release": self.release(name, version, files), "databases": ["blog"], "caches": ["sessions"],
             "checks": [{"http": "/health", "contains": "ok"}], **parts,
         }  # fmt: skip
         products = self.document["servers"]["web1"]["products"]
         if name not in products:
             products.append(name)
 
-    def _release(self, product: str, version: str, files: Mapping[str, str | bytes]) -> dict[str, Any]:
+    def release(self, product: str, version: str, files: Mapping[str, str | bytes]) -> dict[str, Any]:
+        """Put a release into S3; returns its entry of the document."""
         data, artifact = archive(files), f"releases/{product}/{version}.tar.gz"
         self.s3.put(BUCKET, f"{PREFIX}/{artifact}", data)
         return {"version": version, "artifact": artifact, "sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}

@@ -237,8 +237,9 @@ def contexts() -> list[tuple[str, str]]:
 @pytest.mark.parametrize(
     ("path", "expected"),
     [
-        ("current", "httpd_sys_content_t"),
-        ("generations", "httpd_sys_content_t"),
+        ("current", "etc_t"),
+        ("generations", "etc_t"),
+        ("generations/abc/mysql/server.cnf", "mysqld_etc_t"),
         ("generations/.stage-abc/apache/50-blog.conf", "httpd_sys_content_t"),
         ("generations/abc/cron/rolecall", "system_cron_spool_t"),
         ("generations/abc/generation.json", None),

@@ -33,7 +33,7 @@ def root() -> Iterator[Root]:
 
 def stays(root: Root) -> list[str]:
     """What of ours is there, but for what dpkg remembers."""
-    found = root.says("find", "/etc", "/usr", "/var", "/run", "-xdev", "-name", "*rolecall*")
+    found = root.says("find", "/etc", "/usr", "/var", "/run", "-xdev", "-name", "*rolecall*", "-prune")
     return sorted(name for name in found.splitlines() if not name.startswith("/var/lib/dpkg/"))
 
 

@@ -71,7 +71,8 @@ def told(root: Root) -> list[str]:
 def run_python(root: Root, *argv: str) -> str:
     """Run an installed program by a Python 3.12 of this machine, shown in the root. Skips the test without one."""
     prefix = python312()
-    begin = 'mkdir -p "$0$1" && mount --bind "$1" "$0$1" && shift && exec chroot "$0" "$@"'
+    begin = 'mkdir -p "$0$1" "$0/proc" && mount --bind "$1" "$0$1" && mount --rbind /proc "$0/proc" && shift && '
+    begin += 'exec chroot "$0" "$@"'
     inside = ["unshare", "--mount", "sh", "-c", begin, str(root.path), str(prefix)]
     done = subprocess.run([*inside, f"{prefix}/bin/python3.12", "-IBS", *argv], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -9,6 +9,8 @@ import os
 import random
 import re
 import shutil
+import tomllib
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ import pytest
 from box import ROOT
 from rolecall.assignment import assign
 from rolecall.check import Check
+from rolecall.dialects import DIALECTS, Dialect
 from rolecall.fleet import parse_fleet
 from rolecall.generation import Generation, shown
 from rolecall.identity import Identity
@@ -25,7 +28,11 @@ from rolecall.role import Place, read_role
 
 HERE = Path(__file__).parent
 CASES = sorted(path.parent for path in HERE.glob("*/*/fleet.json"))
-PLATFORMS = ("centos", "debian")
+BOTH = [
+    pytest.param(case, platform, id=f"{case.parent.name}-{case.name}-{platform}")
+    for case in CASES
+    for platform in read_role(ROOT / "templates", case.parent.name).table.platform
+]
 
 
 def generation(case: Path, platform: str, raw: bytes | None = None) -> Generation:
@@ -45,7 +52,7 @@ def tree(made: Generation) -> dict[str, str]:
     lines += [f"release {one.product} {one.version}: {one.artifact} in {one.folder}, {one.document_root}, writable "
               f"{', '.join(one.writable) or '-'}" for one in made.releases]  # fmt: skip
     lines += [f"unit {one.name}: {one.action} {one.service}; {one.direct}" for one in made.units]
-    lines += [f"attachment {one.path} → {one.link or json.dumps(one.content)}" for one in made.attachments]
+    lines += [f"attachment {one.path} → {one.link or one.to or json.dumps(one.content)}" for one in made.attachments]
     lines += [f"validator {one.name} of {one.unit}: {' '.join(one.argv)}" for one in made.validators]
     lines += [f"check {one.name}: {one.kind} {one.target} {expectation(one)} within "
               f"{one.timeout:g} s{'' if one.required else ', advisory'}" for one in made.checks]  # fmt: skip
@@ -58,8 +65,7 @@ def expectation(check: Check) -> str:
     return re.sub(r"\\u0002(.*?)\\u0002", r"<tag of \1>", json.dumps(check.expect))
 
 
-@pytest.mark.parametrize("platform", PLATFORMS)
-@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.parent.name}-{case.name}")
+@pytest.mark.parametrize(("case", "platform"), BOTH)
 def test_a_machine_becomes_what_its_golden_tree_says(case: Path, platform: str) -> None:
     made = tree(generation(case, platform))
     expected = case / "expected" / platform
@@ -89,10 +95,29 @@ def test_a_document_with_one_other_value_gives_another_generation() -> None:
     assert generation(case, "debian", json.dumps(data).encode()).id != generation(case, "debian").id
 
 
+def test_the_statements_of_both_database_servers_are_what_their_text_says() -> None:
+    path, text = HERE / "database/statements.txt", statements()
+    if os.environ.get("ROLECALL_ACCEPT"):
+        path.write_text(text)
+    assert path.read_text() == text, "`make accept` rewrites it"
+
+
+def statements() -> str:
+    """What is said to a MariaDB and to a MySQL server, side by side, a statement a line."""
+    lines = ["What the agent says to MariaDB 10.11 and to MySQL 8.4, of which only MariaDB's has been run."]
+    for one in fields(Dialect):
+        lines += ["", one.name]
+        for name, dialect in DIALECTS.items():
+            value = getattr(dialect, one.name)
+            text = ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+            lines += [f"  {name if n == 0 else '':8} {statement}" for n, statement in enumerate(text.split("; "))]
+    return "\n".join(lines) + "\n"
+
+
 def test_no_role_is_without_a_golden_tree() -> None:
-    assert {path.parent.name for path in (ROOT / "templates").glob("*/role.toml")} == {
-        case.parent.name for case in CASES
-    }
+    tables = {path.parent.name: tomllib.loads(path.read_text()) for path in (ROOT / "templates").glob("*/role.toml")}
+    parts = {name for table in tables.values() for name in table.get("include", [])}
+    assert tables.keys() - parts == {case.parent.name for case in CASES}, "a part stands in the trees of those with it"
 
 
 def shuffled(value: Any, chance: random.Random) -> Any:

@@ -45,6 +45,7 @@ class Request:
     headers: "Message[str, str]"
     body: bytes = b""
     status: int = 0
+    asker: str = ""  # the address that it came from
 
 
 @dataclass(frozen=True)
@@ -230,7 +231,8 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(length)
         if len(body) < length:
             raise ConnectionAbortedError
-        request = Request(self.command, unquote(urlsplit(self.path).path), self.headers, body)
+        path = unquote(urlsplit(self.path).path)
+        request = Request(self.command, path, self.headers, body, asker=self.client_address[0])
         self.server.fake.requests.append(request)
         fault = self.server.fake.taken(request)
         match fault:

@@ -22,7 +22,9 @@ from rolecall.role import Place, Role, parse_role, read_role
 DATA = Path(__file__).parent / "data"
 FLEET = (DATA / "fleet.json").read_bytes()
 AGENT = (DATA / "agent.toml").read_text("utf-8")
-WEB = read_role(roles_folder(None), "web")
+WEB, DATABASE, MEMCACHED, MONITOR = (
+    read_role(roles_folder(None), one) for one in ("web", "database", "memcached", "monitor")
+)
 
 GONE = object()  # as a new value: remove what is there
 
@@ -87,6 +89,13 @@ def assigned(*edits: Mapping[str, Any], server: str = "web1") -> Assignment:
 def web(*edits: Mapping[str, Any], server: str = "web1", platform: str = "debian", **place: Any) -> Generation:
     """What the real role makes of the example document."""
     return render(WEB, assigned(*edits, server=server), Place(platform, **place))
+
+
+def text_of(made: Generation, path: str, secrets: Mapping[str, str]) -> str:
+    """A file as it will be on the disk."""
+    file = made.file(path)
+    assert file is not None
+    return made.text_of(file, secrets)
 
 
 HEAD = """

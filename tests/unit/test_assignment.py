@@ -90,13 +90,14 @@ def test_the_environment_tells_where_everything_is_and_cache_servers_keep_their_
     made = assigned({
         "servers/mc0": {"role": "memcached", "address": "fd00::30", "zone": "b"},
         "caches/sessions/servers": ["mc1", "mc0"],
-        "databases/long-name": {"epoch": 1, "master": "db2", "port": 3307},
+        "servers/db5": {"role": "database", "address": "10.0.0.25", "zone": "b"},
+        "databases/long-name": {"epoch": 1, "master": "db5", "port": 3307},
         "products/blog/databases/1": "long-name",
     })  # fmt: skip
     seen = variables(made)
     assert seen["DATABASE_BLOG_MASTER"] == "10.0.0.21:3306"
     assert seen["DATABASE_BLOG_MASTER_NAME"] == "db1"
-    assert seen["DATABASE_LONG_NAME_MASTER"] == "10.0.0.22:3307"
+    assert seen["DATABASE_LONG_NAME_MASTER"] == "10.0.0.25:3307"
     assert seen["DATABASE_LONG_NAME_REPLICAS"] == ""
     assert seen["CACHE_SESSIONS_SERVERS"] == "10.0.0.31:11211,[fd00::30]:11211"
     assert (seen["ROLECALL_PRODUCT"], seen["ROLECALL_RELEASE"]) == ("blog", "2026.11.21")

@@ -157,6 +157,7 @@ REFERENCES = [
     ("products/blog/checks/1/tcp", "database:blgo", "uses no database 'blgo'", "did you mean 'blog'?"),
     ("products/blog/checks/1/tcp", "cache:x", "uses no cache 'x'", "the product's 'caches'"),
 ]  # fmt: skip
+BLOG = edited()["products"]["blog"]
 # The same where it is told in another place than the one that was edited.
 ELSEWHERE = [
     ({"products/blog/checks/0/tcp": "cache:sessions"}, "products/blog/checks/0", "exactly one of 'http' and 'tcp'", ""),
@@ -169,6 +170,31 @@ ELSEWHERE = [
      "'digest' is taken by products.blog.cron[0].name", ""),
     ({"products/blog/document_root": "app/web", "products/blog/writable/0": "app"}, "products/blog/writable/0",
      "the document root 'app/web' would be writable", ""),
+    ({"databases/shop": {"epoch": 1, "master": "db4"}}, "databases/shop/master",
+     "'db4' is a member of the database 'blog' already", "name another one here"),
+    ({"servers/db9": {"role": "database", "address": "10.0.9.9", "zone": "a"},
+      "databases/shop": {"epoch": 1, "master": "db9", "replicas": ["db1"]}}, "databases/shop/replicas/0",
+     "'db1' is a member of the database 'blog' already", "a machine runs one database server"),
+    ({"caches/pages": {"servers": ["mc1"]}}, "caches/pages/servers/0",
+     "port 11211 of server 'mc1' is taken by the cache 'sessions'", "another port"),
+    ({"servers/mc2": {"role": "memcached", "address": "10.0.9.9", "zone": "a"},
+      "caches/sessions/port": 11300, "caches/pages": {"port": 11300, "servers": ["mc2", "mc1"]}},
+     "caches/pages/servers/1", "port 11300 of server 'mc1' is taken by the cache 'sessions'", "another port"),
+    ({"products/video/databases": ["blog"], "products/video/environment": {"DB_USER": "blog"},
+      "products/video/secrets": {"DB_PASSWORD": "file:/other"}}, "products/video/secrets/DB_PASSWORD",
+     "the account 'blog' of the database 'blog' has the password of 'blog' already", "another 'DB_USER'"),
+    ({"products/blog/environment": {"DB_USER": "video"}, "products/video/databases": ["blog"],
+      "products/video/secrets": {"DB_PASSWORD": "file:/other"}}, "products/video/secrets/DB_PASSWORD",
+     "the account 'video' of the database 'blog' has the password of 'blog' already", "or both the same password"),
+    *(({"products/blog/environment": {"DB_USER": name}}, "products/blog/environment/DB_USER",
+       "cannot be an account of a database server", "choose another") for name in ("", "x" * 33, "blog ", "😀")),
+    ({"products/blog/environment": {"DB_USER": "rolecall_replication"}}, "products/blog/environment/DB_USER",
+     "accounts whose names begin with 'rolecall' are the agent's own", "choose another"),
+    ({"servers/null": {"role": "web", "address": "10.0.9.9", "zone": "a"}}, "servers/null",
+     "Nagios takes this name for no host at all", "call the server otherwise"),
+    *(({f"products/{name}": {**BLOG, "hostnames": ["x.org"], "user": "other", "secrets": {}}}, f"products/{name}",
+       f"'{name}' is the name of a schema that belongs to the database server", "call the product otherwise")
+      for name in ("mysql", "sys", "performance-schema", "information-schema")),
 ]  # fmt: skip
 TABLE = [
     *(({path: value}, path, says, remedy)
@@ -194,6 +220,24 @@ def test_each_mistake_is_told_with_its_path_its_place_and_a_remedy(
         assert pointed.startswith(f"{json.dumps(where[-1])}: ")
     elif where:
         assert pointed.startswith(json.dumps(at(json.loads(text), where))[:1])
+
+
+def test_products_may_share_a_database_with_accounts_of_their_own_or_with_one_password() -> None:
+    for more in ({"secrets": {"DB_PASSWORD": "file:/other"}},
+                 {"secrets": BLOG["secrets"], "environment": {"DB_USER": BLOG["user"]}}):  # fmt: skip
+        data = edited({f"products/video/{key}": value for key, value in more.items()},
+                      {"products/video/databases": ["blog"]})  # fmt: skip
+        assert parse_fleet(json.dumps(data).encode()).products["video"].databases == ("blog",)
+
+
+def test_a_product_without_a_database_may_be_called_as_a_schema_is() -> None:
+    parse_fleet(json.dumps(edited({"products/mysql": {**BLOG, "hostnames": ["x.org"], "user": "other", "databases": [],
+                                                      "checks": []}})).encode())  # fmt: skip
+
+
+def test_a_server_may_have_several_caches_at_ports_of_their_own() -> None:
+    data = edited({"caches/pages": {"port": 11212, "servers": ["mc1"]}})
+    assert parse_fleet(json.dumps(data).encode()).caches.keys() == {"sessions", "pages"}
 
 
 def at(data: Any, path: tuple[str | int, ...]) -> Any:

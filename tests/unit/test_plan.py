@@ -27,7 +27,7 @@ def test_a_first_generation_adds_every_file_deploys_every_release_and_tells_ever
 def test_a_new_release_is_deployed_and_its_vhost_changes() -> None:
     plan = make_plan(web(), web({"products/video/release/version": "8", "products/video/release/sha256": "2" * 64}))
     assert set(plan.changes) == {
-        Change("change", "apache/50-video.conf"), Change("deploy", "video", "release 7 → 8"),
+        Change("change", "apache/50-video.conf"), Change("deploy", "video", "release 7 → 8"), Change("change", "motd"),
         Change("tell", "apache", "reload apache2.service"), Change("change", "self-tests"),
     }  # fmt: skip
     diff = list(plan.diff())

@@ -53,7 +53,7 @@ def test_a_value_that_was_not_quoted_is_refused_with_its_line(expression: str) -
     lines = "one\n{# two #}\n{% set product_name = node.server %}\nx {{ " + expression + " }}\n"
     [told] = wrong(lines)
     assert told.startswith("small/a.j2:4: ")
-    assert "without quoting; pipe it through one of: apache, php_ini, shell, my_cnf, systemd, word, schedule" in told
+    assert f"without quoting; pipe it through one of: {', '.join(FORMATS)}" in told
 
 
 def test_a_quoted_value_a_number_and_the_templates_own_text_are_written() -> None:

@@ -82,7 +82,7 @@ def test_the_last_round_of_checks_counts() -> None:
     report = Report("boot")
     report.tested([CheckResult("a", ok=False, required=True, seconds=0.1, reason="down")])
     report.tested([CheckResult("a", ok=True, required=True, seconds=0.1)])
-    assert report.data()["checks"] == [{"name": "a", "ok": True, "required": True, "seconds": 0.1, "reason": ""}]
+    assert [(one["name"], one["ok"], one["reason"]) for one in report.data()["checks"]] == [("a", True, "")]
 
 
 def test_the_data_are_json_and_say_their_format() -> None:

@@ -7,7 +7,7 @@ import pytest
 from rolecall.errors import ConfigFault
 from rolecall.host.templates import roles_folder
 from rolecall.mistakes import Mistakes, dotted
-from rolecall.role import parse_role, read_role
+from rolecall.role import names_on, parse_role, read_role
 from unit.samples import HEAD, WEB
 
 FILE = '[[file]]\nsource = "a.j2"\npath = "a"\n'
@@ -41,7 +41,7 @@ def test_the_role_web_says_who_reads_each_of_its_files_and_how_each_is_told() ->
         (f'{HEAD}[[file]]\nsource = "vhst.conf.j2"\npath = "a"\n', "file[0].source", "no template 'vhst.conf.j2'",
          "did you mean 'vhost.conf.j2'?"),
         (f'{HEAD}[[file]]\nsource = "../a"\npath = "a"\n', "file[0].source", "is not a relative path", ""),
-        (f'{HEAD}[[attachment]]\npath = "/etc/a"\n', "attachment[0]", "exactly one of 'link' and 'content'", ""),
+        (f'{HEAD}[[attachment]]\npath = "/etc/a"\n', "attachment[0]", "exactly one of 'link', 'to'", ""),
         (f'{HEAD}[[attachment]]\npath = "/a"\nlink = "x"\ncontent = "y"\n', "attachment[0]", "exactly one of", ""),
         (f'{HEAD}[[validator]]\nname = "v"\nargv = []\n', "validator[0].argv", "must not be empty", ""),
         (f'{HEAD}[[validator]]\nname = "v"\nargv = ["x"]\nunit = "apachex"\n{UNIT}', "validator[0].unit",
@@ -87,3 +87,33 @@ def test_a_template_that_is_no_text_is_told(tmp_path: Path) -> None:
     (tmp_path / "web/a.j2").write_bytes(b"\xff")
     with pytest.raises(ConfigFault, match="cannot read the role 'web'"):
         read_role(tmp_path, "web")
+
+
+VARIANTS = """description = "x"
+[platform.centos]
+port = 1
+name = "a"
+[platform.centos-mysql]
+name = "b"
+[platform.debian]
+port = 2
+name = "c"
+"""
+
+
+def test_a_variant_of_a_platform_has_its_names_and_its_own_over_them() -> None:
+    table = parse_role(VARIANTS, "x/role.toml", {})
+    assert names_on(table, "centos") == {"port": 1, "name": "a"}
+    assert names_on(table, "centos-mysql") == {"port": 1, "name": "b"}
+    assert names_on(table, "debian") == {"port": 2, "name": "c"}
+
+
+def test_a_variant_that_a_role_does_not_have_is_unknown_where_it_has_others() -> None:
+    table = parse_role(VARIANTS, "x/role.toml", {})
+    assert [names_on(table, one) for one in ("centos-msyql", "suse", "suse-mysql", "centosx")] == [None] * 4
+
+
+def test_a_role_without_variants_takes_each_for_the_platform_itself() -> None:
+    table = parse_role(VARIANTS, "x/role.toml", {})
+    assert names_on(table, "debian-mysql") == names_on(table, "debian")
+    assert names_on(WEB.table, "centos-mysql") == names_on(WEB.table, "centos")

@@ -81,7 +81,7 @@ def test_keys_may_be_revoked_where_signers_are_named() -> None:
         ('role = "web"', "role = 1", "role", "must be text in quotes, not 1", ""),
         ('role = "web"', 'role = "Web\\n"', "role", "U+000A", ""),
         ('store = ["s3', 'store = [7, "s3', "store[0]", "must be text in quotes, not 7", ""),
-        ('readiness = ["systemd", "store"]', 'readiness = "store"', "readiness", "must be a list", ""),
+        ('readiness = ["systemd", "store", "textfile"]', 'readiness = "store"', "readiness", "must be a list", ""),
         ('"20m"', '"20 minutes"', "boot.budget", "is not a duration", ""),
         ('"20m"', "-1", "boot.budget", "greater than or equal to 0", ""),
         ('"20m"', "nan", "boot.budget", "finite number", ""),

@@ -184,7 +184,7 @@ def _settings(machine: Machine, platform: str, more: str) -> str:
 platform = "{platform}"
 identity = ["file:{root}/etc/rolecall/identity.json"]
 store = ["file://{root}/srv/store"]
-readiness = ["systemd", "store"]
+readiness = ["systemd", "store", "textfile"]
 service_manager = "direct"
 accounts = "{"systemd-sysusers" if machine.as_root else "none"}"
 

@@ -3,8 +3,9 @@
 from dataclasses import replace
 from pathlib import Path
 
-from rolecall.generation import AttachmentUse, Generation
+from rolecall.generation import Generation
 from rolecall.host import files
+from rolecall.uses import AttachmentUse
 
 
 def place_of(attachment: AttachmentUse, root: str) -> Path:
@@ -12,13 +13,18 @@ def place_of(attachment: AttachmentUse, root: str) -> Path:
     return Path(f"{root}{attachment.path}")
 
 
+def _target(attachment: AttachmentUse, state: Path) -> str | None:
+    """Where it leads, if it is a link."""
+    return f"{state}/current/{attachment.link}" if attachment.link is not None else attachment.to
+
+
 def missing(generation: Generation, state: Path, root: str) -> list[str]:
     """What is not in place, each in words."""
     found = []
     for one in generation.attachments:
         path = place_of(one, root)
-        if one.link is not None and files.read_link(path) != f"{state}/current/{one.link}":
-            found.append(f"{path} is no link to {state}/current/{one.link}")
+        if (target := _target(one, state)) and files.read_link(path) != target:
+            found.append(f"{path} is no link to {target}")
         if one.content is not None and files.read(path) != one.content.encode():
             found.append(f"{path} is missing" if not path.exists() else f"{path} has other content")
     return found
@@ -29,7 +35,7 @@ def lay(generation: Generation, state: Path, root: str) -> list[Path]:
     laid = []
     for one in generation.attachments:
         path = place_of(one, root)
-        link = None if one.link is None else f"{state}/current/{one.link}"
+        link = _target(one, state)
         if files.read_link(path) == link if link else files.read(path) == (one.content or "").encode():
             continue
         files.make_folders(path.parent)

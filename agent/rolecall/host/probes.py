@@ -1,5 +1,6 @@
 """Self-tests: each has a name, a timeout and, when it fails, a reason. Required ones are tried until a deadline."""
 
+import os
 import socket
 import time
 from collections.abc import Callable, Iterable
@@ -10,6 +11,7 @@ from rolecall.check import Check, CheckResult
 from rolecall.errors import Fault
 from rolecall.generation import Generation
 from rolecall.host import attachments
+from rolecall.host.past import Notes
 from rolecall.host.units import ServiceManager
 
 
@@ -48,7 +50,8 @@ def _try(subject: Subject, check: Check) -> CheckResult:
         reason = fault.message
     except OSError as error:
         reason = f"{error.strerror or error}"
-    return CheckResult(check.name, not reason, check.required, round(time.monotonic() - began, 4), reason)
+    took = round(time.monotonic() - began, 4)
+    return CheckResult(check.name, not reason, check.required, took, reason, check.blameless)
 
 
 def _http(_: Subject, check: Check) -> str:
@@ -122,6 +125,8 @@ def _file(_: Subject, check: Check) -> str:
     age = time.time() - path.stat().st_mtime if path.exists() else None
     if age is None:
         return f"{path} is not there"
+    if (wanted := check.expect.get("contains")) and wanted not in path.read_text("utf-8", "replace"):
+        return f"{path} does not have {wanted!r}"
     return f"{path} is {age:.0f} s old, at most {most:.0f} s are allowed" if most is not None and age > most else ""
 
 
@@ -141,6 +146,31 @@ def _memory(_: Subject, check: Check) -> str:
 
 def _attachments(subject: Subject, _: Check) -> str:
     return "; ".join(attachments.missing(subject.generation, subject.state, subject.root))
+
+
+def _replication(subject: Subject, check: Check) -> str:
+    """Asked of the server itself: whether it still is what the last run made it."""
+    from rolecall.host.database import Client, duty_of
+
+    use, duty = subject.generation.replication, duty_of(check.target, Notes(subject.state))
+    if use is None:
+        return "the role does not say how its database server is talked to"
+    return Client(use).reason(duty, use.max_lag) if duty else "no run has told this server what it is"
+
+
+def _memcached(_: Subject, check: Check) -> str:
+    """Set and get, as its text protocol has it (doc/protocol.txt of memcached)."""
+    host, port = check.target.rsplit(":", 1)
+    key, value = f"rolecall-{os.getpid()}", f"{time.monotonic()}"
+    with socket.create_connection((host.strip("[]"), int(port)), check.timeout) as connection:
+        stream = connection.makefile("rw", encoding="utf-8", newline="\r\n")
+        stream.write(f"set {key} 0 10 {len(value)}\n{value}\nget {key}\nstats settings\nquit\n")
+        stream.flush()
+        answer = stream.read().splitlines()
+    if answer[:3] != ["STORED", f"VALUE {key} 0 {len(value)}", value]:
+        return f"{check.target} does not give back what was set: {_start(' '.join(answer[:3]))}"
+    memory, wanted = f"STAT maxbytes {int(check.expect['memory_mb']) * 2**20}", check.expect["memory_mb"]
+    return "" if memory in answer else f"{check.target} does not have {wanted} MB: it runs with another configuration"
 
 
 def _cron(subject: Subject, check: Check) -> str:
@@ -165,6 +195,8 @@ PROBES: dict[str, Callable[[Subject, Check], str]] = {
     "disk": _disk,
     "memory": _memory,
     "attachments": _attachments,
+    "replication": _replication,
+    "memcached": _memcached,
     "cron": _cron,
 }
 

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from rolecall.errors import HostFault
-from rolecall.generation import ValidatorUse
 from rolecall.host import command
+from rolecall.uses import ValidatorUse
 
 _MOUNT = 'mount --bind "$1" "$2" && shift 2 && exec "$@"'
 # An ordinary user mounts as the root of a user namespace, and is itself again in a second one inside it.

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from rolecall.errors import ConfigFault
-from rolecall.generation import Generation, ReleaseUse
+from rolecall.generation import Generation
 from rolecall.host import archive, files, labels
+from rolecall.uses import ReleaseUse
 
 
 class Releases:

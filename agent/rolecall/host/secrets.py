@@ -8,11 +8,11 @@ import stat
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from rolecall.assignment import Secret
 from rolecall.aws import parameters
 from rolecall.aws.account import Account
 from rolecall.errors import FetchFault, HostFault
 from rolecall.host import files
+from rolecall.topology import Secret
 
 _KEY = "fingerprint.key"
 _KEPT = "secrets.json"

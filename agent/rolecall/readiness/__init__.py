@@ -3,12 +3,14 @@
 To add a reporter: a module with a class of one method, `tell`, its name in KINDS and a `case` in `open_reporter`.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 from rolecall.errors import ConfigFault
 from rolecall.report import Report
 
-KINDS = ("store", "systemd")
+KINDS = ("store", "systemd", "textfile")
 
 
 class Reporter(Protocol):
@@ -25,7 +27,15 @@ class Put(Protocol):
         """Write an object."""
 
 
-def open_reporter(kind: str, store: Put) -> Reporter:
+@dataclass(frozen=True)
+class Metrics:
+    """What the textfile reporter needs of the node: where figures are written, and since when it has the document."""
+
+    write: Callable[[str, bytes], None]
+    fetched: str = ""
+
+
+def open_reporter(kind: str, store: Put, metrics: Metrics) -> Reporter:
     """The reporter that agent.toml names. Raises ConfigFault for one that there is not."""
     match kind:
         case "store":
@@ -36,5 +46,9 @@ def open_reporter(kind: str, store: Put) -> Reporter:
             from rolecall.readiness.systemd import SystemdReporter
 
             return SystemdReporter()
+        case "textfile":
+            from rolecall.readiness.textfile import TextfileReporter
+
+            return TextfileReporter(metrics)
         case _:
             raise ConfigFault(f"there is no readiness reporter {kind!r}", f"one of: {', '.join(KINDS)}")

@@ -1,0 +1,91 @@
+"""What a generation uses beside its files: releases, daemons, fixed places, validators. Plain data, as it is stored."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class ReleaseUse:
+    """The code of one product, where it comes from and where it lies below the state folder."""
+
+    product: str
+    version: str
+    artifact: str
+    sha256: str
+    size: int
+    folder: str
+    document_root: str
+    writable: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class DirectUse:
+    """How a unit is run without a service manager."""
+
+    pidfile: str
+    start: tuple[str, ...]
+    reload: str
+    stop: str
+
+
+@dataclass(frozen=True)
+class UnitUse:
+    """A daemon, and the digest of all it reads from this generation. `instance`: one of several of its kind."""
+
+    name: str
+    service: str
+    action: str
+    direct: DirectUse | None = None
+    digest: str = ""
+    instance: bool = False
+
+    @property
+    def tag(self) -> str:
+        """The digest, short enough for a header: which configuration is answering."""
+        return self.digest[:12]
+
+
+@dataclass(frozen=True)
+class AttachmentUse:
+    """A fixed place outside of the state folder: a link to `link` in the current generation, or a file."""
+
+    path: str
+    link: str | None
+    content: str | None
+    to: str | None = None
+
+
+@dataclass(frozen=True)
+class ValidatorUse:
+    """A program that must accept the configuration."""
+
+    name: str
+    argv: tuple[str, ...]
+    timeout: float
+    unit: str | None = None
+
+
+@dataclass(frozen=True)
+class ReplicationUse:
+    """How a database server is talked to: commands, whose input is SQL, and the file that makes its accounts."""
+
+    dialect: str
+    client: tuple[str, ...]
+    remote: tuple[str, ...]
+    dump: tuple[str, ...]
+    user: str
+    accounts: str
+    max_lag: float
+    duties: Mapping[str, str]  # what this server is in each of its databases, for a plan to tell
+
+
+def unit_use(data: dict[str, Any]) -> UnitUse:
+    """A unit from plain data."""
+    direct = data.pop("direct")
+    return UnitUse(**data, direct=DirectUse(**tuples(direct)) if direct else None)
+
+
+def tuples(data: dict[str, Any]) -> dict[str, Any]:
+    """Plain data with its lists as tuples."""
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}

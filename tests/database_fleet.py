@@ -1,0 +1,265 @@
+"""Four real MariaDB servers of one database, and the document that they share."""
+
+import getpass
+import os
+import select
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+import pytest
+
+from box import Box, alive
+from rolecall.demo.machine import free_port
+
+ADDRESSES = {f"db{n}": f"127.0.0.2{n}" for n in (1, 2, 3, 4)}
+PASSWORD = "re'pl\\ica \"3"  # every character that a format has to escape
+APP = "s3cret'\\"
+WRITER = "writer"  # not the administrator, who may write to a server that is read-only
+ADMIN = ("mariadb", "--no-defaults", "--user=root", "--batch", "--skip-column-names", "--unbuffered")
+
+
+def wait_until(true: Callable[[], bool], what: str, seconds: float = 60) -> None:
+    until = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < until, f"not in {seconds:g} s: {what}"
+        time.sleep(0.05)
+
+
+class Fleet:
+    """Four servers of the database `blog`, which share one document."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.port = folder, free_port(22000 + os.getpid() % 9000)
+        for name, value in (("repl", PASSWORD), ("app", APP)):
+            (folder / name).touch(0o600)
+            (folder / name).write_text(value)
+        self.nodes = {name: self._node(name) for name in ADDRESSES}
+        self.document = self.nodes["db1"].document
+        for name, address in ADDRESSES.items():
+            self.document["servers"][name]["address"] = address
+        self.document["servers"]["web1"]["address"] = "127.0.0.11"
+        # On loopback whoever connects has this address; it stands for a server that is only in the document.
+        self.document["servers"]["db5"] = {"role": "database", "address": "127.0.0.1", "zone": "b"}
+        self.document["databases"]["blog"]["replicas"] = ["db3", "db5"]
+        self.document["databases"]["blog"] |= {"port": self.port, "replication_password": f"file:{folder}/repl"}
+        self.nodes["db1"].product(
+            "blog", runtime="static", databases=["blog"], secrets={"DB_PASSWORD": f"file:{folder}/app"}
+        )
+
+    def _node(self, name: str) -> Box:
+        (self.folder / name).mkdir()
+        made = Box(self.folder / name, server=name)
+        root, config = made.machine.root, made.machine.config
+        text = config.read_text().replace('role = "web"', 'role = "database"').partition("[names]")[0]
+        config.write_text(f'{text}[names]\nmysql_bind = "{ADDRESSES[name]}"\nmysql_user = "{getpass.getuser()}"\n')
+        for folder in ("etc/mysql/mariadb.conf.d", "run/mysqld", "var/log/mysql"):
+            (root / folder).mkdir(parents=True)
+        return made
+
+    def install(self, template: Path) -> None:
+        """As the distribution's package does: an empty data folder."""
+        for node in self.nodes.values():
+            shutil.copytree(template, node.machine.root / "var/lib/mysql")
+
+    def publish(self) -> None:
+        """To each node's store: they are folders here."""
+        self.document["serial"] += 1
+        for node in self.nodes.values():
+            node.publish(self.document, raise_serial=False)
+
+    def become(self, **duties: Any) -> None:
+        """A changed document."""
+        self.document["databases"]["blog"] |= duties
+        self.publish()
+
+    def run(self, *names: str, command: str = "refresh", ok: bool | int = True) -> None:
+        for name in names:
+            self.nodes[name].rolecall(command, ok=ok)
+
+    def boot(self, *names: str) -> None:
+        for name in names:
+            self.nodes[name].boot()
+
+    def socket(self, name: str) -> Path:
+        return self.nodes[name].machine.root / "run/mysqld/mysqld.sock"
+
+    def sql(self, name: str, statement: str, *, ok: bool = True, check: bool = True) -> str:
+        """As that server's administrator; with ok=False, its complaint."""
+        argv = [*ADMIN, f"--socket={self.socket(name)}"]
+        done = subprocess.run(argv, input=statement, capture_output=True, text=True, timeout=90)
+        assert done.returncode == 0 or not ok or not check, done.stderr
+        return (done.stdout if ok else done.stderr).strip()
+
+    def duty(self, name: str) -> Any:
+        """Read-only, its upstream's address, whether it follows."""
+        argv = ["mariadb", "--no-defaults", f"--socket={self.socket(name)}", "--user=root", "--batch"]
+        told = subprocess.run(argv, input="SHOW SLAVE STATUS", capture_output=True, text=True, check=True).stdout
+        known = dict(zip(*(line.split("\t") for line in told.splitlines()), strict=True)) if told else {}
+        return self.sql(name, "SELECT @@read_only"), known.get("Master_Host", ""), known.get("Slave_SQL_Running", "")
+
+    def pid(self, name: str) -> int:
+        return int((self.nodes[name].machine.root / "run/mysqld/mysqld.pid").read_text())
+
+    def kill(self, name: str) -> None:
+        """As a power cut does."""
+        os.kill(pid := self.pid(name), signal.SIGKILL)
+        wait_until(lambda: not alive(pid), "it is gone")
+
+    def start(self, name: str) -> None:
+        """As the machine's boot, or systemd after a crash: behind the agent's back."""
+        cnf = self.nodes[name].state / "current/mysql/server.cnf"
+        self.socket(name).unlink(missing_ok=True)
+        subprocess.Popen(["mariadbd", f"--defaults-file={cnf}", f"--user={getpass.getuser()}"], start_new_session=True,
+                         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+        wait_until(lambda: self.socket(name).exists() and "1" in self.sql(name, "SELECT 1", check=False), "it answers")
+
+    def settle(self, *names: str) -> None:
+        """Boot these, and once more, for the master learns of its candidate by a refresh."""
+        self.boot(*names)
+        self.run(*names)
+        self.sql("db1", "CREATE TABLE blog.t (n INT PRIMARY KEY AUTO_INCREMENT, k VARCHAR(40))")
+        self.sql("db1", f"CREATE USER {WRITER}@localhost; GRANT SELECT, INSERT ON blog.* TO {WRITER}@localhost")
+
+    def waiting_write(self, name: str, key: str) -> "subprocess.Popen[str]":
+        """A write whose client waits for its answer: it says `key` once it was acknowledged."""
+        client = subprocess.Popen(
+            [*ADMIN, f"--user={WRITER}", f"--socket={self.socket(name)}"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+        )  # fmt: skip
+        assert client.stdin
+        client.stdin.write(f"INSERT INTO blog.t (k) VALUES ('{key}'); SELECT '{key}'")
+        client.stdin.close()
+        client.stdin = None
+        return client
+
+    def arrives(self, master: str, *followers: str) -> None:
+        """What the master has comes to all of these, and they have the same then."""
+        position, data = (self.sql(master, one) for one in ("SELECT @@gtid_current_pos", "CHECKSUM TABLE blog.t"))
+        for name in followers:
+            assert self.sql(name, f"SELECT MASTER_GTID_WAIT('{position}', 60)") == "0", name
+            assert self.sql(name, "CHECKSUM TABLE blog.t") == data, name
+
+    def keys(self, name: str) -> set[str]:
+        return set(self.sql(name, "SELECT k FROM blog.t").split())
+
+    def stop(self) -> None:
+        for node in self.nodes.values():
+            pid = node.machine.root / "run/mysqld/mysqld.pid"
+            if pid.exists() and alive(int(pid.read_text())):
+                os.kill(int(pid.read_text()), 9)
+
+
+class Load:
+    """Sessions that write to the server `target`, each id once; `acked` are those that were answered. And an eye on
+    who is read-only: `both` is what it saw of two that were open at the same time.
+    """
+
+    def __init__(self, fleet: Fleet, target: str, sessions: int = 4) -> None:
+        self.fleet, self.target, self.over = fleet, target, False
+        self.acked: list[str] = []
+        self.both: list[set[str]] = []
+        self.looks = 0
+        work = [threading.Thread(target=self._write, args=(one,)) for one in range(sessions)]
+        self.threads = [*work, threading.Thread(target=self._look)]
+
+    def __enter__(self) -> Self:
+        for one in self.threads:
+            one.start()
+        wait_until(lambda: len(self.acked) > 20, "writes are answered")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.over = True
+        for one in self.threads:
+            one.join()
+
+    def goes_on(self) -> None:
+        """Writes are answered, from now on too."""
+        count = len(self.acked)
+        wait_until(lambda: len(self.acked) > count + 20, "writes are answered")
+
+    @contextmanager
+    def _session(self, name: str, user: str) -> Iterator[Callable[[str], str]]:
+        argv = [*ADMIN, f"--user={user}", f"--socket={self.fleet.socket(name)}"]
+        client = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                  stderr=subprocess.DEVNULL, text=True, bufsize=1)  # fmt: skip
+        assert client.stdin
+        assert client.stdout
+        pipe, answers = client.stdin, client.stdout
+
+        def ask(statement: str) -> str:
+            try:
+                pipe.write(f"{statement};\n")
+            except BrokenPipeError:
+                return ""
+            while not select.select([answers], [], [], 0.2)[0]:
+                if self.over:
+                    return ""
+            return answers.readline().strip()
+
+        try:
+            yield ask
+        finally:
+            client.kill()
+            client.wait()
+
+    def _write(self, session: int) -> None:
+        number = 0
+        while not self.over:
+            with self._session(target := self.target, WRITER) as ask:
+                while not self.over and target == self.target:
+                    number += 1
+                    key = f"{session}-{number}"
+                    if ask(f"INSERT INTO blog.t (k) VALUES ('{key}'); SELECT '{key}'") != key:
+                        break
+                    self.acked.append(key)
+                    time.sleep(0.01)
+            time.sleep(0.05)
+
+    def _look(self) -> None:
+        with ExitStack() as stack:
+            asks: dict[str, Callable[[str], str]] = {}
+            while not self.over:
+                open_now = set()
+                for name in ADDRESSES:
+                    if name not in asks and self.fleet.socket(name).exists():
+                        asks[name] = stack.enter_context(self._session(name, "root"))
+                    if name in asks:
+                        answer = asks[name]("SELECT @@read_only")
+                        if not answer:
+                            del asks[name]
+                        if answer == "0":
+                            open_now.add(name)
+                self.looks += 1
+                if len(open_now) > 1:
+                    self.both.append(open_now)
+                time.sleep(0.01)
+
+
+@pytest.fixture(scope="module")
+def template() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="rc-") as made:
+        folder = Path(made) / "data"
+        subprocess.run(["mariadb-install-db", "--no-defaults", f"--datadir={folder}", f"--user={getpass.getuser()}",
+                        "--skip-test-db", "--auth-root-authentication-method=normal", "--skip-name-resolve"],
+                       check=True, capture_output=True)  # fmt: skip
+        yield folder
+
+
+@pytest.fixture
+def fleet(folder: Path, template: Path) -> Iterator[Fleet]:
+    made = Fleet(folder)
+    made.install(template)
+    made.publish()
+    try:
+        yield made
+    finally:
+        made.stop()

@@ -1,0 +1,289 @@
+"""`fleet show` and the warnings of `fleet check`: what people see in pipes and on terminals, and what programs get."""
+
+import fcntl
+import json
+import os
+import pty
+import re
+import struct
+import subprocess
+import termios
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from box import ROLECALL, document
+
+RELEASE = {"version": "1", "artifact": "a.tar.gz", "sha256": "0" * 64, "size": 1}
+PRODUCTS = [f"product{n}" for n in range(12)]
+ZONES = ["us-east-1a", "us-east-1b", "us-east-1c"]
+
+
+def rolecall(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*ROLECALL, *words], capture_output=True, text=True, timeout=60)
+
+
+def on_a_terminal(width: int, *words: str, **env: str) -> str:
+    """What a terminal of this width shows, with its escape sequences."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, width, 0, 0))
+    plain = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "COLUMNS", "FORCE_COLOR")}
+    with subprocess.Popen(
+        [*ROLECALL, *words], stdin=theirs, stdout=theirs, stderr=theirs, env={**plain, "TERM": "xterm-256color", **env}
+    ) as process:
+        os.close(theirs)
+        shown = b""
+        while True:
+            try:
+                part = os.read(ours, 65536)
+            except OSError:  # nobody has the other end any more
+                break
+            if not part:
+                break
+            shown += part
+    os.close(ours)
+    assert process.returncode == 0, shown.decode()
+    return shown.decode().replace("\r\n", "\n")
+
+
+def written(folder: Path, data: dict[str, Any]) -> str:
+    path = folder / "fleet.json"
+    path.write_text(json.dumps(data, indent=1))
+    return str(path)
+
+
+@pytest.fixture
+def wide(tmp_path: Path) -> str:
+    """60 servers in 3 zones, 12 products; the last product is in one zone only."""
+    servers = {
+        f"web{n}": {"role": "web", "address": f"10.0.1.{n}", "zone": ZONES[n % 3], "instance": f"i-{n:017x}",
+                    "products": PRODUCTS[:11] if n % 2 else PRODUCTS[:6] + ([PRODUCTS[11]] if n % 6 == 0 else [])}
+        for n in range(1, 51)
+    }  # fmt: skip
+    servers |= {f"db{n}": {"role": "database", "address": f"10.0.2.{n}", "zone": ZONES[n % 3]} for n in range(1, 5)}
+    servers |= {f"mc{n}": {"role": "memcached", "address": f"10.0.3.{n}", "zone": ZONES[n % 3]} for n in range(1, 7)}
+    made = document(
+        servers=servers,
+        products={name: {"hostnames": [f"{name}.org"], "user": name, "release": RELEASE} for name in PRODUCTS},
+    )
+    made["databases"]["blog"]["replication_password"] = "file:/etc/rolecall/secrets/replication"
+    made["caches"]["sessions"]["servers"] = [f"mc{n}" for n in range(1, 7)]
+    return written(tmp_path, made)
+
+
+def test_fleet_check_warns_with_paths_and_places_and_its_exit_code_stays_0(tmp_path: Path) -> None:
+    path = written(tmp_path, document())
+    done = rolecall("fleet", "check", path)
+    assert done.returncode == 0
+    assert done.stdout.startswith(f"{path}: no mistakes. test, serial 1")
+    head, *lines = done.stderr.splitlines()
+    assert head == f"{path} has 2 warnings:"
+    assert re.fullmatch(
+        r"  \d+:\d+: databases\.blog\.replication_password: missing: nobody can follow its master, db1 — add .+",
+        lines[0],
+    )
+    assert re.fullmatch(r"  \d+:\d+: caches\.sessions: has only one server, mc1 — .+ another zone: b", lines[1])
+    as_data = rolecall("fleet", "check", path, "--json")
+    known = json.loads(as_data.stdout)
+    assert (as_data.returncode, as_data.stderr, known["mistakes"], known["servers"]) == (0, "", [], 7)
+    assert [one["path"] for one in known["warnings"]] == [
+        ["databases", "blog", "replication_password"],
+        ["caches", "sessions"],
+    ]
+    assert all(one["line"] > 1 and one["column"] and one["message"] and one["hint"] for one in known["warnings"])
+
+
+def test_fleet_check_says_nothing_on_standard_error_where_nothing_is_to_be_said(tmp_path: Path) -> None:
+    done = rolecall("fleet", "check", written(tmp_path, document(servers={}, databases={}, caches={})))
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_document_with_thousands_of_warnings_tells_the_first_of_them_and_how_many_there_are(tmp_path: Path) -> None:
+    many = {f"p{n}": {"hostnames": [f"p{n}.org"], "user": f"p{n}", "release": RELEASE} for n in range(300)}
+    made = document(products=many, databases={}, caches={})
+    made["servers"]["web1"]["products"] = list(many)
+    path = written(tmp_path, made)
+    lines = rolecall("fleet", "check", path).stderr.splitlines()
+    assert (lines[0], len(lines), lines[-1]) == (f"{path} has 300 warnings:", 202, "  … and 100 more")
+    assert len(json.loads(rolecall("fleet", "check", path, "--json").stdout)["warnings"]) == 300
+
+
+def test_fleet_show_prints_servers_by_role_then_zones_then_products_and_the_warnings_last(tmp_path: Path) -> None:
+    made = document(products={name: {"hostnames": [f"{name}.org"], "user": name, "release": RELEASE} for name in "ab"})
+    made["servers"]["web1"]["products"] = ["a", "b"]
+    made["servers"]["web2"] = {"role": "web", "address": "10.0.0.12", "zone": "b", "products": ["a"], "instance": "i-2"}
+    made["servers"]["web3"] = {"role": "web", "address": "10.0.0.13", "zone": "b"}
+    done = rolecall("fleet", "show", written(tmp_path, made))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == (
+        "test, serial 1: 9 servers, 2 zones, 2 products, 1 database, 1 cache\n"
+        "\n"
+        "  server  zone  address    instance  what it is for\n"
+        "database, 4 servers\n"
+        "  db2     a     10.0.0.22  -         candidate of blog\n"
+        "  db4     a     10.0.0.24  -         snapshot of blog\n"
+        "  db1     b     10.0.0.21  -         master of blog\n"
+        "  db3     b     10.0.0.23  -         replica of blog\n"
+        "memcached, 1 server\n"
+        "  mc1     a     10.0.0.31  -         cache sessions\n"
+        "monitor, 1 server\n"
+        "  mon1    a     10.0.0.90  -         -\n"
+        "web, 3 servers\n"
+        "  web1    a     10.0.0.11  -         a, b\n"
+        "  web2    b     10.0.0.12  i-2       a\n"
+        "  web3    b     10.0.0.13  -         -\n"
+        "\n"
+        "servers by zone\n"
+        "                           a      b  total\n"
+        "  role      database       2      2      4\n"
+        "  role      memcached      1      ·      1  one server\n"
+        "  role      monitor        1      ·      1  one server\n"
+        "  role      web            1      2      3\n"
+        "  product   a              1      1      2\n"
+        "  product   b              1      ·      1  one server\n"
+        "  database  blog           2      2      4\n"
+        "  cache     sessions       1      ·      1  one server\n"
+        "\n"
+        "products by server\n"
+        "          a\n"
+        "          │ b: one server\n"
+        "  web  a  ✓ ✓  web1\n"
+        "  web  b  ✓ ·  web2\n"
+        "  web  b  · ·  web3\n"
+    )
+    assert [line.split(": ")[1] for line in done.stderr.splitlines()[1:]] == [
+        "products.b", "databases.blog.replication_password", "caches.sessions",
+    ]  # fmt: skip
+
+
+def test_fleet_show_gives_the_same_as_data(wide: str) -> None:
+    done = rolecall("fleet", "show", "--json", wide)
+    known = json.loads(done.stdout)
+    assert (done.returncode, done.stderr, known["zones"], len(known["servers"])) == (0, "", ZONES, 60)
+    assert known["servers"][0] == {
+        "name": "db3", "role": "database", "zone": "us-east-1a", "address": "10.0.2.3", "instance": None,
+        "products": [], "duties": {"blog": "replica"}, "caches": [],
+    }  # fmt: skip
+    assert {"kind": "product", "name": "product11", "role": "web", "servers": 8, "mark": "one zone",
+            "zones": {"us-east-1a": 8, "us-east-1b": 0, "us-east-1c": 0}} in known["spread"]  # fmt: skip
+    assert known["products"]["product11"] == [f"web{n}" for n in range(6, 51, 6)]
+    assert [one["path"] for one in known["warnings"]] == [["products", "product11"]]
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_a_terminal_shows_no_line_that_it_would_fold_and_every_server_in_the_colour_of_its_zone(
+    wide: str, width: int
+) -> None:
+    shown = on_a_terminal(width, "fleet", "show", wide)
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", shown)
+    tables, _, after = plain.partition(f"{wide} has 1 warning:\n")
+    assert max(map(len, tables.splitlines())) <= width
+    assert "products.product11: its 8 web servers are all in us-east-1a — have one elsewhere: us-east-1b" in after
+    seen: dict[str, set[str]] = {}
+    for colour, zone in re.findall(r"\x1b\[(\d+)m(us-east-1[abc]) ", shown):
+        seen.setdefault(zone, set()).add(colour)
+    assert [len(colours) for colours in seen.values()] == [1, 1, 1], "a zone has one colour, in every table"
+    assert len(set.union(*seen.values())) == 3, "and no other has it"
+    assert all(re.search(rf"  web{n} +us-east-1[abc] ", plain) for n in range(1, 51)), "names are there too"
+
+
+def test_without_colour_every_mark_is_a_word(wide: str) -> None:
+    shown = on_a_terminal(80, "fleet", "show", wide, NO_COLOR="1")
+    assert not re.search(r"\x1b\[[0-9;]*3[0-7]m|\x1b\[[0-9;]*9[0-7]m", shown)
+    assert re.search(r"product11 .* 8  .*one zone", shown)
+    assert "product11: one zone" in shown
+
+
+def test_a_pipe_gets_a_line_a_server_however_long_it_is(tmp_path: Path) -> None:
+    names = [f"a-product-with-a-long-name-{n}" for n in range(60)]
+    made = document(products={name: {"hostnames": [f"{name}.org"], "user": f"u{n}", "release": RELEASE}
+                              for n, name in enumerate(names)})  # fmt: skip
+    made["servers"]["web1"]["products"] = names[1:]
+    done = rolecall("fleet", "show", written(tmp_path, made))
+    [line] = [line for line in done.stdout.splitlines() if line.startswith("  web1 ")]
+    assert line.endswith(", ".join(sorted(names[1:])))
+    assert len(line) > 1600
+    assert "\x1b" not in done.stdout
+    assert not re.search(r" $", done.stdout, re.MULTILINE)
+
+
+def test_more_products_than_a_terminal_is_wide_are_shown_in_several_parts(tmp_path: Path) -> None:
+    names = [f"p{n}" for n in range(60)]
+    made = document(products={name: {"hostnames": [f"{name}.org"], "user": name, "release": RELEASE} for name in names})
+    made["servers"]["web1"]["products"] = names
+    shown = on_a_terminal(80, "fleet", "show", written(tmp_path, made), NO_COLOR="1")
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", shown).partition("products by server\n")[2].partition("/")[0]
+    assert max(map(len, plain.splitlines())) <= 80
+    assert plain.count("✓") == 60
+    assert plain.count("web1") == 3
+    assert "all 60 products" in shown
+
+
+def test_more_zones_than_a_terminal_is_wide_have_their_names_on_lines_of_their_own(tmp_path: Path) -> None:
+    made = document(databases={}, caches={})
+    made["servers"] = {
+        f"web{n}": {"role": "web", "address": f"10.0.1.{n}", "zone": f"eu-central-{n}"} for n in range(1, 9)
+    }
+    shown = on_a_terminal(80, "fleet", "show", written(tmp_path, made), NO_COLOR="1")
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", shown).partition("servers by zone\n")[2].splitlines()
+    *stairs, row = lines[:10]
+    assert [line.lstrip(" │") for line in stairs] == [f"eu-central-{n}" for n in range(1, 9)] + ["total"]
+    assert row.split() == ["role", "web", *"11111111", "8"]
+    assert [line.index(line.lstrip(" │")) for line in stairs] == [i for i, one in enumerate(row) if one.isdigit()]
+    assert max(map(len, lines)) <= 80
+    piped = rolecall("fleet", "show", str(tmp_path / "fleet.json")).stdout.partition("servers by zone\n")[2]
+    assert piped.splitlines()[0].split() == [*(f"eu-central-{n}" for n in range(1, 9)), "total"]
+
+
+def test_a_server_with_more_products_than_fit_into_a_line_tells_how_many_and_the_matrix_which(wide: str) -> None:
+    narrow = re.sub(r"\x1b\[[0-9;]*m", "", on_a_terminal(80, "fleet", "show", wide))
+    assert re.search(r"^  web1 .* 11 of 12 products$", narrow, re.MULTILINE)
+    row = re.search(r"^  web  us-east-1b +((?:[✓·] ?)+) .*\bweb1\b", narrow, re.MULTILINE)
+    assert row
+    assert row[1].count("✓") == 11
+
+
+def test_an_office_with_a_monitor_makes_nothing_uneven(tmp_path: Path) -> None:
+    made = document()
+    made["servers"]["office1"] = {"role": "monitor", "address": "192.0.2.9", "zone": "office"}
+    done = rolecall("fleet", "show", written(tmp_path, made))
+    assert re.search(r"database  blog +2 +2 +· +4$", done.stdout, re.MULTILINE)
+    assert re.search(r"role +monitor +1 +· +1 +2$", done.stdout, re.MULTILINE)
+    assert "office" not in done.stderr.partition(":\n")[2]
+
+
+def test_fleet_show_reads_the_document_of_a_store(tmp_path: Path) -> None:
+    written(tmp_path, document())
+    shown = rolecall("fleet", "show", "--store", f"file://{tmp_path}")
+    assert shown.returncode == 0, shown.stderr
+    assert shown.stdout == rolecall("fleet", "show", str(tmp_path / "fleet.json")).stdout
+    assert "fleet.json has 2 warnings:" in shown.stderr
+
+
+def test_fleet_show_of_an_empty_or_expired_fleet_says_so(tmp_path: Path) -> None:
+    made = document(
+        servers={}, databases={}, caches={}, issued="2020-01-01T00:00:00Z", not_after="2020-01-02T00:00:00Z"
+    )
+    done = rolecall("fleet", "show", written(tmp_path, made))
+    assert done.stdout == ("test, serial 1: 0 servers, 0 zones, 0 products, 0 databases, 0 caches; it has EXPIRED\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        ((), 2, "a document, or --store URL"),
+        (("a.json", "--store", "file:///nowhere"), 2, "a document, or --store URL"),
+        (("/nowhere/fleet.json",), 78, "cannot read /nowhere/fleet.json"),
+    ],
+)
+def test_fleet_show_wants_one_document(words: tuple[str, ...], code: int, said: str) -> None:
+    done = rolecall("fleet", "show", *words)
+    assert (done.returncode, said in done.stderr, "Traceback" in done.stderr) == (code, True, False)
+
+
+def test_a_document_with_a_mistake_is_not_shown(tmp_path: Path) -> None:
+    made = document(caches={"sessions": {"servers": ["mc1"]}, "pages": {"servers": ["mc1"]}})
+    done = rolecall("fleet", "show", written(tmp_path, made))
+    assert (done.returncode, done.stdout) == (78, "")
+    assert "caches.pages.servers[0]: port 11211 of server 'mc1' is taken by the cache 'sessions'" in done.stderr
