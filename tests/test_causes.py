@@ -501,6 +501,13 @@ def the_former_master_is_given_up(fleet: Fleet) -> str:
     return "db2"
 
 
+@scene("diverged")
+def an_empty_server_is_to_replace_one_that_has_the_data(fleet: Fleet) -> str:
+    fleet.become(epoch=4, master="db3", replicas=["db2", "db5"])
+    fleet.nodes["db3"].rolecall("image", "attach")
+    return "db3"
+
+
 # What only a write shows
 
 

@@ -12,9 +12,12 @@ from typing import Any
 
 import pytest
 
-from box import Box, alive
+from box import ROOT, Box, alive
 from munin import fetched, munin_node
+from rolecall.assignment import Assignment
 from rolecall.demo.machine import free_port
+from rolecall.render import render
+from rolecall.role import Place, read_role
 
 
 @pytest.fixture
@@ -173,3 +176,16 @@ def test_munin_sees_each_cache_by_itself_and_unknown_where_one_is_gone(caches: B
     assert after["memcached_memory_sessions.most"] == 16 * 2**20
     assert (after["memcached_connections_pages.open"] or 0) >= 1
     assert {name.rpartition("_")[2].partition(".")[0] for name, value in gone.items() if value is None} == {"pages"}
+
+
+@pytest.mark.parametrize("platform", ["centos", "debian"])
+def test_the_unit_of_an_instance_is_one_that_systemd_takes_and_may_do_little(tmp_path: Path, platform: str) -> None:
+    nobody = Assignment("image", "image", "memcached", "none", "127.0.0.1", ())
+    made = render(read_role(ROOT / "templates", "memcached"), nobody, Place(platform))
+    (text,) = [one.content for one in made.attachments if one.path.endswith("/memcached@.service")]
+    unit = tmp_path / "memcached@sessions.service"
+    unit.write_text(text or "")
+    verify = ["systemd-analyze", "verify", "--man=no", "--recursive-errors=yes", unit]
+    assert subprocess.run(verify, capture_output=True, text=True, check=True).stderr == ""
+    judge = ["systemd-analyze", "security", "--offline=true", "--no-pager", "--threshold=40", unit]
+    subprocess.run(judge, capture_output=True, check=True)

@@ -29,6 +29,11 @@ class Plan:
         """Whether nothing would change."""
         return self.old.id == self.new.id
 
+    @property
+    def count(self) -> str:
+        """`1 change`, `19 changes`."""
+        return "1 change" if len(self.changes) == 1 else f"{len(self.changes)} changes"
+
     def diff(self) -> Iterator[str]:
         """A unified diff of all files, line by line."""
         before, after = by_path(self.old.files), by_path(self.new.files)

@@ -116,7 +116,7 @@ def decide(node: Node, report: Report, *, dry: bool = False) -> Decision:
     with report.step("plan") as step:
         current = node.generations.load(node.generations.current()) or Generation("", "", "")
         plan = make_plan(current, wanted)
-        step.note = "nothing to do" if plan.empty else f"{len(plan.changes)} changes"
+        step.note = "nothing to do" if plan.empty else plan.count
     return Decision(identity, document, fleet, signer, assignment, plan, secrets, seen)
 
 

@@ -59,9 +59,7 @@ def plan(made: Plan, warnings: Iterable[str], *, summary: bool, as_json: bool) -
 def _changes(out: "Console", made: Plan) -> None:
     styles = {"add": "green", "deploy": "green", "change": "yellow", "remove": "red", "withdraw": "red", "tell": "cyan",
               "stop": "red", "become": "cyan", "leave": "red"}  # fmt: skip
-    out.print(
-        f"{len(made.changes)} changes, generation {made.old.id[:12] or 'none'} → {made.new.id[:12]}:", style="bold"
-    )
+    out.print(f"{made.count}, generation {made.old.id[:12] or 'none'} → {made.new.id[:12]}:", style="bold")
     for one in made.changes:
         out.print(f"  {one.action:<8} {one.path:<28} {one.note}".rstrip(), style=styles[one.action])
 
