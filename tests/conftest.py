@@ -44,3 +44,12 @@ def module_box() -> Iterator[Box]:
     finally:
         shared.stop()
         shutil.rmtree(made)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What tests have measured: this folder's conftest is read by the process that prints, whoever runs them."""
+    found = [one for all_ in terminalreporter.stats.values() for one in all_ if isinstance(one, pytest.TestReport)]
+    lines = dict.fromkeys(str(line) for one in found for name, line in one.user_properties if name == "figure")
+    if lines:
+        terminalreporter.section("machines")
+        terminalreporter.write("\n".join((*lines, "")))

@@ -1,6 +1,7 @@
 """What every role has: the message of the day, the agent's figures, and a real Munin node that tells them."""
 
 import os
+import random
 import re
 import signal
 import socket
@@ -30,7 +31,7 @@ PLUGINS = ("cpu", "df", "df_inode", "diskstats", "load", "memory", "rolecall", "
 def node(folder: Path) -> Iterator[Box]:
     """A web server in a folder whose agent writes its figures."""
     made = Box(folder)
-    config, port = made.machine.config, free_port(24000 + os.getpid() % 7000)
+    config, port = made.machine.config, free_port(random.randrange(10000, 20000))
     text = config.read_text().replace('"store"]', '"store", "textfile"]')
     config.write_text(f"{text}munin_port = {port}\n")
     for name in ("run/munin", "var/log/munin"):
@@ -254,7 +255,7 @@ def test_apache_tells_its_figures_to_its_own_machine_alone(node: Box) -> None:
 def test_munin_sees_what_a_database_server_does_and_whether_it_follows(fleet: Fleet) -> None:
     for one in fleet.nodes.values():
         config = one.machine.config
-        config.write_text(f"{config.read_text()}munin_port = {free_port(24000 + os.getpid() % 7000)}\n")
+        config.write_text(f"{config.read_text()}munin_port = {free_port(random.randrange(10000, 20000))}\n")
         for name in ("run/munin", "var/log/munin"):
             (one.machine.root / name).mkdir(parents=True)
     fleet.boot("db1", "db2")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -158,7 +159,7 @@ def test_a_server_without_a_cache_is_ready_and_runs_none(caches: Box) -> None:
 @pytest.mark.skipif(os.geteuid() != 0, reason="gives the Munin node its folder of plugins in a mount namespace")
 def test_munin_sees_each_cache_by_itself_and_unknown_where_one_is_gone(caches: Box) -> None:
     config = caches.machine.config
-    config.write_text(f"{config.read_text()}[names]\nmunin_port = {free_port(24000 + os.getpid() % 7000)}\n")
+    config.write_text(f"{config.read_text()}[names]\nmunin_port = {free_port(random.randrange(10000, 20000))}\n")
     for name in ("run/munin", "var/log/munin"):
         (caches.machine.root / name).mkdir(parents=True)
     caches.boot()
@@ -185,7 +186,7 @@ def test_the_unit_of_an_instance_is_one_that_systemd_takes_and_may_do_little(tmp
     (text,) = [one.content for one in made.attachments if one.path.endswith("/memcached@.service")]
     unit = tmp_path / "memcached@sessions.service"
     unit.write_text(text or "")
-    verify = ["systemd-analyze", "verify", "--man=no", "--recursive-errors=yes", unit]
+    verify = ["systemd-analyze", "verify", "--man=no", "--recursive-errors=yes", str(unit)]
     assert subprocess.run(verify, capture_output=True, text=True, check=True).stderr == ""
-    judge = ["systemd-analyze", "security", "--offline=true", "--no-pager", "--threshold=40", unit]
+    judge = ["systemd-analyze", "security", "--offline=true", "--no-pager", "--threshold=40", str(unit)]
     subprocess.run(judge, capture_output=True, check=True)

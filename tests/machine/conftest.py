@@ -36,14 +36,6 @@ def pytest_runtest_makereport(item: pytest.Item) -> None:
     lines.clear()
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    found = [one for all_ in terminalreporter.stats.values() for one in all_ if isinstance(one, pytest.TestReport)]
-    lines = dict.fromkeys(str(line) for one in found for name, line in one.user_properties if name == "figure")
-    if lines:
-        terminalreporter.section("machines")
-        terminalreporter.write("\n".join((*lines, "")))
-
-
 @pytest.fixture(scope="session")
 def figure(pytestconfig: pytest.Config) -> Callable[[str], None]:
     """Notes a line of measurements for the end of the run."""

@@ -34,7 +34,7 @@ ROLES = {"web": "web", "db": "database", "cache": "memcached", "mon": "monitor"}
 DATABASES = ("db1", "db2", "db3", "db4")
 SECRETS = {"replication": "repl'\\ \"1", "blog-db": "s3cret'\\"}
 # A container sees the memory of its host; and nobody wants to wait for a minute.
-NAMES = {"database": "mysql_buffer_pool_mb = 24", "monitor": "check_seconds = 4\nretry_seconds = 2"}
+NAMES = {"database": "mysql_buffer_pool_mb = 24", "monitor": "check_seconds = 8\nretry_seconds = 2"}
 SLOW = {"db1": 20, "web2": 20}  # seconds: the first master hears of everything last, and who writes to it
 TIMES = "[Timer]\nOnCalendar=\nOnCalendar=*:*:{first}/{every}\nRandomizedDelaySec=0\n"
 HOST = "blog.example.com"

@@ -137,7 +137,7 @@ def gathered(node: Machine, host: str) -> bool:
 
 def test_a_server_that_is_added_is_watched_without_anybodys_hand(fleet: Fleet, figure: Callable[[str], None]) -> None:
     world, monitor = fleet.world, fleet.machines["mon1"]
-    monitor.until(lambda: not problems(nagios(monitor), ADDRESSES), 60)
+    monitor.until(lambda: not problems(nagios(monitor), ADDRESSES), 120)
     pid = monitor.pids("nagios4.service")
     fleet.introduce("web3", "10.77.0.13", products=["blog"])
     world.publish()
@@ -146,7 +146,7 @@ def test_a_server_that_is_added_is_watched_without_anybodys_hand(fleet: Fleet, f
     figure(f"a web server is added: ready {time.monotonic() - published:.1f} s after the document was published")
     fleet.machines["web3"].until(lambda: fleet.ask("web3", "/words", "from the third")[0] == 200)
     figure(f"a web server is added: its first write {time.monotonic() - published:.1f} s after that")
-    monitor.until(lambda: not problems(nagios(monitor), [*ADDRESSES, "web3"]), 60)
+    monitor.until(lambda: not problems(nagios(monitor), [*ADDRESSES, "web3"]), 120)
     figure(f"a web server is added: all well on the monitor after {time.monotonic() - published:.1f} s")
     assert monitor.pids("nagios4.service") == pid
     assert ("web3", "product blog") in nagios(monitor)
@@ -162,13 +162,13 @@ def test_a_monitor_outside_of_the_cloud_sees_that_the_one_inside_is_gone(fleet: 
     fleet.world.publish()
     fleet.boot("mon2")
     outside, inside = fleet.machines["mon2"], fleet.machines["mon1"]
-    outside.until(lambda: not problems(nagios(outside), ["mon1", "mon2"]), 90)
+    outside.until(lambda: not problems(nagios(outside), ["mon1", "mon2"]), 120)
     assert {host for host, _ in nagios(outside)} == {"mon1", "mon2"}, "others are the inner one's"
-    inside.until(lambda: not problems(nagios(inside), ["mon2"]), 60)
+    inside.until(lambda: not problems(nagios(inside), ["mon2"]), 120)
     inside.cut()
     fleet.world.cable(inside.space, "down")
-    outside.until(lambda: nagios(outside)["mon1", ""][0] != 0, 60)
-    outside.until(lambda: "HOST NOTIFICATION: operators;mon1;DOWN" in (outside.root / NAGIOS_LOG).read_text(), 60)
+    outside.until(lambda: nagios(outside)["mon1", ""][0] != 0, 120)
+    outside.until(lambda: "HOST NOTIFICATION: operators;mon1;DOWN" in (outside.root / NAGIOS_LOG).read_text(), 120)
     fleet.world.cable(inside.space, "up")
     fleet.boot("mon1")
-    outside.until(lambda: not problems(nagios(outside), ["mon1"]), 60)
+    outside.until(lambda: not problems(nagios(outside), ["mon1"]), 120)
