@@ -174,6 +174,14 @@ def test_a_master_that_was_restarted_goes_on_only_with_its_candidate(fleet: Flee
     fleet.become(candidate=None)
     fleet.run("db1")
     fleet.sql("db1", "INSERT INTO blog.t (k) VALUES ('alone')")
+    fleet.kill("db1")
+    fleet.start("db1")
+    fleet.run("db1")
+    last = fleet.nodes["db1"].json("history", ok=True)[0]
+    told = {step["name"]: step["note"] for step in last["steps"]}
+    assert (last["outcome"], told["replicate"]) == ("unchanged", "master of blog: writable"), (
+        "a restart leaves its trace"
+    )
 
 
 def test_a_restore_that_was_cut_off_begins_again_and_is_no_master(fleet: Fleet) -> None:

@@ -51,7 +51,9 @@ def worth_keeping(report: Report, last: Mapping[str, Any]) -> bool:
     if last.get("leaving", "") != report.leaving:
         return True
     if report.outcome == "unchanged":
-        mended = any(step.name in ("stage", "activate") and step.note not in ("", IDLE) for step in report.steps)
+        mended = any(
+            step.name in ("stage", "activate", "replicate") and step.note not in ("", IDLE) for step in report.steps
+        )
         return mended or last.get("exit_code") != 0 or last.get("degraded") != report.degraded
     news = any(last.get(key) != getattr(report, key) for key in ("outcome", "document", "generation", "error"))
     return news or (bool(report.generation) and report.outcome != "waiting")

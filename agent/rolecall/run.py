@@ -2,6 +2,7 @@
 
 identify → fetch → verify → assign → render → plan → stage → rehearse → commit → activate → self-test → ready
                                                          └──────── fails: roll back ───────┘    → report
+On a server of a database `replicate` comes before the self-tests; what it does is never rolled back.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -147,7 +148,7 @@ def act(
         if decision and decision.plan.new.replication:
             with report.step("replicate") as step:
                 databases = decision.assignment.databases
-                step.note = replicate(node, decision.plan.new, databases, decision.secrets, report)
+                step.note = replicate(node, decision.plan.new, databases, decision.secrets, report) or IDLE
         with report.step("self-test") as step:
             step.note = self_test(node, wanted, report)
     except (UnsettledFault, FetchFault) as fault:  # a database's data or its upstream: another generation heals neither

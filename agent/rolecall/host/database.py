@@ -63,7 +63,7 @@ class Database:
         else:  # what its master makes meanwhile, it will have to know if it becomes the master
             self._remember(accounts="", made=sorted({*self.note.get("made", ()), *self._names()}))
         self._remember(master=[self.wanted.master.address, self.wanted.master.port])
-        return f"{self.wanted.duty} of {self.wanted.name}" + (f": {', '.join(done)}" if done else "")
+        return f"{self.wanted.duty} of {self.wanted.name}: {', '.join(done)}" if done else ""
 
     def _standing(self) -> Standing:
         """What it is, with what only notes and the candidate tell."""
