@@ -178,8 +178,8 @@ def test_a_master_that_was_restarted_goes_on_only_with_its_candidate(fleet: Flee
     fleet.start("db1")
     fleet.run("db1")
     last = fleet.nodes["db1"].json("history", ok=True)[0]
-    told = {step["name"]: step["note"] for step in last["steps"]}
-    assert (last["outcome"], told["replicate"]) == ("unchanged", "master of blog: writable"), (
+    notes = {step["name"]: step["note"] for step in last["steps"]}
+    assert (last["outcome"], notes["replicate"]) == ("unchanged", "master of blog: writable"), (
         "a restart leaves its trace"
     )
 
