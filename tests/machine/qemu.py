@@ -43,7 +43,7 @@ class Dhcp:
     def __init__(self) -> None:
         self._ear = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)  # in the namespace of the thread that makes it
         self._ear.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
-        self._ear.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"eth0")
+        self._ear.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"bridge")
         self._ear.bind(("", 67))
         self._ear.settimeout(0.2)
         self._over = threading.Event()
