@@ -49,8 +49,8 @@ class Promotion:
             if not now.applying:  # a server that was restarted throws away what it had received, when it starts again
                 raise FetchFault(
                     f"{there[now.upstream].name} is gone, and this server was restarted before it had applied all",
-                    "`mariadb-binlog` shows what its relay logs have more; apply it, or give it up: STOP SLAVE; RESET "
-                    "SLAVE ALL; then the next run goes on",
+                    "its relay logs, read by `mariadb-binlog` or `mysqlbinlog`, show what it has more; apply that, or "
+                    f"give it up: {self.client.dialect.forget}; then the next run goes on",
                     _CAUSE,
                 )
             self.client.run(self.client.dialect.stop_receiving)  # from now on nobody acknowledges for the former master
