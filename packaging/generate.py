@@ -15,7 +15,7 @@ from pathlib import Path
 import shtab
 from argparse_manpage.manpage import Manpage  # type: ignore[import-untyped]
 
-from rolecall import cli
+from rolecall.cli.parser import parser as command_line
 
 HERE = Path(__file__).resolve().parent
 
@@ -52,7 +52,7 @@ def man_page() -> str:
         "manual_title": "System Administration",
         "format": "single-commands-section",
     }
-    parser = cli.parser()
+    parser = command_line()
     without_repetition(parser)
     codes = re.findall(r"^ +(\d+) +(.+)$", parser.epilog or "", re.MULTILINE)
     parser.epilog = None  # argparse-manpage would call it COMMENTS
@@ -74,7 +74,7 @@ def without_repetition(parser: argparse.ArgumentParser) -> None:
 
 def completion(shell: str) -> str:
     """What bash or zsh reads to complete a command line."""
-    return str(shtab.complete(cli.parser(), shell)).rstrip("\n") + "\n"
+    return str(shtab.complete(command_line(), shell)).rstrip("\n") + "\n"
 
 
 def main() -> int:

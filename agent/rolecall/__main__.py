@@ -9,8 +9,8 @@ def main() -> int:
     # The common case, every minute on every machine: asked before anything is imported.
     if sys.argv[1:2] == ["refresh"] and nothing_moved(sys.argv[2:]):
         return 0
-    from rolecall import commands
-    from rolecall.cli import parser
+    from rolecall.cli import commands
+    from rolecall.cli.parser import parser
     from rolecall.errors import Fault, Stopped
 
     arguments = parser().parse_args()
@@ -36,9 +36,9 @@ def nothing_moved(arguments: list[str]) -> bool:
         config = arguments[1]
     elif arguments:
         return False
-    from rolecall.host import steady
+    from rolecall.shortcut import stamps
 
-    return steady.holds(config)
+    return stamps.holds(config)
 
 
 if __name__ == "__main__":

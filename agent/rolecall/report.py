@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeAlias
 
-from rolecall.check import CheckResult
 from rolecall.errors import Fault, Stopped
+from rolecall.fleet.check import CheckResult
 
 FORMAT = 1
 
@@ -108,3 +108,6 @@ class Report:
         self.seconds = round(time.monotonic() - self._began, 4)
         plain = asdict(replace(self, _watch=None))  # asdict copies everything, and a watcher may hold a terminal
         return {"format": FORMAT, **{key: value for key, value in plain.items() if not key.startswith("_")}}
+
+
+Watcher: TypeAlias = Callable[[Report], Callable[[Step], None]]  # told of each step as it begins and as it ends

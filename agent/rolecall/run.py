@@ -5,35 +5,31 @@ identify → fetch → verify → assign → render → plan → stage → rehea
 On a server of a database `replicate` comes before the self-tests; what it does is never rolled back.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
 
-from rolecall.assignment import Assignment, assign
-from rolecall.changes import activate, commit, rehearse, replicate, roll_back, self_test, stage
-from rolecall.closing import IDLE, finish
-from rolecall.documents import obtain, remember
 from rolecall.errors import ConfigFault, Fault, FetchFault, HostFault, Stopped, UnsettledFault
-from rolecall.fleet import Fleet
-from rolecall.generation import Generation
-from rolecall.host import steady
+from rolecall.fleet.assignment import Assignment, assign
+from rolecall.fleet.identity import Identity
+from rolecall.fleet.schema import Fleet
 from rolecall.host.lock import locked
+from rolecall.host.roles import read_role, roles_folder
 from rolecall.host.secrets import ensure_key, fingerprints, paths_of
-from rolecall.host.signatures import Signer
-from rolecall.host.templates import roles_folder
-from rolecall.identity import Identity
-from rolecall.inputs import IDENTITY, choose, earlier, release_templates, set_aside, whoami
-from rolecall.node import Node
-from rolecall.plan import Plan, make_plan
-from rolecall.render import render
-from rolecall.report import Report, Step
-from rolecall.rest import rest, sources
-from rolecall.role import read_role
-from rolecall.trust import VERIFIED, Document
-
-Watcher: TypeAlias = Callable[[Report], Callable[[Step], None]]  # told of each step as it begins and ends
+from rolecall.node.node import Node
+from rolecall.render.generation import Generation
+from rolecall.render.plan import Plan, make_plan
+from rolecall.render.rendering import render
+from rolecall.report import Report, Watcher
+from rolecall.shortcut import stamps
+from rolecall.shortcut.record import rest, sources
+from rolecall.steps.changes import activate, commit, rehearse, replicate, roll_back, self_test, stage
+from rolecall.steps.finish import IDLE, finish
+from rolecall.steps.inputs import IDENTITY, choose, earlier, release_templates, set_aside, whoami
+from rolecall.trust.selection import obtain, record_verified
+from rolecall.trust.signatures import Signer
+from rolecall.trust.verification import VERIFIED, Document
 
 
 @dataclass(frozen=True)
@@ -62,18 +58,18 @@ def converge(
     (report := Report(command, role=node.settings.role)).watched_by(watch(report))
     report.server = str(node.notes.read(VERIFIED).get("server", ""))
     decision = None
-    seen = steady.stamps([str(config)] if config else [])
+    seen = stamps.stamps_of([str(config)] if config else [])
     with locked(node.settings.run, command):
-        steady.forget(node.settings.run)
+        stamps.forget(node.settings.run)
         with ending(node, report):
             decision = decide(node, report)
-            remember(node, decision.document, decision.fleet, signer=decision.signer,
+            record_verified(node, decision.document, decision.fleet, signer=decision.signer,
                      instance=decision.identity.instance, server=decision.assignment.server)  # fmt: skip
             if chosen := choose(node, decision.document, decision.plan, report, resume=resume):
                 mine = chosen.id == decision.plan.new.id  # an older generation holds older secrets, and those it keeps
                 act(node, chosen, decision.secrets if mine else None, report, decision)
                 if mine and report.exit_code == 0:
-                    node.secrets.remember()
+                    node.secrets.keep_values()
         finish(node, report)
         if decision and config and report.exit_code == 0 and not report.owing:
             rest(node, decision.document, decision.plan.new, {**decision.seen, **seen})
@@ -83,7 +79,7 @@ def converge(
 def decide(node: Node, report: Report, *, dry: bool = False) -> Decision:
     """Learn what this node is to be: the pure half, but for the reads. `dry`: nothing at all is written."""
     settings = node.settings
-    seen = steady.stamps(sources(node))
+    seen = stamps.stamps_of(sources(node))
     if settings.trust.unsigned:
         report.warn("unsigned: this image trusts whoever can write to its store (trust.unsigned in agent.toml)")
     for note in node.passed_over:
@@ -107,12 +103,12 @@ def decide(node: Node, report: Report, *, dry: bool = False) -> Decision:
         step.note = f"{assignment.server}: {', '.join(one.name for one in assignment.products) or 'no products'}"
     with report.step("render") as step:
         role = read_role(roles_folder(settings.paths.templates), settings.role)
-        seen |= steady.stamps(paths_of(assignment.secrets))
+        seen |= stamps.stamps_of(paths_of(assignment.secrets))
         secrets = node.secrets.read(assignment.secrets, report.warn)
         if not dry:
             ensure_key(settings.state)
         brought = release_templates(node, role, assignment, dry=dry)
-        wanted = render(role, assignment, node.place, fingerprints(secrets, settings.state), brought)
+        wanted = render(role, assignment, node.facts, fingerprints(secrets, settings.state), brought)
         step.note = f"generation {wanted.id[:12]}"
     with report.step("plan") as step:
         current = node.generations.load(node.generations.current()) or Generation("", "", "")
@@ -180,7 +176,7 @@ def go_back(node: Node, wanted: str | None, *, watch: Watcher = lambda _: lambda
     """An operator's roll-back: an older generation, held until the document changes or a refresh with --resume."""
     (report := Report("rollback", role=node.settings.role)).watched_by(watch(report))
     with locked(node.settings.run, "rollback"):
-        steady.forget(node.settings.run)
+        stamps.forget(node.settings.run)
         target = earlier(node, wanted)
         note = node.notes.read(VERIFIED)
         report.server, report.serial = str(note.get("server", "")), int(note.get("serial", 0))

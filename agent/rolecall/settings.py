@@ -6,10 +6,10 @@ from typing import Literal, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from rolecall.document import parse_toml, toml_places
 from rolecall.errors import ConfigFault
-from rolecall.mistakes import Mistakes, mistakes_of, placed
-from rolecall.values import AbsolutePath, Duration, Frozen, Name, Text, Word
+from rolecall.forms.mistakes import Mistakes, mistakes_of, placed
+from rolecall.forms.positions import parse_toml, toml_places
+from rolecall.forms.scalars import AbsolutePath, Duration, Frozen, Name, Text, Word
 
 DEFAULT_PATH = Path("/etc/rolecall/agent.toml")
 

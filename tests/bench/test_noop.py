@@ -18,7 +18,7 @@ from box import ROLECALL, ROOT, Box
 
 HEAVY = {"jinja2", "requests", "boto3", "botocore", "pydantic", "rich", "psutil"}
 # What a refresh with nothing to do may load on top of a bare interpreter: itself, and not one module more.
-ALLOWED = {"rolecall", "rolecall.__main__", "rolecall.host", "rolecall.host.steady"}
+ALLOWED = {"rolecall", "rolecall.__main__", "rolecall.shortcut", "rolecall.shortcut.stamps"}
 PASSWORD = "the first password"
 
 

@@ -16,8 +16,8 @@ import pytest
 
 from bench.test_noop import ALLOWED, cpu, everything, modules
 from box import ROLECALL, Box
-from rolecall.host.steady import holds
-from rolecall.host.unchanged import unchanged
+from rolecall.shortcut.request import unchanged
+from rolecall.shortcut.stamps import holds
 from servers.imds import Imds
 from servers.mirror import Mirror
 from servers.s3 import AccessKey, S3Server
@@ -26,7 +26,7 @@ from servers.tls import Authority
 HEAVY = set(
     "boto3 botocore requests urllib3 jinja2 pydantic rich psutil logging asyncio json email http.client".split()
 )
-OURS = ALLOWED | {"rolecall.aws", "rolecall.aws.signer", "rolecall.host.unchanged"}
+OURS = ALLOWED | {"rolecall.aws", "rolecall.aws.signer", "rolecall.shortcut.request"}
 KEY_ID, SECRET, TOKEN = "ASIANODE", "secret-of-the-node", "token-of-the-node"
 DOCUMENT = "/fleet/prod/fleet.json"
 # What boto3 does to ask the same.

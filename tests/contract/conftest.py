@@ -17,8 +17,8 @@ import botocore.retries.standard
 import botocore.session
 import pytest
 
-from rolecall.aws.account import Account
 from rolecall.aws.imds import Imds as ImdsClient
+from rolecall.aws.session import AwsSession
 from rolecall.settings import Aws, Network
 from rolecall.store import Store, open_store
 from rolecall.store.chain import Chain
@@ -107,14 +107,14 @@ class Cloud:
         if known:
             self.s3.keys[f"ASIA{number}"] = AccessKey(f"secret-{number}", token=f"token-{number}")
 
-    def account(self, network: Network | None = None, **aws: Any) -> Account:
+    def account(self, network: Network | None = None, **aws: Any) -> AwsSession:
         """A node's account; `aws` is what agent.toml has below [aws]."""
-        return Account(Aws(**{"imds": (self.imds.url,), **aws}), network or Network())
+        return AwsSession(Aws(**{"imds": (self.imds.url,), **aws}), network or Network())
 
     @staticmethod
-    def nobody(network: Network) -> Account:
+    def nobody(network: Network) -> AwsSession:
         """An account where there is nothing of AWS."""
-        return Account(Aws(imds=("http://127.0.0.1:9",)), network)
+        return AwsSession(Aws(imds=("http://127.0.0.1:9",)), network)
 
     def url(self, **options: str) -> str:
         """The URL of a store, with the options that the tests need, or others."""
@@ -238,7 +238,7 @@ def make(request: pytest.FixtureRequest, tmp_path: Path, authority: Authority, n
 
         def made(name: str, network: Network | None = None) -> Kept:
             trusting = (network or Network()).model_copy(update={"ca": str(authority.file)})
-            account = Account(Aws(imds=(nobody,)), trusting)
+            account = AwsSession(Aws(imds=(nobody,)), trusting)
             out = f"https{nobody.removeprefix('http')}/fleet"
             (tmp_path / "store").mkdir(exist_ok=True)
             folder = f"file://{tmp_path}/store"

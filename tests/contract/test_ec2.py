@@ -13,7 +13,7 @@ from contract.conftest import ends_within
 from rolecall import metadata
 from rolecall.aws.imds import Imds as ImdsClient
 from rolecall.errors import ConfigFault, FetchFault
-from rolecall.identity import Identity
+from rolecall.fleet.identity import Identity
 from rolecall.metadata import ec2
 from servers.http import KINDS, Answer, Request, Server
 from servers.imds import Imds

@@ -11,8 +11,8 @@ from contract.conftest import QUICK, ends_within
 from rolecall.errors import ConfigFault, ConflictFault, Fault, FetchFault
 from rolecall.settings import Network
 from rolecall.store import Store
+from rolecall.store.download import PIECE
 from rolecall.store.https import HttpsStore
-from rolecall.store.pieces import PIECE
 from servers.http import Answer, Request
 from servers.mirror import Mirror, etag
 from servers.tls import Authority

@@ -7,8 +7,8 @@ import pytest
 
 from contract.conftest import Cloud
 from rolecall.errors import FetchFault
-from rolecall.node import Node, open_node
-from rolecall.outbox import Outbox
+from rolecall.node.node import Node, open_node
+from rolecall.node.outbox import Outbox
 from rolecall.readiness import Metrics, open_reporter
 from rolecall.report import Report
 from rolecall.settings import Aws, Network, Paths, Settings, Trust

@@ -14,8 +14,8 @@ from botocore.awsrequest import AWSResponse
 from urllib3 import HTTPResponse
 
 from contract.conftest import QUICK, Cloud, ends_within
-from rolecall.aws.account import Account
 from rolecall.aws.credentials import Credentials
+from rolecall.aws.session import AwsSession
 from rolecall.errors import ConfigFault, Fault, FetchFault
 from rolecall.settings import Aws, Network
 from rolecall.store import Store, open_store
@@ -135,7 +135,7 @@ def test_credentials_are_asked_for_once_in_a_run(cloud: Cloud) -> None:
 def test_credentials_of_an_earlier_run_are_used_until_shortly_before_their_end(cloud: Cloud) -> None:
     for seconds, asked in ((3600, 0), (299, 1), (-10, 2)):
         kept = Credentials("ASIA1", "secret-1", "token-1", time.time() + seconds)
-        account = Account(Aws(imds=(cloud.imds.url,)), Network(), kept)
+        account = AwsSession(Aws(imds=(cloud.imds.url,)), Network(), kept)
         open_store(cloud.url(), account).put("fleet.json", b"x")
         assert asked_for_credentials(cloud) == asked
 

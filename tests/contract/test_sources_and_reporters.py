@@ -15,7 +15,7 @@ import pytest
 from rolecall import metadata, readiness
 from rolecall.aws.imds import Imds as ImdsClient
 from rolecall.errors import ConfigFault, FetchFault
-from rolecall.identity import Identity
+from rolecall.fleet.identity import Identity
 from rolecall.readiness import Metrics, open_reporter
 from rolecall.report import Report
 from rolecall.store import open_store

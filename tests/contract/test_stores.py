@@ -13,7 +13,7 @@ from contract.conftest import STORES, Cloud, Kept, Make
 from rolecall.errors import ConfigFault, ConflictFault, FetchFault
 from rolecall.store import KINDS, Store, Stored, open_store
 from rolecall.store.chain import Chain
-from rolecall.store.pieces import PIECE
+from rolecall.store.download import PIECE
 from servers.mirror import Mirror
 from servers.s3 import S3Server
 
@@ -330,7 +330,7 @@ def test_a_chain_goes_on_with_the_next_store_where_one_breaks_off(make: Make, tm
 
 @pytest.mark.parametrize("kept", [name for name in STORES if "file" in name], indirect=True)
 def test_watched_paths_tell_every_change(store: Store, tmp_path: Path) -> None:
-    from rolecall.host.steady import stamp
+    from rolecall.shortcut.stamps import stamp
 
     path = tmp_path / "store" / "fleet.json"
     path.write_bytes(b"old")

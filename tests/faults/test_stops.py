@@ -14,11 +14,13 @@ import pytest
 from faults.operations import broken_off, in_a_child
 from faults.test_kills import Point, Story, change, failure
 from faults.tiny import UNITS, Nodes, Tiny, end, picture, text_of, wait
-from rolecall import __main__, commands
-from rolecall.check import Check
+from rolecall import __main__
+from rolecall.checks import probes
+from rolecall.cli import commands
 from rolecall.errors import BusyFault, Stopped
-from rolecall.generation import Generation
-from rolecall.host import direct_units, probes
+from rolecall.fleet.check import Check
+from rolecall.host import direct_units
+from rolecall.render.generation import Generation
 
 STARTING, MOMENTS = 1, 13  # at which the program is stopped: while it starts, and while it works
 
@@ -126,7 +128,7 @@ def test_the_program_stops_while_a_self_test_waits_for_an_answer(nodes: Nodes) -
     with socket.create_server(("127.0.0.1", 0)) as silent:
         expect = {"host": "x", "port": f"127.0.0.1:{silent.getsockname()[1]}", "status": 200, "contains": None}
         check = Check("never", "http", "/", {**expect, "headers": {}}, timeout=10)
-        subject = probes.Subject(Generation("", "", "", checks=(check,)), tiny.state, "", direct_units.Direct())
+        subject = probes.Subject(Generation("", "", "", checks=(check,)), tiny.state, "", direct_units.DirectManager())
         usual = signal.signal(signal.SIGALRM, commands._stopped)
         signal.setitimer(signal.ITIMER_REAL, 0.3)
         try:

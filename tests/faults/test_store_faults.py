@@ -21,7 +21,7 @@ from aws_node import BUCKET, DOCUMENT, PREFIX, SECRET, TOKEN, AwsNode, aws_node,
 from rolecall.errors import FetchFault
 from rolecall.report import Report
 from rolecall.store import https
-from rolecall.store.pieces import PIECE
+from rolecall.store.download import PIECE
 from servers import http, s3
 
 PASSWORD = "canary-of-the-product"

@@ -22,7 +22,7 @@ from typing import Any
 
 from box import ROLECALL, archive, document
 from rolecall import run
-from rolecall.node import Node, open_node
+from rolecall.node.node import Node, open_node
 from rolecall.report import Report
 from rolecall.settings import load_settings
 

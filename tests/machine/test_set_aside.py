@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from rolecall.host import past
+from rolecall.node import records
 from roots import sh, write
 
 
@@ -17,7 +17,7 @@ def test_what_lies_in_a_lower_layer_is_moved_all_the_same(memory: Path) -> None:
     layers = f"redirect_dir=off,lowerdir={folder}/lower,upperdir={folder}/upper,workdir={folder}/work"
     sh("mount", "-t", "overlay", "overlay", "-o", layers, state)
     try:
-        aside = past.set_aside(state, "i-1")
+        aside = records.set_aside(state, "i-1")
         assert sorted(path.name for path in state.iterdir()) == ["aside"]
         found = sorted(path.relative_to(aside).as_posix() for path in aside.rglob("*") if path.is_file())
         assert found == ["fleet/verified.json", "reports/old/1.json"]
@@ -33,7 +33,7 @@ def test_a_disk_that_is_mounted_there_stays(memory: Path) -> None:
     sh("mount", "-t", "tmpfs", "tmpfs", state / "shared")
     try:
         write(state / "shared/blog/uploads/photo", "x")
-        aside = past.set_aside(state, "i-1")
+        aside = records.set_aside(state, "i-1")
         assert (state / "shared/blog/uploads/photo").read_text() == "x"
         assert (aside / "fleet/verified.json").exists()
     finally:

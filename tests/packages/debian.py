@@ -87,7 +87,7 @@ class Root:
         self.write("/etc/rolecall/identity.json", IDENTITY)
         self.write("/etc/systemd/system/site.service", SITE)
         self.write("/srv/roles/site/role.toml", ROLE)
-        self.write("/srv/roles/site/page.j2", "zone {{ node.zone | word }}\n")
+        self.write("/srv/roles/site/page.j2", "zone {{ assignment.zone | word }}\n")
         self.publish(1, "a")
 
     def publish(self, serial: int, zone: str) -> None:

@@ -17,14 +17,15 @@ from typing import Any
 import pytest
 
 from box import ROOT
-from rolecall.assignment import assign
-from rolecall.check import Check
-from rolecall.dialects import DIALECTS, Dialect
-from rolecall.fleet import parse_fleet
-from rolecall.generation import Generation, shown
-from rolecall.identity import Identity
-from rolecall.render import render
-from rolecall.role import Place, read_role
+from rolecall.database.dialects import DIALECTS, Dialect
+from rolecall.fleet.assignment import assign
+from rolecall.fleet.check import Check
+from rolecall.fleet.identity import Identity
+from rolecall.fleet.schema import parse_fleet
+from rolecall.host.roles import read_role
+from rolecall.render.generation import Generation, shown
+from rolecall.render.rendering import render
+from rolecall.render.role import NodeFacts
 
 HERE = Path(__file__).parent
 CASES = sorted(path.parent for path in HERE.glob("*/*/fleet.json"))
@@ -40,7 +41,7 @@ def generation(case: Path, platform: str, raw: bytes | None = None) -> Generatio
     fleet = parse_fleet(raw or (case / "fleet.json").read_bytes())
     identity = Identity.model_validate_json((case / "identity.json").read_bytes())
     role = case.parent.name
-    return render(read_role(ROOT / "templates", role), assign(identity, fleet, role), Place(platform))
+    return render(read_role(ROOT / "templates", role), assign(identity, fleet, role), NodeFacts(platform))
 
 
 def tree(made: Generation) -> dict[str, str]:

@@ -12,8 +12,8 @@ from rolecall.demo import site
 from rolecall.demo.machine import MYSELF, Machine, build
 from rolecall.demo.visitors import get, traffic
 from rolecall.errors import HostFault
-from rolecall.host import command
-from rolecall.node import open_node
+from rolecall.host import programs
+from rolecall.node.node import open_node
 from rolecall.settings import load_settings
 
 if TYPE_CHECKING:
@@ -187,7 +187,7 @@ class Story:
         if show:
             self.out.print(f"   $ rolecall {' '.join(words)}", style="cyan")
         with self.out.status(f"rolecall {' '.join(words)}"):
-            done = command.run(argv, 120, self.machine.environment())
+            done = programs.run(argv, 120, self.machine.environment())
         if show:
             for line in done.output.splitlines():
                 self.out.print(f"   {line}")

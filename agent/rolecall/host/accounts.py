@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from rolecall.generation import Generation
-from rolecall.host import command
+from rolecall.host import programs
+from rolecall.render.generation import Generation
 
 
 def make_accounts(generation: Generation, root: str) -> None:
@@ -12,10 +12,10 @@ def make_accounts(generation: Generation, root: str) -> None:
     lines = tuple(line for line in (file.text if file else "").splitlines() if line and not line.startswith("#"))
     if lines:
         prefix = (f"--root={root}",) if root else ()
-        command.must(("systemd-sysusers", *prefix, "--inline", *lines))
+        programs.must(("systemd-sysusers", *prefix, "--inline", *lines))
 
 
 def make_folders(generation: Generation, folder: Path) -> None:
     """Make the folders that outlive releases. Raises HostFault."""
     if generation.folders:
-        command.must(("systemd-tmpfiles", "--create", str(folder / generation.folders)))
+        programs.must(("systemd-tmpfiles", "--create", str(folder / generation.folders)))

@@ -3,9 +3,9 @@
 from dataclasses import replace
 from pathlib import Path
 
-from rolecall.generation import Generation
 from rolecall.host import files
-from rolecall.uses import AttachmentUse
+from rolecall.render.generation import Generation
+from rolecall.render.parts import AttachmentUse
 
 
 def place_of(attachment: AttachmentUse, root: str) -> Path:

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rolecall.errors import HostFault
-from rolecall.generation import Generation
-from rolecall.host import command, files
-from rolecall.uses import AttachmentUse, DirectUse, UnitUse
+from rolecall.host import files, programs
+from rolecall.render.generation import Generation
+from rolecall.render.parts import AttachmentUse, DirectUse, UnitUse
 
 
 @dataclass(frozen=True)
-class Direct:
+class DirectManager:
     """Daemons without a service manager: the role's start command, and signals to the process in the pid file."""
 
     def runs(self, unit: UnitUse) -> bool:
@@ -35,7 +35,7 @@ class Direct:
         if pid is not None:
             self.stop(unit)
         files.make_folders(Path(how.pidfile).parent)
-        done = command.run(how.start, 60)
+        done = programs.run(how.start, 60)
         if not done.ok:
             raise HostFault(f"{unit.name} does not start: {done.words}", "the daemon's own log tells more")
         if not self._wait(lambda: self._pid(how) is not None, 10):

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from rolecall.errors import HostFault
-from rolecall.generation import Generation, ManagedFile, from_json, sealed
-from rolecall.host import files, labels
+from rolecall.host import files, selinux
+from rolecall.render.generation import Generation, ManagedFile, from_json, sealed
 
 MANIFEST = "generation.json"
 
@@ -77,7 +77,7 @@ class Generations:
             files.make_folders(target.parent)
             self._write(target, file, generation, values)
         files.create(new / MANIFEST, generation.to_json().encode(), 0o600)
-        labels.restore(new)
+        selinux.restore(new)
         files.sync_tree(new)
         if final.exists():
             files.discard(final)  # it lacks its manifest, so it is no generation, and rename(2) would not replace it
@@ -119,17 +119,17 @@ class Generations:
                 owner_id(file.owner),
                 group_id(file.group),
             )
-        labels.restore(folder)
+        selinux.restore(folder)
 
     def commit(self, generation: str) -> None:
         """The switch: one rename of the link `current`. Daemons read through it only once they are told."""
         files.point(self.state / "current", f"generations/{generation}")
-        labels.restore(self.state / "current")
+        selinux.restore(self.state / "current")
 
     def prove(self, generation: str) -> None:
         """This generation passed its self-tests."""
         files.point(self.state / "ready", f"generations/{generation}")
-        labels.restore(self.state / "ready")
+        selinux.restore(self.state / "ready")
 
     def prune(self, keep: int) -> list[Generation]:
         """Remove old generations and left-over dot folders, never current or ready; returns those that stay."""

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from rolecall.errors import HostFault
-from rolecall.host import command
-from rolecall.uses import ValidatorUse
+from rolecall.host import programs
+from rolecall.render.parts import ValidatorUse
 
 _MOUNT = 'mount --bind "$1" "$2" && shift 2 && exec "$@"'
 # An ordinary user mounts as the root of a user namespace, and is itself again in a second one inside it.
@@ -38,7 +38,7 @@ def _all(validators: Iterable[ValidatorUse], wrap: Callable[[tuple[str, ...]], t
 
 
 def _refusal(validator: ValidatorUse, argv: tuple[str, ...]) -> str:
-    done = command.run(argv, validator.timeout)
+    done = programs.run(argv, validator.timeout)
     return "" if done.ok else f"{validator.name} ({' '.join(validator.argv)}):\n{done.words}"
 
 
@@ -66,6 +66,6 @@ def _staged(new: Path, live: Path) -> tuple[str, ...]:
 def possible(folder: Path) -> bool:
     """Whether this machine lets us make such namespaces: tried, not guessed."""
     try:
-        return command.run((*_staged(folder, folder), "true"), 10).ok
+        return programs.run((*_staged(folder, folder), "true"), 10).ok
     except HostFault:
         return False

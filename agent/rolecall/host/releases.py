@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from rolecall.errors import ConfigFault
-from rolecall.generation import Generation
-from rolecall.host import archive, files, labels
-from rolecall.uses import ReleaseUse
+from rolecall.host import archive, files, selinux
+from rolecall.render.generation import Generation
+from rolecall.render.parts import ReleaseUse
 
 
 class Releases:
@@ -44,7 +44,7 @@ class Releases:
             self._fetch(use, stream, fetched)
             archive.unpack(fetched, unpacked, use.artifact, skip=use.writable)
             self._lay_writable(use, unpacked)
-            labels.restore(unpacked)
+            selinux.restore(unpacked)
             files.sync_tree(unpacked)
             files.remove(fetched)
             files.rename(unpacked, final)

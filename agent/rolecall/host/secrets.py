@@ -8,11 +8,11 @@ import stat
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from rolecall.aws import parameters
-from rolecall.aws.account import Account
+from rolecall.aws import secrets as aws_secrets
+from rolecall.aws.session import AwsSession
 from rolecall.errors import FetchFault, HostFault
+from rolecall.fleet.topology import Secret
 from rolecall.host import files
-from rolecall.topology import Secret
 
 _KEY = "fingerprint.key"
 _KEPT = "secrets.json"
@@ -25,7 +25,7 @@ _OUT = ("unreachable", "too-slow", "throttled", "server-error", "broken-answer",
 class Secrets:
     """The values that references stand for. `keep`: the last good ones stay on disk, for when their store is out."""
 
-    def __init__(self, state: Path, account: Account, *, keep: bool) -> None:
+    def __init__(self, state: Path, account: AwsSession, *, keep: bool) -> None:
         self.state, self.account, self.keep = state, account, keep
         self._read: dict[str, str] = {}
 
@@ -39,7 +39,7 @@ class Secrets:
             found |= {one.key: values[one.reference] for one in wanted if one.key not in found}
         return found
 
-    def remember(self) -> None:
+    def keep_values(self) -> None:
         """Keep the values that were read last, or none: for a run that ended well, never for a mere look."""
         if not self.keep or not self._read:
             files.remove(self.state / _KEPT)
@@ -48,7 +48,7 @@ class Secrets:
 
     def _stored(self, references: list[str], warn: Callable[[str], None]) -> dict[str, str]:
         try:
-            return parameters.fetch(references, self.account)
+            return aws_secrets.fetch(references, self.account)
         except FetchFault as fault:
             kept = self._kept()
             if not self.keep or fault.cause not in _OUT or not kept.keys() >= set(references):

@@ -5,15 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rolecall.errors import HostFault
-from rolecall.generation import Generation
-from rolecall.host import command
-from rolecall.uses import AttachmentUse, UnitUse
+from rolecall.host import programs
+from rolecall.render.generation import Generation
+from rolecall.render.parts import AttachmentUse, UnitUse
 
 BOOT_UNIT, DRAIN_UNIT = "rolecall-boot.service", "rolecall-drain.service"
 
 
 @dataclass(frozen=True)
-class Systemd:
+class SystemdManager:
     """Units of systemd."""
 
     def runs(self, unit: UnitUse) -> bool:  # noqa: ARG002 - every unit of a role is systemd's
@@ -22,7 +22,7 @@ class Systemd:
 
     def active(self, unit: UnitUse) -> bool:
         """`systemctl is-active`."""
-        return command.run(("systemctl", "--quiet", "is-active", unit.service), 10).ok
+        return programs.run(("systemctl", "--quiet", "is-active", unit.service), 10).ok
 
     def tell(self, unit: UnitUse) -> None:
         """`reload-or-restart` or `restart`; both start a unit that is not running.
@@ -38,9 +38,9 @@ class Systemd:
         if early:
             _wait_for_others(unit.service)
         options = ("--job-mode=ignore-dependencies",) if early else ()
-        done = command.run(("systemctl", *options, verb, unit.service), 120)
+        done = programs.run(("systemctl", *options, verb, unit.service), 120)
         if not done.ok:
-            log = command.run(("journalctl", "--no-pager", "--lines=8", "--output=cat", "--unit", unit.service), 10)
+            log = programs.run(("journalctl", "--no-pager", "--lines=8", "--output=cat", "--unit", unit.service), 10)
             raise HostFault(
                 f"systemctl {verb} {unit.service} failed: {done.words}\n{log.words}",
                 f"systemctl status {unit.service} tells more",
@@ -48,11 +48,11 @@ class Systemd:
 
     def stop(self, unit: UnitUse) -> None:
         """`systemctl stop`."""
-        command.must(("systemctl", "stop", unit.service), 120)
+        programs.must(("systemctl", "stop", unit.service), 120)
 
     def keep(self, unit: UnitUse, *, wanted: bool) -> None:
         """`systemctl enable` or `disable`."""
-        command.must(("systemctl", "--quiet", "enable" if wanted else "disable", unit.service), 60)
+        programs.must(("systemctl", "--quiet", "enable" if wanted else "disable", unit.service), 60)
 
     def drop_ins(self, bare: Generation, state: Path) -> tuple[AttachmentUse, ...]:
         """One for each unit. After, never Requires: a dead agent keeps no daemon from starting. At shutdown the order
@@ -73,18 +73,18 @@ class Systemd:
 
     def reread(self) -> None:
         """`systemctl daemon-reload`; nothing where no systemd runs, as in a chroot."""
-        command.run(("systemctl", "daemon-reload"), 30)
+        programs.run(("systemctl", "daemon-reload"), 30)
 
 
 def _jobs() -> dict[str, str]:
     """The units that systemd has a job for: `start running`, `stop waiting`."""
-    lines = command.run(("systemctl", "list-jobs", "--no-legend"), 10).output.splitlines()
+    lines = programs.run(("systemctl", "list-jobs", "--no-legend"), 10).output.splitlines()
     return {words[1]: f"{words[2]} {words[3]}" for line in lines if len(words := line.split()) == 4}
 
 
 def _wait_for_others(service: str, patience: float = 60.0) -> None:
     """Until nothing that a daemon is ordered after is being started. Jobs that wait do not count: some wait for us."""
-    shown = command.run(("systemctl", "show", "--property=After", "--value", service), 10)
+    shown = programs.run(("systemctl", "show", "--property=After", "--value", service), 10)
     after = set(shown.output.split()) - {BOOT_UNIT}
     until = time.monotonic() + patience
     while time.monotonic() < until:

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Protocol
 
 from rolecall.errors import HostFault
-from rolecall.generation import Generation
 from rolecall.host import files
-from rolecall.host.direct_units import Direct
-from rolecall.host.systemd_units import Systemd
-from rolecall.uses import AttachmentUse, UnitUse
+from rolecall.host.direct_units import DirectManager
+from rolecall.host.systemd_units import SystemdManager
+from rolecall.render.generation import Generation
+from rolecall.render.parts import AttachmentUse, UnitUse
 
 
 class ServiceManager(Protocol):
@@ -74,8 +74,8 @@ def service_manager(kind: str) -> ServiceManager:
     """The service manager that agent.toml names."""
     match kind:
         case "systemd":
-            return Systemd()
+            return SystemdManager()
         case "direct":
-            return Direct()
+            return DirectManager()
         case _:
             raise HostFault(f"no service manager is called {kind!r}")

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from rolecall.aws.imds import Imds
 from rolecall.errors import ConfigFault, FetchFault
-from rolecall.identity import Identity
+from rolecall.fleet.identity import Identity
 
 KINDS = ("ec2", "file")
 

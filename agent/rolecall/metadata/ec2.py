@@ -10,8 +10,8 @@ from pydantic import ValidationError
 
 from rolecall.aws.imds import Imds
 from rolecall.errors import FetchFault
-from rolecall.identity import Identity
-from rolecall.mistakes import Mistakes, mistakes_of, placed
+from rolecall.fleet.identity import Identity
+from rolecall.forms.mistakes import Mistakes, mistakes_of, placed
 
 _TAGS = ("rolecall:role", "rolecall:products")
 _DMI = "sys/class/dmi/id"

@@ -4,10 +4,10 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from rolecall.document import json_places, parse_json
 from rolecall.errors import FetchFault
-from rolecall.identity import Identity
-from rolecall.mistakes import Mistakes, mistakes_of, placed
+from rolecall.fleet.identity import Identity
+from rolecall.forms.mistakes import Mistakes, mistakes_of, placed
+from rolecall.forms.positions import json_places, parse_json
 
 
 def identify(where: str) -> Identity | None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from rolecall.errors import ConfigFault
 
 if TYPE_CHECKING:
-    from rolecall.aws.account import Account
+    from rolecall.aws.session import AwsSession
 
 DOCUMENT = "fleet.json"
 KINDS = ("s3", "https", "file")
@@ -55,10 +55,10 @@ class Store(Protocol):
         """Local paths whose stamps tell that the object may have changed; none if that cannot be told so."""
 
     def question(self, key: str, etag: str) -> str:
-        """The small request that tells whether the object has changed, for `host/unchanged.py`; '' if none does."""
+        """The small request that tells whether the object has changed, for `shortcut/request.py`; '' if none does."""
 
 
-def open_store(url: str, account: "Account | None" = None) -> Store:
+def open_store(url: str, account: "AwsSession | None" = None) -> Store:
     """The store that a URL names. Raises ConfigFault for a kind that there is not, or a URL that is wrong."""
     kind, _, where = url.partition("://")
     match kind:

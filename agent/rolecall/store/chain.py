@@ -14,7 +14,7 @@ _OUT = ("unreachable", "too-slow", "throttled", "server-error", "clock-skew", "t
 
 
 class Chain:
-    """A store made of stores. Which document is the newest that may be trusted is decided above; see `documents.py`."""
+    """A store made of stores. Which of their documents to go by is decided in `trust/selection.py`."""
 
     def __init__(self, stores: list[Store]) -> None:
         self.stores = stores

@@ -11,8 +11,8 @@ from rolecall.deadline import within
 from rolecall.errors import ConfigFault, FetchFault
 from rolecall.settings import Network
 from rolecall.store import Stored
-from rolecall.store.pieces import whole
-from rolecall.store.settled import settled
+from rolecall.store.confirmation import settled
+from rolecall.store.download import whole
 
 if TYPE_CHECKING:
     import requests

@@ -5,13 +5,13 @@ from http import HTTPStatus
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
-from rolecall.aws.account import Account
-from rolecall.aws.words import errors, fault_of
+from rolecall.aws.errors import errors, fault_of
+from rolecall.aws.session import AwsSession
 from rolecall.causes import fault, moment, too_large
 from rolecall.errors import ConfigFault
 from rolecall.store import Stored
-from rolecall.store.pieces import PIECE, whole
-from rolecall.store.settled import settled
+from rolecall.store.confirmation import settled
+from rolecall.store.download import PIECE, whole
 
 T = TypeVar("T")
 _LOOK = 1 << 25  # bytes; more than is ever written under a condition
@@ -22,7 +22,7 @@ _OPTIONS = ("region", "endpoint", "style")
 class S3Store:
     """Objects of a bucket below a prefix."""
 
-    def __init__(self, url: str, account: Account) -> None:
+    def __init__(self, url: str, account: AwsSession) -> None:
         self.account, self.url = account, url
         try:
             parts = urlsplit(url)

@@ -1,0 +1,80 @@
+"""Secrets from the stores of AWS: `ssm:/path/name` and `secretsmanager:name#key`.
+
+Each value is asked for once, however many products refer to it. No message holds a value.
+"""
+
+import json
+from collections.abc import Iterator
+from functools import partial
+from itertools import islice
+from typing import Any
+
+from rolecall.aws.session import AwsSession
+from rolecall.causes import fault
+from rolecall.errors import ConfigFault
+
+_AT_ONCE = 10  # names in one GetParameters
+
+
+def fetch(references: list[str], account: AwsSession) -> dict[str, str]:
+    """The value of each reference. Raises FetchFault with the cause; ConfigFault if it is no text."""
+    kinds: dict[str, list[str]] = {"ssm": [], "secretsmanager": []}
+    for reference in references:
+        kinds[reference.partition(":")[0]].append(reference)
+    return {**dict(_of_ssm(kinds["ssm"], account)), **dict(_of_secretsmanager(kinds["secretsmanager"], account))}
+
+
+def _of_ssm(references: list[str], account: AwsSession) -> Iterator[tuple[str, str]]:
+    seconds, names = account.network.timeout, iter(references)
+    while some := list(islice(names, _AT_ONCE)):
+        by_name = {one.removeprefix("ssm:"): one for one in some}
+        what = f"read the secrets {', '.join(some)}"
+
+        def ask(client: Any, wanted: list[str] = list(by_name)) -> Any:  # noqa: B006 - bound now, read once
+            return client.get_parameters(Names=wanted, WithDecryption=True)
+
+        answer = account.ask(what, seconds, partial(account.client, "ssm"), ask)
+        if missing := answer.get("InvalidParameters"):
+            raise fault(f"read the secret ssm:{missing[0]}", "there is no such parameter", "no-key")
+        found = {name: one["Value"] for one in answer.get("Parameters", ()) for name in _names(one)}
+        if not by_name.keys() <= found.keys():
+            raise fault(what, "the answer lacks some of them", "broken-answer")
+        yield from ((reference, found[name]) for name, reference in by_name.items())
+
+
+def _names(parameter: dict[str, Any]) -> tuple[str, str]:
+    """How it may have been asked for: by name or ARN, each with its version or label if there was one."""
+    selector = ":".join(("", *parameter.get("Selector", "").strip(":").split()))  # ':3', ':label', or nothing
+    return parameter["Name"] + selector, parameter.get("ARN", "") + selector
+
+
+def _of_secretsmanager(references: list[str], account: AwsSession) -> Iterator[tuple[str, str]]:
+    answers: dict[str, Any] = {}
+    for reference in references:
+        name, _, key = reference.removeprefix("secretsmanager:").partition("#")
+        what = f"read the secret {reference}"
+        if name not in answers:
+
+            def ask(client: Any, wanted: str = name) -> Any:
+                return client.get_secret_value(SecretId=wanted)
+
+            client = partial(account.client, "secretsmanager")
+            answers[name] = account.ask(what, account.network.timeout, client, ask)
+        if not answers[name].keys() & {"SecretString", "SecretBinary"}:
+            raise fault(what, "the answer has no value", "broken-answer")
+        yield reference, _part(answers[name].get("SecretString"), key, reference)
+
+
+def _part(text: Any, key: str, reference: str) -> str:
+    """The whole value, or the member of the JSON object that `#key` names."""
+    if not isinstance(text, str):
+        raise ConfigFault(f"the secret {reference} is binary, not a text", "store it as a text")
+    if not key:
+        return text
+    try:
+        value = json.loads(text)[key]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        raise ConfigFault(
+            f"the secret {reference} has no member {key!r}", "it must be a JSON object with that member"
+        ) from None
+    return value if isinstance(value, str) else json.dumps(value)

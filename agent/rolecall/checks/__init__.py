@@ -1,0 +1,1 @@
+"""Self-tests as they are run: each kind asks the real thing."""

@@ -1,0 +1,206 @@
+"""Self-tests: each has a name, a timeout and, when it fails, a reason. Required ones are tried until a deadline."""
+
+import os
+import socket
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from rolecall.errors import Fault
+from rolecall.fleet.check import Check, CheckResult
+from rolecall.host import attachments
+from rolecall.host.units import ServiceManager
+from rolecall.node.records import Notes
+from rolecall.render.generation import Generation
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is tested: a generation on this machine."""
+
+    generation: Generation
+    state: Path
+    root: str
+    manager: ServiceManager
+
+
+def run_checks(subject: Subject, deadline: float) -> list[CheckResult]:
+    """Run every check; repeat the required ones that fail until all pass or `deadline` seconds are over."""
+    end, pause = time.monotonic() + deadline, 0.1
+    checks = subject.generation.final_checks()
+    results = [_try(subject, check) for check in checks]
+    while failing := [at for at, check in enumerate(checks) if check.required and not results[at].ok]:
+        if time.monotonic() + pause >= end:
+            break
+        time.sleep(pause)
+        pause = min(pause * 1.5, 2.0)
+        for at in failing:
+            results[at] = _try(subject, checks[at])
+    return results
+
+
+def _try(subject: Subject, check: Check) -> CheckResult:
+    began = time.monotonic()
+    if check.kind == "unit" and _elsewhere(subject, check.target):
+        return CheckResult(check.name, True, check.required, 0.0, "not run on this node")
+    try:
+        reason = PROBES[check.kind](subject, check)
+    except Fault as fault:
+        reason = fault.message
+    except OSError as error:
+        reason = f"{error.strerror or error}"
+    took = round(time.monotonic() - began, 4)
+    return CheckResult(check.name, not reason, check.required, took, reason, check.blameless)
+
+
+def _http(_: Subject, check: Check) -> str:
+    """GET over loopback with the product's hostname; never through a proxy, never following a redirect elsewhere."""
+    import requests
+
+    expect = check.expect
+    with requests.Session() as session:
+        session.trust_env = False
+        try:
+            answer = session.get(
+                f"http://{expect['port']}{check.target}",
+                headers={"Host": expect["host"]},
+                timeout=check.timeout,
+                allow_redirects=False,
+            )
+        except requests.RequestException as error:
+            return f"no answer from {expect['port']}: {_cause(error)}"
+    if answer.status_code != expect["status"]:
+        return f"answered {answer.status_code} instead of {expect['status']}: {_start(answer.text)}"
+    for name, value in expect["headers"].items():
+        if answer.headers.get(name) != value:
+            return f"another configuration answered ({name}: {answer.headers.get(name, 'none')}, not {value})"
+    if expect["contains"] and expect["contains"] not in answer.text:
+        return f"the answer does not contain {expect['contains']!r}: {_start(answer.text)}"
+    return ""
+
+
+def _cause(error: BaseException) -> str:
+    """The innermost cause: requests wraps it several times."""
+    while inner := (error.__cause__ or error.__context__):
+        error = inner
+    return str(error) or type(error).__name__
+
+
+def _start(text: str) -> str:
+    words = " ".join(text.split())
+    return repr(words if len(words) <= 120 else f"{words[:119]}…")
+
+
+def _tcp(_: Subject, check: Check) -> str:
+    host, port = check.target.rsplit(":", 1)
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), check.timeout).close()
+    except OSError as error:
+        return f"cannot connect to {check.target}: {error.strerror or error}"
+    return ""
+
+
+def _process(_: Subject, check: Check) -> str:
+    import psutil
+
+    running = any(one.info["name"] == check.target for one in psutil.process_iter(["name"]))
+    return "" if running else f"no process is called {check.target}"
+
+
+def _elsewhere(subject: Subject, name: str) -> bool:
+    """Whether the role has the unit, but this node's service manager does not run it."""
+    return any(unit.name == name and not subject.manager.runs(unit) for unit in subject.generation.units)
+
+
+def _unit(subject: Subject, check: Check) -> str:
+    unit = next((one for one in subject.generation.units if one.name == check.target), None)
+    if unit is None:
+        return f"the role has no unit {check.target!r}"
+    return "" if subject.manager.active(unit) else f"{unit.service} is not active"
+
+
+def _file(_: Subject, check: Check) -> str:
+    path, most = Path(check.target), check.expect.get("max_age")
+    age = time.time() - path.stat().st_mtime if path.exists() else None
+    if age is None:
+        return f"{path} is not there"
+    if (wanted := check.expect.get("contains")) and wanted not in path.read_text("utf-8", "replace"):
+        return f"{path} does not have {wanted!r}"
+    return f"{path} is {age:.0f} s old, at most {most:.0f} s are allowed" if most is not None and age > most else ""
+
+
+def _disk(_: Subject, check: Check) -> str:
+    import psutil
+
+    free, wanted = psutil.disk_usage(check.target).free // 2**20, check.expect.get("free_mb", 0)
+    return "" if free >= wanted else f"{free} MB are free, {wanted} MB are wanted"
+
+
+def _memory(_: Subject, check: Check) -> str:
+    import psutil
+
+    free = psutil.virtual_memory().available // 2**20
+    return "" if free >= int(check.target) else f"{free} MB are available, {check.target} MB are wanted"
+
+
+def _attachments(subject: Subject, _: Check) -> str:
+    return "; ".join(attachments.missing(subject.generation, subject.state, subject.root))
+
+
+def _replication(subject: Subject, check: Check) -> str:
+    """Asked of the server itself: whether it still is what the last run made it."""
+    from rolecall.database.server import Client, duty_of
+
+    use, duty = subject.generation.replication, duty_of(check.target, Notes(subject.state))
+    if use is None:
+        return "the role does not say how its database server is talked to"
+    return Client(use).reason(duty, use.max_lag) if duty else "no run has told this server what it is"
+
+
+def _memcached(_: Subject, check: Check) -> str:
+    """Set and get, as its text protocol has it (doc/protocol.txt of memcached)."""
+    host, port = check.target.rsplit(":", 1)
+    key, value = f"rolecall-{os.getpid()}", f"{time.monotonic()}"
+    with socket.create_connection((host.strip("[]"), int(port)), check.timeout) as connection:
+        stream = connection.makefile("rw", encoding="utf-8", newline="\r\n")
+        stream.write(f"set {key} 0 10 {len(value)}\n{value}\nget {key}\nstats settings\nquit\n")
+        stream.flush()
+        answer = stream.read().splitlines()
+    if answer[:3] != ["STORED", f"VALUE {key} 0 {len(value)}", value]:
+        return f"{check.target} does not give back what was set: {_start(' '.join(answer[:3]))}"
+    memory, wanted = f"STAT maxbytes {int(check.expect['memory_mb']) * 2**20}", check.expect["memory_mb"]
+    return "" if memory in answer else f"{check.target} does not have {wanted} MB: it runs with another configuration"
+
+
+def _cron(subject: Subject, check: Check) -> str:
+    """What makes cron pass a file over in silence: another owner, a mode that others can write, no last line end."""
+    path = subject.state / "current" / check.target
+    status, file = path.stat(), subject.generation.file(check.target)
+    if file and file.owner and status.st_uid != 0:
+        return f"{path} does not belong to root: cron would pass it over"
+    if status.st_mode & 0o022:
+        return f"{path} can be written by others: cron would pass it over"
+    if status.st_size and not path.read_bytes().endswith(b"\n"):
+        return f"{path} does not end with a line end: cron would pass it over"
+    return ""
+
+
+PROBES: dict[str, Callable[[Subject, Check], str]] = {
+    "http": _http,
+    "tcp": _tcp,
+    "process": _process,
+    "unit": _unit,
+    "file": _file,
+    "disk": _disk,
+    "memory": _memory,
+    "attachments": _attachments,
+    "replication": _replication,
+    "memcached": _memcached,
+    "cron": _cron,
+}
+
+
+def failed(results: Iterable[CheckResult]) -> list[CheckResult]:
+    """The required checks that failed."""
+    return [one for one in results if one.required and not one.ok]

@@ -1,0 +1,148 @@
+"""What has to agree across a fleet document: names that must exist, things that only one may have.
+
+It reads the raw data, so that these mistakes are found together with wrong types and unknown keys, and it passes over
+whatever has the wrong shape: that is reported by the types.
+"""
+
+import ipaddress
+import re
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+from rolecall.fleet.database_agreement import accounts, duties, list_of, one_database_each, ports, unknown
+from rolecall.forms.mistakes import Mistake, Path, dotted, suggest
+
+
+def mistakes(data: Any) -> Iterator[Mistake]:
+    """Every broken reference and every clash of a document, as mistakes with their paths."""
+    products, servers = dict(_members(data, "products")), dict(_members(data, "servers"))
+    databases, caches = dict(_members(data, "databases")), dict(_members(data, "caches"))
+
+    if "null" in servers:
+        yield Mistake(("servers", "null"), "Nagios takes this name for no host at all", "call the server otherwise")
+    for name, server in servers.items():
+        yield from _known(("servers", name, "products"), server.get("products"), "product", products)
+    for name, product in products.items():
+        yield from _known(("products", name, "databases"), product.get("databases"), "database", databases)
+        yield from _known(("products", name, "caches"), product.get("caches"), "cache", caches)
+        yield from _folders(("products", name), product)
+        yield from _checks(("products", name, "checks"), product)
+        yield from _twice(
+            (("products", name, "cron", i, "name"), job.get("name")) for i, job in _entries(product, "cron")
+        )
+    for name, cache in caches.items():
+        yield from _known(("caches", name, "servers"), cache.get("servers"), "server", servers)
+    for name, database in databases.items():
+        yield from duties(("databases", name), database, servers)
+    yield from one_database_each(databases, servers)
+    yield from ports(caches)
+    yield from accounts(products)
+
+    yield from _twice(
+        (("products", name, "hostnames", i), hostname)
+        for name, product in products.items()
+        for i, hostname in enumerate(list_of(product.get("hostnames")))
+    )
+    yield from _twice((("products", name, "user"), product.get("user")) for name, product in products.items())
+    yield from _twice(
+        (("servers", name, "address"), _one_spelling(server.get("address"))) for name, server in servers.items()
+    )
+    yield from _twice((("servers", name, "instance"), server.get("instance")) for name, server in servers.items())
+    yield from _period(data)
+
+
+def _members(data: Any, key: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    members = data.get(key) if isinstance(data, dict) else None
+    if isinstance(members, dict):
+        yield from ((name, member) for name, member in members.items() if isinstance(member, dict))
+
+
+def _entries(data: dict[str, Any], key: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    yield from ((i, entry) for i, entry in enumerate(list_of(data.get(key))) if isinstance(entry, dict))
+
+
+def _known(path: Path, names: Any, kind: str, known: dict[str, Any]) -> Iterator[Mistake]:
+    """Each name of a list is there, and only once."""
+    for i, name in enumerate(list_of(names)):
+        if not isinstance(name, str):
+            continue
+        if name not in known:
+            yield unknown((*path, i), kind, name, known)
+        elif name in names[:i]:
+            yield Mistake((*path, i), f"{kind} {name!r} is listed twice", "remove one of them")
+
+
+def _twice(values: Iterator[tuple[Path, Any]]) -> Iterator[Mistake]:
+    """What only one may have: the second one is the mistake."""
+    first: dict[str, Path] = {}
+    for path, value in values:
+        if not isinstance(value, str):
+            continue
+        if value in first:
+            yield Mistake(path, f"{value!r} is taken by {dotted(first[value])}", "choose another")
+        first.setdefault(value, path)
+
+
+def _one_spelling(address: Any) -> Any:
+    """An IPv6 address can be written in many ways."""
+    try:
+        return str(ipaddress.ip_address(address)) if isinstance(address, str) else address
+    except ValueError:
+        return address
+
+
+def _moment(value: Any) -> datetime | None:
+    try:
+        moment = datetime.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
+    return moment if moment and moment.tzinfo else None
+
+
+def _folders(path: Path, product: dict[str, Any]) -> Iterator[Mistake]:
+    """Writable folders do not contain one another, and the code itself is in none of them."""
+    writable = [(i, one) for i, one in enumerate(list_of(product.get("writable"))) if isinstance(one, str)]
+    for i, folder in writable:
+        for j, other in writable:
+            if i != j and _inside(folder, other) and (folder != other or i > j):
+                yield Mistake((*path, "writable", i), f"{folder!r} is inside {other!r}", "list only the outer one")
+        root = product.get("document_root", "public")
+        if isinstance(root, str) and _inside(root, folder):
+            yield Mistake(
+                (*path, "writable", i),
+                f"the document root {root!r} would be writable by the product",
+                "make a folder below it writable",
+            )
+
+
+def _inside(inner: str, outer: str) -> bool:
+    return f"{inner}/".startswith(f"{outer}/")
+
+
+def _checks(path: Path, product: dict[str, Any]) -> Iterator[Mistake]:
+    """A TCP check names host:port, or a database or cache that the product itself uses."""
+    for i, check in _entries(product, "checks"):
+        target = check.get("tcp")
+        if not isinstance(target, str):
+            continue
+        kind, _, name = target.rpartition(":")
+        if kind in ("database", "cache"):
+            used = [one for one in list_of(product.get(f"{kind}s")) if isinstance(one, str)]
+            if name not in used:
+                hint = suggest(name, used, f"add it to the product's '{kind}s'")
+                yield Mistake((*path, i, "tcp"), f"the product uses no {kind} {name!r}", hint)
+        elif (
+            not re.fullmatch(r"[a-z0-9.-]+|\[[0-9a-f:]+\]", kind)
+            or not re.fullmatch(r"[1-9][0-9]{0,4}", name)
+            or int(name) > 65535
+        ):
+            yield Mistake((*path, i, "tcp"), f"{target!r} is neither host:port, database:NAME nor cache:NAME")
+
+
+def _period(data: Any) -> Iterator[Mistake]:
+    """A document does not expire before it was issued."""
+    times = data if isinstance(data, dict) else {}
+    issued, until = _moment(times.get("issued")), _moment(times.get("not_after"))
+    if issued and until and until <= issued:
+        yield Mistake(("not_after",), "the document expires before it is issued", "raise not_after")

@@ -1,0 +1,160 @@
+"""What the fleet document asks of this node: `assign` is a pure function of identity and document."""
+
+import hashlib
+from dataclasses import dataclass
+
+from rolecall.errors import ConfigFault
+from rolecall.fleet.check import ProductCheck
+from rolecall.fleet.identity import Identity
+from rolecall.fleet.schema import CronJob, Fleet, Product, Release, Server
+from rolecall.fleet.topology import (
+    AssignedCache,
+    AssignedDatabase,
+    NodeCache,
+    NodeDatabase,
+    Peer,
+    Secret,
+    node_caches,
+    node_databases,
+    product_cache,
+    product_database,
+    variables,
+)
+from rolecall.forms.mistakes import suggest
+
+
+@dataclass(frozen=True)
+class AssignedProduct:
+    """A product with everything that its templates ask for."""
+
+    name: str
+    hostnames: tuple[str, ...]
+    release: Release
+    document_root: str
+    runtime: str
+    workers: int
+    user: str
+    groups: tuple[str, ...]
+    writable: tuple[str, ...]
+    environment: tuple[tuple[str, str | Secret], ...]
+    databases: tuple[AssignedDatabase, ...]
+    caches: tuple[AssignedCache, ...]
+    cron: tuple[CronJob, ...]
+    checks: tuple[ProductCheck, ...]
+
+    @property
+    def release_folder(self) -> str:
+        """Where the release lies below the state folder.
+
+        Named by the archive's digest; links to writable folders are a part of it, and so of its name.
+        """
+        folder = f"releases/{self.name}/{self.release.sha256}"
+        if not self.writable:
+            return folder
+        layout = hashlib.sha256("\n".join(sorted(self.writable)).encode()).hexdigest()[:8]
+        return f"{folder}-{layout}"
+
+    @property
+    def secrets(self) -> tuple[Secret, ...]:
+        """The references among the environment."""
+        return tuple(value for _, value in self.environment if isinstance(value, Secret))
+
+    def variable(self, name: str) -> str | Secret | None:
+        """One variable of the environment, for templates that need it by name."""
+        return dict(self.environment).get(name)
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """What this node is to be."""
+
+    fleet: str
+    server: str
+    role: str
+    zone: str
+    address: str
+    products: tuple[AssignedProduct, ...]
+    peers: tuple[Peer, ...] = ()
+    caches: tuple[NodeCache, ...] = ()
+    databases: tuple[NodeDatabase, ...] = ()
+    everything: Fleet | None = None  # for roles that look at the whole fleet, such as a monitor
+
+    @property
+    def secrets(self) -> tuple[Secret, ...]:
+        """Every secret that this node needs, in a stable order."""
+        mine = [secret for product in self.products for secret in product.secrets]
+        mine += [secret for database in self.databases for secret in database.secrets]
+        return tuple({secret.key: secret for secret in mine}.values())
+
+
+def assign(identity: Identity, fleet: Fleet, role: str) -> Assignment:
+    """What the document asks of the machine with this identity and an image of this role. Raises ConfigFault."""
+    name, server = _find(identity, fleet, role)
+    if server.role != role:
+        raise ConfigFault(
+            f"servers.{name}.role is {server.role!r}, but this machine's image is for {role!r}",
+            "start the machine from an image of that role, or correct the document",
+        )
+    products = tuple(_product(one, fleet.products[one], server, fleet) for one in sorted(server.products))
+    peers = tuple(
+        Peer(one, fleet.servers[one].role, fleet.servers[one].address, fleet.servers[one].zone)
+        for one in sorted(fleet.servers)
+    )
+    return Assignment(
+        fleet.fleet, name, role, server.zone, server.address, products, peers, node_caches(name, fleet),
+        node_databases(name, fleet), fleet,
+    )  # fmt: skip
+
+
+def _find(identity: Identity, fleet: Fleet, role: str) -> tuple[str, Server]:
+    """The server that is this machine: by instance, then by name or address among those without an instance."""
+    for name, server in fleet.servers.items():
+        if server.instance is not None and server.instance == identity.instance:
+            return name, server
+    for name, server in fleet.servers.items():
+        mine = identity.server == name if identity.server else identity.address == server.address
+        if mine and (server.instance is None or identity.instance is None):
+            return name, server
+    if identity.tags.get("rolecall:role") == role and identity.address:
+        return _from_tags(identity, fleet, role)
+    known = identity.instance or identity.server or identity.address or "nothing"
+    raise ConfigFault(
+        f"no server of the document is this machine ({known}, address {identity.address or 'unknown'})",
+        "add it to 'servers' with its instance id, or give the machine the tag rolecall:role",
+    )
+
+
+def _from_tags(identity: Identity, fleet: Fleet, role: str) -> tuple[str, Server]:
+    tag = identity.tags.get("rolecall:products", "")
+    wanted = dict.fromkeys(name.strip() for name in tag.split(",") if name.strip())
+    for name in wanted:
+        if name not in fleet.products:
+            raise ConfigFault(
+                f"the tag rolecall:products names {name!r}, which is no product",
+                suggest(name, fleet.products, "correct the tag"),
+            )
+    name = identity.server or identity.instance or identity.address or "unnamed"
+    return name, Server(
+        role=role,
+        instance=identity.instance,
+        address=identity.address or "",
+        zone=identity.zone or "unknown",
+        products=tuple(wanted),
+    )
+
+
+def _product(name: str, product: Product, server: Server, fleet: Fleet) -> AssignedProduct:
+    databases = tuple(product_database(one, fleet.databases[one], server, fleet) for one in product.databases)
+    caches = tuple(product_cache(one, fleet.caches[one], fleet) for one in product.caches)
+    environment = dict(variables(databases, caches))
+    environment |= {
+        "ROLECALL_PRODUCT": name,
+        "ROLECALL_RELEASE": product.release.version,
+        "ROLECALL_ZONE": server.zone,
+    } | product.environment
+    secrets = {key: Secret(name, key, reference) for key, reference in product.secrets.items()}
+    return AssignedProduct(
+        name, product.hostnames, product.release, product.document_root, product.runtime, product.workers,
+        product.user, tuple(sorted(product.groups)), product.writable,
+        tuple(sorted((environment | secrets).items())), databases, caches, product.cron, product.checks,
+    )  # fmt: skip

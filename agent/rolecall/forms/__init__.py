@@ -1,0 +1,1 @@
+"""How values are read, placed and written, whatever they mean. Pure."""

@@ -1,0 +1,38 @@
+"""A baseline image has no role: it learns from its tags or user-data what it is for, and installs that, once."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from rolecall.errors import ConfigFault
+from rolecall.host import attachments, programs
+from rolecall.node.node import BAKE, BASELINE, ROLE, Node
+from rolecall.report import Report
+from rolecall.steps.inputs import bare, whoami
+
+
+def install(node: Node, say: Callable[[str], None]) -> str:
+    """Packages, enabled daemons, attachments; returns the role. It is noted last: whoever is killed begins again.
+
+    The daemons' places in the boot come first. A power cut may leave some that are installed and enabled, and the next
+    boot must not start them with the distribution's own page while this is still at work.
+    """
+    settings = node.settings
+    if settings.role != BASELINE:
+        return settings.role
+    name = whoami(node, Report("boot")).tags.get("rolecall:role", "")
+    if not name:
+        raise ConfigFault(
+            "this is a baseline image, and nothing says what this machine is for",
+            'give it the tag rolecall:role, or the user-data {"rolecall": {"role": "web"}}',
+        )
+    role = bare(node, name)
+    drop_ins = replace(role, attachments=node.manager.drop_ins(role, settings.state))
+    attachments.lay(drop_ins, settings.state, settings.paths.root)
+    node.manager.reread()
+    say(f"installing the role {name}")
+    done = programs.must((BAKE, name, "--platform", settings.platform, "--first-boot"), settings.boot.budget)
+    say(done.output.rstrip())
+    attachments.lay(role, settings.state, settings.paths.root)
+    node.manager.reread()  # a role may bring units of its own
+    node.notes.write(ROLE, {"role": name})
+    return name

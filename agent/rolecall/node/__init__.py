@@ -1,0 +1,1 @@
+"""This machine opened: its settings, its stores, and its state on disk as types."""

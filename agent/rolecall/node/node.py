@@ -1,0 +1,119 @@
+"""This machine and everything that a run works with."""
+
+import math
+from dataclasses import dataclass
+
+from rolecall import metadata, readiness, store
+from rolecall.aws.credentials import Credentials, parse_lines
+from rolecall.aws.session import AwsSession
+from rolecall.errors import ConfigFault, FetchFault
+from rolecall.host import files, hardware
+from rolecall.host.generations import Generations
+from rolecall.host.releases import Releases
+from rolecall.host.secrets import Secrets
+from rolecall.host.units import Loaded, ServiceManager, service_manager
+from rolecall.node.records import Notes, Reports
+from rolecall.render.role import NodeFacts
+from rolecall.settings import Settings
+from rolecall.store.chain import Chain
+
+BASELINE = "baseline"  # the role of an image that has none
+ROLE = "role"  # the note of the role that was installed on it
+BAKE = "/usr/share/rolecall/image-build/bake"  # what installs it: the very script that bakes the role elsewhere
+
+
+@dataclass(frozen=True)
+class Node:
+    """This machine and everything that a run works with."""
+
+    settings: Settings
+    sources: tuple[str, ...]  # of identity
+    account: AwsSession  # at AWS
+    store: Chain
+    reporters: tuple[str, ...]
+    generations: Generations
+    releases: Releases
+    secrets: Secrets
+    manager: ServiceManager
+    loaded: Loaded
+    reports: Reports
+    notes: Notes
+    run_notes: Notes  # these a reboot takes away
+    passed_over: tuple[str, ...]  # what agent.toml names and this version does not have, in words
+
+    @property
+    def facts(self) -> NodeFacts:
+        """The settings' part in what is rendered."""
+        paths, settings = self.settings.paths, self.settings
+        accounts = settings.accounts != "none"
+        return NodeFacts(
+            settings.platform, paths.state, paths.run, paths.root, accounts, settings.names, hardware.hardware()
+        )  # fmt: skip
+
+
+def open_node(settings: Settings) -> Node:
+    """Open everything that the settings name.
+
+    The lists of agent.toml are lists of preference: a kind that this version does not have is passed over and said
+    in every report, as long as one is left. Raises ConfigFault where none is.
+    """
+    settings = with_role(settings)
+    notes: list[str] = []
+    sources = _known("identity", settings.identity, metadata.KINDS, notes)
+    account = AwsSession(settings.aws, settings.network, _kept_credentials(settings), _kept_region(settings))
+    stores = [store.open_store(url, account) for url in _known("store", settings.store, store.KINDS, notes)]
+    reporters = _known("readiness", settings.readiness, readiness.KINDS, notes) if settings.readiness else ()
+    return Node(
+        settings,
+        sources,
+        account,
+        Chain(stores),
+        reporters,
+        Generations(settings.state),
+        Releases(settings.state),
+        Secrets(settings.state, account, keep=settings.secrets.keep),
+        service_manager(settings.service_manager),
+        Loaded(settings.run),
+        Reports(settings.state),
+        Notes(settings.state),
+        Notes(settings.run),
+        tuple(notes),
+    )
+
+
+def with_role(settings: Settings) -> Settings:
+    """The settings of a baseline image with the role that it has installed, if it has one by now."""
+    if settings.role != BASELINE:
+        return settings
+    return settings.model_copy(update={"role": Notes(settings.state).read(ROLE).get("role", BASELINE)})
+
+
+def open_ready_node(settings: Settings) -> Node:
+    """The same, of a machine that has its role. Raises FetchFault on a baseline image that has not installed one."""
+    node = open_node(settings)
+    if node.settings.role == BASELINE:
+        raise FetchFault("this baseline image has not installed its role yet", "why: `journalctl -u rolecall-role`")
+    return node
+
+
+def _kept_credentials(settings: Settings) -> Credentials | None:
+    """Those of the instance's role that an earlier run of this boot has left; a file is read anew by every run."""
+    raw = files.read(settings.run / "credentials") if settings.aws.credentials == "instance-role" else None
+    kept = parse_lines(raw.decode("ascii", "replace")) if raw else None
+    return kept if kept and kept.expires < math.inf else None
+
+
+def _kept_region(settings: Settings) -> str:
+    return str(Notes(settings.run).read("identity").get("region") or "")
+
+
+def _known(key: str, named: tuple[str, ...], kinds: tuple[str, ...], notes: list[str]) -> tuple[str, ...]:
+    kept = tuple(one for one in named if one.partition(":")[0] in kinds)
+    if not kept:
+        raise ConfigFault(
+            f"agent.toml: {key} = {list(named)} names nothing that this version has", f"it has: {', '.join(kinds)}"
+        )
+    notes.extend(
+        f"{key} {one!r} is passed over: this version has {', '.join(kinds)}" for one in named if one not in kept
+    )
+    return kept

@@ -1,0 +1,1 @@
+"""A role and an assignment become a generation. Pure."""

@@ -1,0 +1,187 @@
+"""Everything rendered for one assignment, as plain data: it stands in `generation.json` and needs no library to read.
+
+A text holds two kinds of tokens, made of control characters that no value of a document can contain:
+a secret (its name and the quoting it needs), filled in only when the file is written, so that no secret is ever in a
+plan, a diff or an id; and a tag (the digest of the unit's configuration, or of the generation, that the text itself is
+part of), left out of hashing as Nix leaves self-references out of the hash of a store path.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from rolecall.errors import ConfigFault
+from rolecall.fleet.check import Check
+from rolecall.forms.mistakes import Mistake
+from rolecall.forms.quoting import FORMATS
+from rolecall.render.parts import AttachmentUse, ReleaseUse, ReplicationUse, UnitUse, ValidatorUse, tuples, unit_use
+
+FORMAT = 1
+ITSELF = "this generation"  # in the place of a unit's name, which has no space: the tag is the generation's own
+_SECRET = re.compile("\x01([^\x01|]*)\\|([a-z_]+)\x01")
+_TAG = re.compile("\x02([^\x02]*)\x02")
+
+
+def secret_token(key: str, form: str) -> str:
+    """Stands for the secret `key`, to be quoted as `form` asks."""
+    return f"\x01{key}|{form}\x01"
+
+
+def tag_token(unit: str) -> str:
+    """Stands for the tag of a unit's configuration, or of the generation (`ITSELF`)."""
+    return f"\x02{unit}\x02"
+
+
+@dataclass(frozen=True)
+class ManagedFile:
+    """A file of a generation. `text` has tokens in it."""
+
+    path: str
+    text: str
+    mode: int
+    owner: str
+    group: str
+    units: tuple[str, ...]
+
+    @property
+    def secrets(self) -> frozenset[str]:
+        """The keys of the secrets that it holds."""
+        return frozenset(key for key, _ in _SECRET.findall(self.text))
+
+
+@dataclass(frozen=True)
+class Generation:
+    """A finished decision: what the node is to be, byte by byte but for the secrets."""
+
+    role: str
+    platform: str
+    server: str
+    accounts: str | None = None
+    folders: str | None = None
+    files: tuple[ManagedFile, ...] = ()
+    releases: tuple[ReleaseUse, ...] = ()
+    units: tuple[UnitUse, ...] = ()
+    attachments: tuple[AttachmentUse, ...] = ()
+    validators: tuple[ValidatorUse, ...] = ()
+    checks: tuple[Check, ...] = ()
+    replication: ReplicationUse | None = None
+    secrets: Mapping[str, str] = field(default_factory=dict)  # key → fingerprint of its value
+    id: str = ""
+
+    @property
+    def empty(self) -> bool:
+        """Whether this is what a node has before its first run: nothing."""
+        return not self.role
+
+    def file(self, path: str | None) -> ManagedFile | None:
+        """The file at a path of the generation."""
+        return next((one for one in self.files if one.path == path), None)
+
+    def text_of(self, file: ManagedFile, values: Mapping[str, str]) -> str:
+        """A file's final text. Raises ConfigFault for a secret that its format cannot express."""
+
+        def value(match: re.Match[str]) -> str:
+            try:
+                return FORMATS[match[2]](values[match[1]])
+            except ValueError:
+                raise ConfigFault(
+                    f"the secret {match[1]} cannot be written to {file.path}: it is too long, or holds a character "
+                    f"that the format {match[2]} cannot", "give it a value of printable characters on one line",
+                ) from None  # fmt: skip
+
+        return _SECRET.sub(value, self.with_tags(file.text))
+
+    def mark_of(self, file: ManagedFile) -> str:
+        """Tells a file's content apart without telling anything of its secrets."""
+        return _digest([file.text, [self.secrets.get(key, "") for key in sorted(file.secrets)]])
+
+    def with_tags(self, text: str) -> str:
+        """The text with every tag filled in."""
+        tags = {unit.name: unit.tag for unit in self.units} | {ITSELF: self.id[:12]}
+        return _TAG.sub(lambda match: tags[match[1]], text)
+
+    def final_checks(self) -> tuple[Check, ...]:
+        """The checks with every unit's tag filled in."""
+        return tuple(replace(one, expect=_everywhere(one.expect, self.with_tags)) for one in self.checks)
+
+    def to_json(self) -> str:
+        """As it stands in generation.json."""
+        return json.dumps({"format": FORMAT, **asdict(self)}, indent=1, sort_keys=True) + "\n"
+
+
+def shown(text: str) -> str:
+    """A text for people: the names of secrets, never their values."""
+    return _TAG.sub(r"<tag of \1>", _SECRET.sub(r"<secret \1>", text))
+
+
+def sealed(generation: Generation) -> Generation:
+    """The generation with its units' digests and its own id: equal content, equal id."""
+    units = tuple(replace(unit, digest=_unit_digest(generation, unit)) for unit in generation.units)
+    body = asdict(replace(generation, units=units, id=""))
+    return replace(generation, units=units, id=_digest(body)[:32])
+
+
+def _unit_digest(generation: Generation, unit: UnitUse) -> str:
+    files = [one for one in generation.files if unit.name in one.units]
+    secrets = sorted({key for one in files for key in one.secrets})
+    return _digest([[asdict(one) for one in files], [[key, generation.secrets.get(key, "")] for key in secrets],
+                    unit.service, asdict(unit.direct) if unit.direct else None])  # fmt: skip
+
+
+def _digest(data: Any) -> str:
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
+
+
+def _everywhere(value: Any, change: Callable[[str], str]) -> Any:
+    """Apply a change to every text in plain data."""
+    if isinstance(value, dict):
+        return {key: _everywhere(one, change) for key, one in value.items()}
+    return change(value) if isinstance(value, str) else value
+
+
+def from_json(text: str) -> Generation:
+    """A generation from its generation.json. Raises ValueError or KeyError on anything else."""
+    try:
+        return _generation(json.loads(text))
+    except (TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f"not a generation: {error}") from None
+
+
+def _generation(data: dict[str, Any]) -> Generation:
+    if data.pop("format") != FORMAT:
+        raise ValueError("written by another version of rolecall")
+    parts: dict[str, Any] = {
+        "files": [ManagedFile(**tuples(one)) for one in data.pop("files")],
+        "releases": [ReleaseUse(**tuples(one)) for one in data.pop("releases")],
+        "units": [unit_use(one) for one in data.pop("units")],
+        "attachments": [AttachmentUse(**one) for one in data.pop("attachments")],
+        "validators": [ValidatorUse(**tuples(one)) for one in data.pop("validators")],
+        "checks": [Check(**one) for one in data.pop("checks")],
+    }
+    data |= {name: tuple(one) for name, one in parts.items()}
+    if replication := data.get("replication"):
+        data["replication"] = ReplicationUse(**tuples(replication))
+    return Generation(**data)
+
+
+def by_path(files: Iterable[ManagedFile]) -> dict[str, ManagedFile]:
+    """Files by their paths."""
+    return {file.path: file for file in files}
+
+
+def clashes(paths: Iterable[str]) -> Iterator[Mistake]:
+    """A path is one file's, and no file is a folder at the same time; generation.json is the agent's own."""
+    taken = {"generation.json"}
+    for path in paths:
+        if path in taken:
+            yield Mistake((path,), "two files of the generation would have this path")
+        taken.add(path)
+    for path in sorted(taken):
+        parts = path.split("/")
+        folders = ("/".join(parts[:depth]) for depth in range(1, len(parts)))
+        yield from (
+            Mistake((path,), f"{folder!r} is a file of the generation already") for folder in folders if folder in taken
+        )

@@ -1,0 +1,119 @@
+"""What would change: one generation against another, as data and as a diff. Secrets are names here, never values."""
+
+import difflib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from rolecall.render.generation import Generation, ManagedFile, by_path, shown
+
+
+@dataclass(frozen=True)
+class Change:
+    """A file, release or unit that would change."""
+
+    action: str  # add | change | remove | deploy | withdraw | reload | restart | start | stop | become | leave
+    path: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that would change between two generations."""
+
+    old: Generation
+    new: Generation
+    changes: tuple[Change, ...]
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing would change."""
+        return self.old.id == self.new.id
+
+    @property
+    def count(self) -> str:
+        """`1 change`, `19 changes`."""
+        return "1 change" if len(self.changes) == 1 else f"{len(self.changes)} changes"
+
+    def diff(self) -> Iterator[str]:
+        """A unified diff of all files, line by line."""
+        before, after = by_path(self.old.files), by_path(self.new.files)
+        for path in sorted(before.keys() | after.keys()):
+            old, new = before.get(path), after.get(path)
+            if old != new:
+                yield from _file_diff(path, old, new)
+
+
+def make_plan(old: Generation, new: Generation) -> Plan:
+    """Compare what is with what is wanted."""
+    parts = (_files, _releases, _units, _duties, _rules)
+    return Plan(old, new, tuple(change for part in parts for change in part(old, new)))
+
+
+def _files(old: Generation, new: Generation) -> Iterator[Change]:
+    before, after = by_path(old.files), by_path(new.files)
+    for path in sorted(before.keys() | after.keys()):
+        if path not in before:
+            yield Change("add", path)
+        elif path not in after:
+            yield Change("remove", path)
+        elif before[path] != after[path] or _secrets_moved(before[path], old, new):
+            yield Change("change", path, "a secret has a new value" if before[path] == after[path] else "")
+
+
+def _secrets_moved(file: ManagedFile, old: Generation, new: Generation) -> bool:
+    return any(old.secrets.get(key) != new.secrets.get(key) for key in file.secrets)
+
+
+def _releases(old: Generation, new: Generation) -> Iterator[Change]:
+    before, after = ({one.product: one for one in side.releases} for side in (old, new))
+    for product in sorted(before.keys() | after.keys()):
+        if product not in after:
+            yield Change("withdraw", product, f"release {before[product].version}")
+        elif product not in before:
+            yield Change("deploy", product, f"release {after[product].version}")
+        elif before[product] != after[product]:
+            yield Change("deploy", product, f"release {before[product].version} → {after[product].version}")
+
+
+def _units(old: Generation, new: Generation) -> Iterator[Change]:
+    before = {unit.name: unit.digest for unit in old.units}
+    for unit in new.units:
+        if before.get(unit.name) != unit.digest:
+            yield Change(unit.action, unit.name, unit.service)
+    wanted = {unit.name for unit in new.units}
+    yield from (Change("stop", unit.name, unit.service) for unit in old.units
+                if unit.instance and unit.name not in wanted)  # fmt: skip
+
+
+def _duties(old: Generation, new: Generation) -> Iterator[Change]:
+    before, after = (dict(one.replication.duties) if one.replication else {} for one in (old, new))
+    for database, duty in after.items():
+        if before.get(database) != duty:
+            yield Change("become", database, f"{before[database]} → {duty}" if database in before else duty)
+    yield from (Change("leave", database, duty) for database, duty in before.items() if database not in after)
+
+
+def _rules(old: Generation, new: Generation) -> Iterator[Change]:
+    """What is tested and asked, which is a part of a generation too."""
+    for name, before, after in (
+        ("self-tests", old.checks, new.checks),
+        ("validators", old.validators, new.validators),
+        ("attachments", old.attachments, new.attachments),
+    ):
+        if before and before != after:
+            yield Change("change", name)
+
+
+def _file_diff(path: str, old: ManagedFile | None, new: ManagedFile | None) -> Iterator[str]:
+    def lines(file: ManagedFile | None) -> list[str]:
+        return shown(file.text).splitlines() if file else []
+
+    yield from difflib.unified_diff(
+        lines(old),
+        lines(new),
+        f"a/{path}" if old else "/dev/null",
+        f"b/{path}" if new else "/dev/null",
+        lineterm="",
+    )
+    if old and new and (old.mode, old.owner, old.group) != (new.mode, new.owner, new.group):
+        yield f"# {path}: {old.mode:04o} {old.owner}:{old.group} → {new.mode:04o} {new.owner}:{new.group}"

@@ -1,0 +1,207 @@
+"""A role as data: `templates/<role>/role.toml` and the templates beside it. No role has any Python of its own."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+from pydantic import Field, ValidationError
+
+from rolecall.fleet.check import RoleCheck
+from rolecall.forms.mistakes import Mistake, Mistakes, mistakes_of, placed, suggest
+from rolecall.forms.positions import parse_toml, toml_places
+from rolecall.forms.scalars import Frozen, Name, RelativePath
+
+Each: TypeAlias = Literal["product", "cache", "database"]
+
+
+class FileSpec(Frozen):
+    """A file of the generation. `path`, `owner`, `group`, `units` and `when` are templates."""
+
+    source: RelativePath = Field(description="Template beside role.toml; with release = true, a file of the release")
+    path: str = Field(description="Where it lies within the generation")
+    each: Each | None = Field(None, description="One file for each product, cache or database of the node")
+    when: str = Field("", description="A Jinja expression; the file is there only where it is true")
+    release: bool = Field(False, description="The template comes with the product's release, if it has one")
+    mode: str = Field("0644", pattern=r"^0[0-7]{3}$")
+    owner: str = "root"
+    group: str = "root"
+    units: tuple[str, ...] = Field((), description="Who reads it, and so has to be told when it changes")
+
+
+class Attachment(Frozen):
+    """A fixed place where a daemon looks: a link into the generation, or a file with a line that includes it.
+
+    `to` is for a link that leads elsewhere, such as a plugin of the distribution that this role wants.
+    """
+
+    path: str
+    link: str | None = None
+    to: str | None = None
+    content: str | None = None
+
+
+class Validator(Frozen):
+    """A program that reads the configuration as the daemon would, and fails if the daemon would."""
+
+    name: str
+    each: Each | None = None
+    argv: tuple[str, ...] = Field(min_length=1)
+    unit: Name | None = Field(None, description="Asked only on nodes that run this unit")
+    timeout: float = 60.0
+
+
+class DirectCommands(Frozen):
+    """How a unit is run where there is no service manager: commands, and the signals of its process."""
+
+    pidfile: str
+    start: tuple[str, ...] = Field(min_length=1)
+    reload: str = Field("", pattern=r"^([A-Z0-9]+)?$", description="A signal; none: stop and start")
+    stop: str = Field("TERM", pattern=r"^[A-Z0-9]+$")
+
+
+class Unit(Frozen):
+    """A daemon, and how it takes a new configuration. The order in role.toml is the order in which they are told.
+
+    `each`: one instance for each cache, say; the agent enables those that there are and stops those that are gone.
+    """
+
+    name: str
+    each: Each | None = None
+    service: str = Field(description="The service manager's name for it")
+    action: Literal["reload", "restart", "start"]
+    direct: DirectCommands | None = None
+
+
+class Replication(Frozen):
+    """How the role's database server is talked to. Strings are templates; the commands read SQL from their input."""
+
+    dialect: str = Field(description="mariadb or mysql")
+    client: tuple[str, ...] = Field(min_length=1, description="As its administrator")
+    remote: tuple[str, ...] = Field(min_length=1, description="Another server, as the account for replication")
+    dump: tuple[str, ...] = Field(min_length=1, description="Writes all data of another server as SQL")
+    user: str = Field(description="The account for replication")
+    accounts: str = Field(description="The generation's file of SQL that makes schemas and accounts")
+    max_lag: float = Field(60.0, description="Seconds that a replica may be behind")
+
+
+class RoleFile(Frozen):
+    """All of role.toml."""
+
+    description: str
+    include: tuple[Name, ...] = Field((), description="Other roles whose parts this one has too")
+    packages: dict[Name, tuple[str, ...]] = {}
+    platform: dict[Name, dict[str, str | int]] = Field({}, description="Names that differ between platforms")
+    accounts: str | None = Field(None, description="The generation's file for systemd-sysusers")
+    folders: str | None = Field(None, description="The generation's file for systemd-tmpfiles")
+    file: tuple[FileSpec, ...] = ()
+    attachment: tuple[Attachment, ...] = ()
+    validator: tuple[Validator, ...] = ()
+    unit: tuple[Unit, ...] = ()
+    check: tuple[RoleCheck, ...] = ()
+    replication: Replication | None = None
+
+
+class Role(NamedTuple):
+    """A role that was read: its name, its table, and its templates by name."""
+
+    name: str
+    table: RoleFile
+    templates: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """What a configuration may be measured by."""
+
+    memory_mb: int = 1024
+    processors: int = 2
+
+
+@dataclass(frozen=True)
+class NodeFacts:
+    """Where a node lives and how it is run: the part of the settings that reaches what is rendered."""
+
+    platform: str
+    state: str = "/var/lib/rolecall"
+    run: str = "/run/rolecall"
+    root: str = ""
+    accounts: bool = True
+    names: Mapping[str, str | int] | None = None
+    machine: Hardware = Hardware()
+
+    @property
+    def current(self) -> str:
+        """The link that daemons read through."""
+        return f"{self.state}/current"
+
+
+def named(role: Role) -> RoleFile:
+    """The table of a role as another one includes it: its templates have its name before them."""
+    files = [one if one.release or "/" in one.source else
+             one.model_copy(update={"source": f"{role.name}/{one.source}"}) for one in role.table.file]  # fmt: skip
+    return role.table.model_copy(update={"file": tuple(files)})
+
+
+def joined(table: RoleFile, included: RoleFile) -> RoleFile:
+    """Lists follow the role's own; of names and packages both are there, and the role's own word counts."""
+    lists = ("file", "attachment", "validator", "unit", "check")
+    joined: dict[str, Any] = {key: getattr(table, key) + getattr(included, key) for key in lists}
+    joined["packages"] = {
+        platform: tuple(dict.fromkeys(table.packages.get(platform, ()) + included.packages.get(platform, ())))
+        for platform in table.packages | included.packages
+    }
+    joined["platform"] = {
+        platform: included.platform.get(platform, {}) | names for platform, names in table.platform.items()
+    }
+    return table.model_copy(update=joined)
+
+
+def names_on(table: RoleFile, platform: str) -> dict[str, str | int] | None:
+    """The names of a platform, if the role has it. `centos-mysql` has those of `centos`, and its own over them.
+
+    A role that has no variants takes each for the platform itself: one word serves all roles of a fleet.
+    """
+    known, base = table.platform, platform.partition("-")[0]
+    variants = any(one.startswith(f"{base}-") for one in known)
+    there = platform in known or (base in known and not variants)
+    return known.get(base, {}) | known.get(platform, {}) if there else None
+
+
+def parse_role(text: str, source: str, templates: Mapping[str, str]) -> RoleFile:
+    """role.toml as a type, its names checked against one another. Raises Mistakes."""
+    return checked(parse_table(text, source), text, source, templates)
+
+
+def parse_table(text: str, source: str) -> RoleFile:
+    """role.toml as a type. Raises Mistakes."""
+    data = parse_toml(text, source)
+    try:
+        return RoleFile.model_validate_json(json.dumps(data, default=str))
+    except ValidationError as error:
+        raise Mistakes(source, placed(mistakes_of(error, RoleFile), toml_places(text))) from None
+
+
+def checked(table: RoleFile, text: str, source: str, templates: Mapping[str, str]) -> RoleFile:
+    """The table, if its names agree with one another and with the templates. Raises Mistakes."""
+    found = []
+    units = [unit.name for unit in table.unit]
+    for i, file in enumerate(table.file):
+        if not file.release and file.source not in templates:
+            hint = suggest(file.source, templates, "add the template")
+            found.append(Mistake(("file", i, "source"), f"there is no template {file.source!r}", hint))
+        found += [
+            Mistake(("file", i, "units"), f"there is no unit {unit!r}", suggest(unit, units, "add [[unit]]"))
+            for unit in file.units
+            if unit not in units
+        ]
+    for i, validator in enumerate(table.validator):
+        if validator.unit is not None and validator.unit not in units:
+            hint = suggest(validator.unit, units, "add [[unit]]")
+            found.append(Mistake(("validator", i, "unit"), f"there is no unit {validator.unit!r}", hint))
+    for i, attachment in enumerate(table.attachment):
+        if [attachment.link, attachment.to, attachment.content].count(None) != 2:
+            found.append(Mistake(("attachment", i), "must have exactly one of 'link', 'to' and 'content'"))
+    if found:
+        raise Mistakes(source, placed(found, toml_places(text)))
+    return table

@@ -1,0 +1,88 @@
+"""Templates: Jinja in which every value has to be quoted for its format, and errors that name the template's line."""
+
+from typing import Any
+
+import jinja2
+import jinja2.sandbox
+
+from rolecall.fleet.topology import Secret
+from rolecall.forms.quoting import FORMATS
+from rolecall.forms.scalars import Frozen
+from rolecall.render.generation import secret_token
+from rolecall.render.role import Role
+
+# Whatever the work of a template can raise; a release may bring templates that do their worst.
+TROUBLE = (jinja2.TemplateError, ValueError, TypeError, ArithmeticError, LookupError, AttributeError, RecursionError,
+           MemoryError)  # fmt: skip
+
+
+class Quoted(str):
+    """Text that is written as its format wants it."""
+
+    __slots__ = ()
+
+
+class _Foreign(jinja2.sandbox.ImmutableSandboxedEnvironment):
+    """For the templates of releases: of our models they see the fields, none of pydantic's methods.
+
+    `BaseModel.parse_raw`, for one, unpickles what it is given.
+    """
+
+    def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
+        if isinstance(obj, Frozen):
+            return attr in type(obj).model_fields
+        return super().is_safe_attribute(obj, attr, value)
+
+
+def environment(role: Role, *, quoted: bool = True, foreign: bool = False) -> jinja2.Environment:
+    """An environment with the role's templates.
+
+    `quoted`: what it writes has to be quoted; not so for single values of role.toml. `foreign`: templates that come
+    with a release, which may look at data and nothing else.
+    """
+    kind = _Foreign if foreign else jinja2.Environment
+
+    def load(name: str) -> tuple[str, str, None] | None:
+        return (role.templates[name], name, None) if name in role.templates else None
+
+    made = kind(
+        loader=jinja2.FunctionLoader(load),
+        undefined=jinja2.StrictUndefined, finalize=_only_quoted if quoted else None,
+        trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, autoescape=False,
+    )  # fmt: skip
+    made.filters.update({form: _filter(form) for form in FORMATS})
+    return made
+
+
+def _filter(form: str) -> Any:
+    def quote(value: object) -> Quoted:
+        if isinstance(value, Secret):
+            return Quoted(secret_token(value.key, form))
+        if isinstance(value, jinja2.Undefined):
+            str(value)  # raises with the name of what is missing
+        if value is None or isinstance(value, bool | list | tuple | dict | set):
+            raise ValueError(f"{type(value).__name__} is no text that could be written")
+        return Quoted(FORMATS[form](str(value)))
+
+    return quote
+
+
+def _only_quoted(value: object) -> object:
+    if isinstance(value, Quoted) or (isinstance(value, int) and not isinstance(value, bool)):
+        return value
+    if isinstance(value, jinja2.Undefined):
+        return value
+    raise ValueError(f"a value was written without quoting; pipe it through one of: {', '.join(FORMATS)}")
+
+
+def place_of(error: BaseException, source: str) -> str:
+    """`template:line`: jinja2 puts frames that are named for the template into the traceback."""
+    name, line, at = source, 0, error.__traceback__
+    if isinstance(error, jinja2.TemplateSyntaxError):
+        name, line = error.name or source, error.lineno
+    while at:
+        file = at.tb_frame.f_code.co_filename
+        if not file.endswith(".py"):
+            name, line = source if file.startswith("<") else file, at.tb_lineno
+        at = at.tb_next
+    return f"{name}:{line}" if line else name

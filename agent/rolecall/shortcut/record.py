@@ -1,0 +1,51 @@
+"""What a run that found or made all well leaves to the next refresh: how to see that nothing has moved."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import rolecall
+from rolecall.host import attachments
+from rolecall.host.roles import included_roles, roles_folder
+from rolecall.node.node import Node
+from rolecall.render.generation import Generation
+from rolecall.shortcut import stamps
+from rolecall.store import DOCUMENT
+from rolecall.trust.verification import Document
+
+
+def rest(node: Node, document: Document, wanted: Generation, seen: Mapping[str, str]) -> None:
+    """Leave the stamps of all that was read (`seen`, taken before) and made, and the question for the store."""
+    if document.degraded or document.question is None:
+        return
+    if held := node.account.held():
+        stamps.keep_credentials(node.settings.run, held.lines())
+    marks = {**stamps.stamps_of(results(node, wanted)), **seen}
+    stamps.write_record(node.settings.run, document.question, marks, node.settings.refresh.full_every)
+
+
+def sources(node: Node) -> Iterator[str]:
+    """Every path that a run reads before it knows the node's products. While none moves, there is nothing to learn."""
+    yield from node.store.watched(DOCUMENT)
+    yield from filter(None, (node.settings.trust.signers, node.settings.trust.revoked))
+    named = (*node.sources, node.settings.aws.credentials)
+    yield from (source.partition(":")[2] for source in named if source.startswith("file:"))
+    folder = roles_folder(node.settings.paths.templates)
+    for role in (node.settings.role, *included_roles(folder, node.settings.role)):
+        yield from map(str, (folder / role).glob("*"))
+    yield str(Path(rolecall.__file__).parent)
+
+
+def results(node: Node, wanted: Generation) -> Iterator[str]:
+    """Every path that a run makes or goes by. While none moves, there is nothing to put right."""
+    settings, state = node.settings, node.settings.state
+    live = node.generations.load(node.generations.current()) or wanted
+    yield from (str(state / name) for name in ("current", "ready", "hold.json", "fleet/verified.json"))
+    folder = node.generations.folder / live.id
+    yield from (str(path) for path in (folder, *folder.rglob("*")))
+    yield from (str(state / use.folder) for use in live.releases)
+    yield from (str(attachments.place_of(one, settings.paths.root)) for one in live.attachments)
+    for unit in live.units:
+        if node.manager.runs(unit):
+            yield str(node.loaded.path(unit))
+            if unit.direct:  # a daemon that was started behind our back has lost what it was told while it ran
+                yield unit.direct.pidfile

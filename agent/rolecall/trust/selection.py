@@ -1,0 +1,152 @@
+"""Which document to go by: of the first store that has a good one; else the last one; else the image's seed."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from rolecall.errors import Fault, FetchFault
+from rolecall.fleet.identity import Identity
+from rolecall.fleet.schema import MAX_BYTES, Fleet
+from rolecall.node.node import Node
+from rolecall.report import Report
+from rolecall.store import DOCUMENT, Store, Stored
+from rolecall.store.chain import all_of
+from rolecall.trust.envelope import unseal
+from rolecall.trust.signatures import Signer
+from rolecall.trust.verification import UNSIGNED, VERIFIED, Document, masters, serials, verify
+
+MOST = 2 * MAX_BYTES  # an envelope's text is longer than its payload's
+_Found = tuple[Document, Fleet, Signer]
+
+
+def obtain(node: Node, identity: Identity, report: Report, patience: float) -> _Found:
+    """The document to go by, what it says, and who signed it.
+
+    The stores are asked in order. One whose document is refused is passed over like one that is out; but if all answer
+    and none is good, the refusal is the outcome. With a store out and nothing to go on with, all are asked again until
+    `patience` seconds are over. Raises FetchFault or ConfigFault.
+    """
+    until = time.monotonic() + patience
+    kept = _kept(node, identity)
+    while True:
+        faults: list[Fault] = []
+        stores = (partial(_read, node, store, kept) for store in node.store.stores)
+        if found := _first_good(node, stores, faults, report):
+            return found
+        out = [fault for fault in faults if isinstance(fault, FetchFault)]
+        if not out:
+            raise faults[0]
+        if found := _first_good(node, _fallbacks(node, kept, all_of(out)), faults, report):
+            return found
+        if time.monotonic() >= until:
+            hint = "there is no earlier document and no seed to go on with"
+            why = "; ".join(dict.fromkeys(fault.message for fault in faults))
+            raise FetchFault(why, "; ".join(filter(None, (out[0].hint, hint))), out[0].cause)
+        time.sleep(min(1.0, patience))
+
+
+def _first_good(
+    node: Node, reads: Iterable[Callable[[], Document]], faults: list[Fault], report: Report
+) -> _Found | None:
+    for read in reads:
+        try:
+            with report.step("fetch") as step:
+                document = read()
+                step.note = document.source
+            with report.step("verify") as step:
+                fleet, signer = verify(node, document, report)
+                by = "" if signer is UNSIGNED else f", signed by {signer.name}"
+                step.note = f"{fleet.fleet}, serial {fleet.serial}{by}"
+        except Fault as fault:
+            faults.append(fault)
+            continue
+        for earlier in faults:
+            if not document.degraded or not isinstance(earlier, FetchFault):  # whose causes `degraded` tells
+                report.warn(f"passed over: {earlier.message}")
+        report.source, report.signer = document.source, "" if signer is UNSIGNED else signer.name
+        report.document, report.degraded = document.sha256, document.degraded
+        report.cause = faults[0].cause if document.degraded else ""
+        return document, fleet, signer
+    return None
+
+
+def _read(node: Node, store: Store, kept: Document | None) -> Document:
+    source = store.place(DOCUMENT)
+    known = Stored(kept.raw, kept.etag) if kept and kept.store == store.url else None
+    try:
+        found = store.get(DOCUMENT, MOST, known)
+    except FetchFault as fault:
+        node.store.noted(store, fault)
+        raise
+    node.store.out.pop(store.url, None)
+    question = _question(node, store, found.etag)
+    return _opened(found.data, source, store=store.url, etag=found.etag, date=found.date, question=question)
+
+
+def judge(node: Node, store: Store, stored: Stored) -> Fleet:
+    """What one store's document says, if it may be believed. Raises ConfigFault."""
+    opened = _opened(stored.data, store.place(DOCUMENT), date=stored.date)
+    return verify(node, opened, Report("doctor"))[0]
+
+
+def _question(node: Node, store: Store, etag: str) -> str | None:
+    """How the next refresh can ask cheaply. Not at all, while a store that is preferred to this one is out."""
+    before = node.store.stores[: node.store.stores.index(store)]
+    if store.watched(DOCUMENT):
+        question = ""
+    elif not (question := store.question(DOCUMENT, etag)):
+        return None
+    return question if all(one.watched(DOCUMENT) for one in before) else None
+
+
+def _opened(raw: bytes, source: str, **more: Any) -> Document:
+    opened = unseal(raw, source)
+    return Document(raw, source, opened.payload, opened.signature, **more)
+
+
+def _kept(node: Node, identity: Identity) -> Document | None:
+    """The last verified document, if it was verified for this instance and role."""
+    note = node.notes.read(VERIFIED)
+    mine = (note.get("role"), note.get("instance")) == (node.settings.role, identity.instance)
+    if not mine or not isinstance(note.get("raw"), str):
+        return None
+    store, etag = str(note.get("store", "")), str(note.get("etag", ""))
+    return _opened(note["raw"].encode(), str(note["source"]), store=store, etag=etag)
+
+
+def _fallbacks(node: Node, kept: Document | None, out: FetchFault) -> Iterator[Callable[[], Document]]:
+    if kept:
+        note = node.notes.read(VERIFIED)
+        hours = (datetime.now(UTC) - datetime.fromisoformat(note["fetched"])).total_seconds() / 3600
+        why = f"going on with serial {note['serial']}, first read {note['fetched']}, {hours:.1f} hours ago"
+        yield partial(_opened, kept.raw, kept.source, degraded=f"no store answers ({out.message}); {why}")
+    seed = node.settings.paths.seed
+    if seed and Path(seed).is_file():
+        why = f"no store answers ({out.message}); seed used"
+        yield lambda: _opened(Path(seed).read_bytes(), f"file://{seed}", degraded=why)
+
+
+def _masters(fleet: Fleet) -> dict[str, tuple[int, str]]:
+    return {name: (one.epoch, one.master) for name, one in fleet.databases.items()}
+
+
+def record_verified(
+    node: Node, document: Document, fleet: Fleet, *, signer: Signer, instance: str | None, server: str
+) -> None:
+    """The last verified document: what a node goes on with when every store is out, and the serials it has seen."""
+    seen, raw = node.notes.read(VERIFIED), document.raw.decode("utf-8")
+    mine = {"sha256": document.sha256, "raw": raw, "role": node.settings.role, "instance": instance, "server": server}
+    if document.degraded or mine.items() <= seen.items():
+        return
+    known = serials(seen) if seen.get("fleet") == fleet.fleet else {}
+    said, same = masters(seen), seen.get("sha256") == document.sha256
+    node.notes.write(VERIFIED, {
+        **mine, "fleet": fleet.fleet, "serial": fleet.serial, "source": document.source, "store": document.store,
+        "etag": document.etag, "signer": "" if signer is UNSIGNED else signer.name,
+        "serials": {**known, signer.key: fleet.serial},
+        "masters": {**said, signer.key: said.get(signer.key, {}) | _masters(fleet)},
+        "fetched": seen["fetched"] if same else datetime.now(UTC).isoformat(timespec="seconds"),
+    })  # fmt: skip

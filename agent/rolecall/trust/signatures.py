@@ -1,0 +1,137 @@
+"""OpenSSH signatures (`ssh-keygen -Y`, PROTOCOL.sshsig): operators have the keys, and every image has the program."""
+
+import base64
+import hashlib
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rolecall.errors import ConfigFault, HostFault
+from rolecall.host import programs
+
+_KEY = re.compile(r"(?:^|\s)((?:sk-)?(?:ssh|ecdsa)-[A-Za-z0-9@.-]+)\s+(AAAA[A-Za-z0-9+/]+=*)")
+_FORMATS = {8: "%Y%m%d", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}  # of valid-after and valid-before, ssh-keygen(1)
+_GOOD = re.compile(r'Good "[^"]*" signature for (?P<who>.+) with [A-Za-z0-9-]+ key (?P<key>SHA256:[A-Za-z0-9+/]{43})')
+
+
+@dataclass(frozen=True)
+class Signer:
+    """Who signed: the name that allowed_signers gives the key, and the key's fingerprint."""
+
+    name: str
+    key: str
+
+
+def signer_of(
+    payload: bytes, signature: str, *, signers: str, revoked: str | None, namespace: str, when: datetime
+) -> Signer:
+    """Who signed this. Raises ConfigFault for a signature that must not be believed, HostFault if that cannot be told.
+
+    `when`: the moment at which the key has to be valid (valid-after, valid-before of allowed_signers).
+    """
+    for path in filter(None, (signers, revoked)):
+        keys_in(path)  # says what is wrong with the file itself
+    time = f"-Overify-time={when.astimezone(UTC):%Y%m%d%H%M%SZ}"
+    with _in_memory(signature.encode()) as file:
+        about = ("-s", f"/proc/self/fd/{file}", "-f", signers)
+        found = programs.run(("ssh-keygen", "-Y", "find-principals", *about, time), fds=(file,))
+        # Among the names are remarks on lines that were passed over, such as "allowed_signers:2: key has expired".
+        names = [line for line in found.output.splitlines() if found.ok and not line.startswith(f"{signers}:")]
+        if not names:
+            raise _refused(_reason(found.output) or "its key is not in allowed_signers")
+        checked = programs.run(
+            ("ssh-keygen", "-Y", "verify", *about, "-n", namespace, "-I", names[0],
+             *(("-r", revoked) if revoked else ()), time),
+            stdin=payload, fds=(file,),
+        )  # fmt: skip
+    good = _GOOD.search(checked.output) if checked.ok else None
+    if good is None:
+        raise _refused(_reason(checked.output) or "it is revoked or damaged")
+    return Signer(good["who"], good["key"])
+
+
+def sign(payload: bytes, key: str, namespace: str) -> str:
+    """The signature of an operator's key file; a public key's file asks the agent for it. Raises HostFault."""
+    if not Path(key).is_file():
+        raise HostFault(f"there is no key {key}", "--key FILE names one; ssh-keygen -t ed25519 makes one")
+    done = programs.run(
+        ("ssh-keygen", "-q", "-Y", "sign", "-f", key, "-n", namespace), timeout=300, stdin=payload, ask=True
+    )
+    if not done.ok or "BEGIN SSH SIGNATURE" not in done.output:
+        raise HostFault(f"{key} did not sign", "is its passphrase right, is it in the agent (ssh-add -l)?")
+    return done.output
+
+
+def trusted(signers: str, revoked: str | None, when: datetime) -> set[str]:
+    """The fingerprints of all keys that are believed at a moment."""
+    return keys_in(signers, when) - (keys_in(revoked) if revoked else set())
+
+
+def keys_in(path: str, when: datetime | None = None) -> set[str]:
+    """The fingerprints of the keys in a file such as allowed_signers; with `when`, of those whose time it is.
+
+    Raises ConfigFault, which names the file: ssh-keygen would call it a wrong signature.
+    """
+    try:
+        lines = [line.strip() for line in Path(path).read_text("utf-8").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigFault(f"cannot read the keys in {path}: {error}", "bake it into the image", "signature") from None
+    found = set()
+    for line in lines:
+        if not line or line.startswith("#"):
+            continue
+        try:
+            key = _KEY.search(line)
+            blob = base64.b64decode(key[2], validate=True) if key and "cert-authority" not in line else b""
+        except ValueError:
+            blob = b""
+        if not blob:
+            raise ConfigFault(
+                f"{path}: this line has no key of its own: {line[:80]}",
+                'each line: NAME namespaces="rolecall-fleet" KEY; no authorities: serials are kept by key',
+                "signature",
+            )
+        if when is None or (_begun(line, "after", when) and not _begun(line, "before", when)):
+            found.add(f"SHA256:{base64.b64encode(hashlib.sha256(blob).digest()).decode().rstrip('=')}")
+    return found
+
+
+def _begun(line: str, which: str, when: datetime) -> bool:
+    """Whether the moment of valid-after or valid-before has come; the first has if it is not there, the other not."""
+    found = re.search(rf'valid-{which}="?([0-9]+)(Z?)', line)
+    if not found or len(found[1]) not in _FORMATS:
+        return which == "after"
+    try:
+        told = datetime.strptime(found[1], _FORMATS[len(found[1])])  # noqa: DTZ007 - without Z in the machine's zone
+        return when >= (told.replace(tzinfo=UTC) if found[2] else told.astimezone())
+    except (ValueError, OverflowError):  # such as February 30th, in which ssh-keygen sees March: let it be the judge
+        return which == "after"
+
+
+@contextmanager
+def _in_memory(data: bytes) -> Iterator[int]:
+    """A file without a name: nothing to leave behind, nothing for others to change."""
+    fd = os.memfd_create("rolecall")
+    try:
+        os.write(fd, data)
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def _reason(output: str) -> str:
+    """ssh-keygen's own words, but for those that say nothing."""
+    lines = [line for line in output.strip().splitlines() if line != "Could not verify signature."]
+    return lines[0].removeprefix("Signature verification failed: ") if lines else ""
+
+
+def _refused(why: str) -> ConfigFault:
+    return ConfigFault(
+        f"the signature is refused: {why}",
+        "who published it? Publish again with a key of allowed_signers: `rolecall fleet publish`",
+        "signature",
+    )

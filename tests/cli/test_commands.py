@@ -1,0 +1,166 @@
+"""What each command promises: its answer, its exit code, its words."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from box import ROLECALL, Box, document
+
+MISTAKES = {
+    "databses": {},
+    "servers": {"web1": {"role": "web", "address": "10.0.0.11", "zone": "a", "products": ["blgo"]}},
+    "serial": "1",
+}
+
+
+def rolecall(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*ROLECALL, *words], capture_output=True, text=True, timeout=60)
+
+
+@pytest.fixture(scope="module")
+def ready(module_box: Box) -> Box:
+    """A node that has booted, for commands that only look."""
+    module_box.product("blog", cron=[{"name": "digest", "schedule": "@daily", "command": ["true"]}])
+    module_box.publish()
+    module_box.boot()
+    return module_box
+
+
+def test_status_tells_where_the_node_stands_and_its_exit_code_says_whether_it_is_healthy(ready: Box) -> None:
+    text = ready.rolecall("status").stdout
+    for words in ("web1: ready", "serial 2 of test", "unsigned", "blog 1", "last run  boot, ready", "health page"):
+        assert words in text
+    known = ready.json("status", ok=True)
+    assert (known["healthy"], known["current"], known["owed"]) == (True, known["ready"], [])
+
+
+def test_selftest_names_every_check_and_fails_with_the_reason(ready: Box) -> None:
+    assert "✓ pass" in ready.rolecall("selftest").stdout
+    stray = ready.state / "current/cron/rolecall"
+    stray.chmod(0o666)
+    try:
+        assert "can be written by others: cron would pass it over" in ready.rolecall("selftest", ok=1).stdout
+    finally:
+        stray.chmod(0o644)
+
+
+def test_history_and_blame_answer_for_people_and_for_machines(ready: Box) -> None:
+    assert "boot" in ready.rolecall("history").stdout
+    assert [one["outcome"] for one in ready.json("history", ok=True)] == ["ready"]
+    assert "of the boot budget of 20 min" in ready.rolecall("blame").stdout
+    steps = [one["step"] for one in ready.json("blame", ok=True)["steps"]]
+    assert {"identify", "fetch", "verify", "assign", "render", "plan", "stage", "rehearse", "commit", "activate",
+            "self-test", "ready"} == set(steps)  # fmt: skip
+
+
+def test_plan_on_a_node_shows_what_the_next_document_would_change_and_changes_nothing(ready: Box) -> None:
+    before = sorted((path, path.lstat().st_mtime_ns) for path in ready.state.rglob("*"))
+    good = ready.snapshot()
+    ready.document["databases"]["blog"] |= {"epoch": 2, "master": "db2", "candidate": "db1"}
+    ready.publish()
+    text = ready.rolecall("plan").stdout
+    assert '-  SetEnv DATABASE_BLOG_MASTER "10.0.0.21:3306"' in text
+    assert '+  SetEnv DATABASE_BLOG_MASTER "10.0.0.22:3306"' in text
+    assert "reload   apache" in text
+    assert sorted((path, path.lstat().st_mtime_ns) for path in ready.state.rglob("*")) == before
+    ready.document = good
+    ready.publish(raise_serial=False)
+
+
+def test_doctor_finds_nothing_wrong_with_a_healthy_node(ready: Box) -> None:
+    assert "✗" not in ready.rolecall("doctor").stdout
+
+
+def test_doctor_names_every_cause_at_once_with_its_remedy(box: Box) -> None:
+    (box.machine.root / "etc/rolecall/identity.json").write_text('{"sever": "web1"}')
+    text = box.rolecall("doctor", ok=1).stdout
+    assert "sever: unknown key — did you mean 'server'?" in text
+    assert f"cannot read {box.machine.store}/fleet.json" in text or "identity" in text
+    assert "✓ role web" in text
+
+
+def test_plan_works_offline_for_any_server_of_a_document(tmp_path: Path) -> None:
+    made = document(products={"blog": {
+        "hostnames": ["blog.example.com"], "user": "blog",
+        "secrets": {"DB_PASSWORD": "file:/nowhere/at/all"},
+        "release": {"version": "1", "artifact": "b.tar.gz", "sha256": "0" * 64, "size": 1},
+    }})  # fmt: skip
+    made["servers"]["web1"]["products"] = ["blog"]
+    path = tmp_path / "fleet.json"
+    path.write_text(json.dumps(made))
+    done = rolecall("plan", "--fleet", str(path), "--as", "web1", "--config", str(tmp_path / "none.toml"))
+    assert done.returncode == 0, done.stderr
+    assert "+  SetEnv DB_PASSWORD <secret blog.DB_PASSWORD>" in done.stdout
+    assert "/var/log/httpd/products" in done.stdout, "centos is the platform of users"
+    debian = rolecall("plan", "--fleet", str(path), "--as", "web1", "--platform", "debian", "--config", "/none")
+    assert "/var/log/apache2/products" in debian.stdout
+    wrong = rolecall("plan", "--fleet", str(path), "--as", "wbe1", "--config", "/none")
+    assert (wrong.returncode, "did you mean 'web1'?" in wrong.stderr) == (78, True)
+
+
+def test_fleet_check_lists_all_mistakes_with_their_places(tmp_path: Path) -> None:
+    path = tmp_path / "fleet.json"
+    path.write_text(json.dumps(document()))
+    assert "no mistakes" in rolecall("fleet", "check", str(path)).stdout
+    path.write_text(json.dumps(document(**MISTAKES), indent=1))
+    done = rolecall("fleet", "check", str(path))
+    assert done.returncode == 78
+    assert "did you mean 'databases'?" in done.stderr
+    assert "there is no product 'blgo'" in done.stderr
+    assert 'serial: must be a whole number, not "1"' in done.stderr
+    listed = json.loads(rolecall("fleet", "check", str(path), "--json").stdout)["mistakes"]
+    assert all(one["line"] > 0 and one["column"] > 0 for one in listed)
+
+
+def test_fleet_diff_tells_which_servers_would_change_and_how(tmp_path: Path) -> None:
+    old = document(products={
+        name: {"hostnames": [f"{name}.example.com"], "user": name, "databases": ["blog"],
+               "release": {"version": "1", "artifact": "b.tar.gz", "sha256": "0" * 64, "size": 1}}
+        for name in ("blog", "shop")
+    })  # fmt: skip
+    old["servers"] |= {f"web{n}": {"role": "web", "address": f"10.0.0.1{n}", "zone": "a", "products": [p]}
+                       for n, p in ((1, "blog"), (2, "shop"))}  # fmt: skip
+    new = json.loads(json.dumps(old))
+    new["products"]["shop"]["environment"] = {"NEW": "1"}
+    paths = [tmp_path / "old.json", tmp_path / "new.json"]
+    for path, content in zip(paths, (old, new), strict=True):
+        path.write_text(json.dumps(content))
+    text = rolecall("fleet", "diff", *map(str, paths)).stdout
+    assert "web2" in text
+    assert "change   apache/50-shop.conf" in text
+    assert "web1" not in text
+
+
+def test_fleet_schema_is_a_json_schema_that_knows_every_part() -> None:
+    schema = json.loads(rolecall("fleet", "schema").stdout)
+    assert schema["$schema"].startswith("https://json-schema.org/")
+    assert {"Product", "Server", "Database", "Cache", "Release", "CronJob"} <= schema["$defs"].keys()
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        ((), 2, "usage: rolecall"),
+        (("bot",), 2, "invalid choice: 'bot'"),
+        (("boot", "--config", "/nowhere/agent.toml"), 78, "cannot read the settings /nowhere/agent.toml"),
+        (("fleet", "check", "/nowhere/fleet.json"), 78, "cannot read /nowhere/fleet.json"),
+        (("plan", "--as", "web1"), 2, "--as needs a document"),
+        (("rollback", "--config", "/nowhere/agent.toml"), 78, "hint: an image has it baked in"),
+    ],
+)
+def test_what_is_wrong_is_said_with_its_exit_code_and_without_a_traceback(
+    words: tuple[str, ...], code: int, said: str
+) -> None:
+    done = rolecall(*words)
+    assert (done.returncode, "Traceback" in done.stderr) == (code, False)
+    assert said in done.stderr
+
+
+def test_a_reader_who_has_read_enough_is_no_error() -> None:
+    done = subprocess.run(
+        f"{sys.executable} -m rolecall fleet schema | head -1", shell=True, capture_output=True, text=True
+    )
+    assert (done.stdout, done.stderr) == ("{\n", "")

@@ -1,0 +1,119 @@
+"""A role is data: what is wrong with it is told with its place, before anything is rendered."""
+
+from pathlib import Path
+
+import pytest
+
+from rolecall.errors import ConfigFault
+from rolecall.forms.mistakes import Mistakes, dotted
+from rolecall.host.roles import read_role, roles_folder
+from rolecall.render.role import names_on, parse_role
+from samples import HEAD, WEB
+
+FILE = '[[file]]\nsource = "a.j2"\npath = "a"\n'
+UNIT = '[[unit]]\nname = "apache"\nservice = "apache2.service"\naction = "reload"\n'
+
+
+def refused(text: str) -> Mistakes:
+    with pytest.raises(Mistakes) as caught:
+        parse_role(text, "web/role.toml", {"a.j2": "", "vhost.conf.j2": ""})
+    return caught.value
+
+
+def test_the_role_web_says_who_reads_each_of_its_files_and_how_each_is_told() -> None:
+    assert set(WEB.table.platform) == {"centos", "debian"} == set(WEB.table.packages)
+    assert set(WEB.table.platform["centos"]) == set(WEB.table.platform["debian"]), "templates may use every name"
+    assert [unit.name for unit in WEB.table.unit][:2] == ["php-fpm", "apache"], "pools before what uses them"
+    assert {one.source for one in WEB.table.file} == set(WEB.templates)
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "says", "remedy"),
+    [
+        (HEAD.replace("description", "descriptionx"), "descriptionx", "unknown key", "did you mean 'description'?"),
+        (f"{HEAD}[[fil]]\n", "fil", "unknown key", "did you mean 'file'?"),
+        (f"{HEAD}{FILE}unit = []\n", "file[0].unit", "unknown key", "did you mean 'units'?"),
+        (f'{HEAD}{FILE}{FILE}mode = "0999"\n', "file[1].mode", "pattern", ""),
+        (f"{HEAD}{FILE}mode = 644\n", "file[0].mode", "text in quotes, not 644", ""),
+        (f'{HEAD}{FILE}each = "productx"\n', "file[0].each", 'is "productx"', "did you mean 'product'?"),
+        (f'{HEAD}{FILE}units = ["apache"]\n', "file[0].units", "there is no unit 'apache'", "add [[unit]]"),
+        (f'{HEAD}{FILE}units = ["apachex"]\n{UNIT}', "file[0].units", "no unit 'apachex'", "did you mean 'apache'?"),
+        (f'{HEAD}[[file]]\nsource = "vhst.conf.j2"\npath = "a"\n', "file[0].source", "no template 'vhst.conf.j2'",
+         "did you mean 'vhost.conf.j2'?"),
+        (f'{HEAD}[[file]]\nsource = "../a"\npath = "a"\n', "file[0].source", "is not a relative path", ""),
+        (f'{HEAD}[[attachment]]\npath = "/etc/a"\n', "attachment[0]", "exactly one of 'link', 'to'", ""),
+        (f'{HEAD}[[attachment]]\npath = "/a"\nlink = "x"\ncontent = "y"\n', "attachment[0]", "exactly one of", ""),
+        (f'{HEAD}[[validator]]\nname = "v"\nargv = []\n', "validator[0].argv", "must not be empty", ""),
+        (f'{HEAD}[[validator]]\nname = "v"\nargv = ["x"]\nunit = "apachex"\n{UNIT}', "validator[0].unit",
+         "no unit 'apachex'", "did you mean 'apache'?"),
+        (f"{HEAD}{UNIT}".replace("reload", "relod"), "unit[0].action", 'is "relod"', "did you mean 'reload'?"),
+        (f"{HEAD}{UNIT}[unit.direct]\nstart = []\n", "unit[0].direct.start", "must not be empty", ""),
+        (f"{HEAD}{UNIT}[unit.direct]\nstart = ['x']\n", "unit[0].direct.pidfile", "missing", "add 'pidfile'"),
+        (f'{HEAD}[[check]]\nname = "c"\n', "check[0]", "it has none", ""),
+        (f'{HEAD}[[check]]\nname = "c"\nhttp = "/"\nunit = "x"\n', "check[0]", "it has http, unit", ""),
+        (f'{HEAD}[[check]]\nname = "c"\nhtp = "/"\n', "check[0].htp", "unknown key", "did you mean"),
+        (f'{HEAD}[[check]]\nname = "c"\nhttp = "/"\ntimeout = "0s"\n', "check[0].timeout", "greater than 0", ""),
+    ],
+)  # fmt: skip
+def test_each_mistake_of_a_role_is_told_with_its_place_and_a_remedy(
+    text: str, path: str, says: str, remedy: str
+) -> None:
+    told = refused(text)
+    found = [one for one in told.mistakes if dotted(one.path).startswith(path) and says in one.message]
+    assert found, str(told)
+    assert remedy in found[0].hint
+    assert found[0].line, "near enough to find it"
+
+
+def test_all_mistakes_of_a_role_are_told_at_once() -> None:
+    told = refused(f'{HEAD}{FILE}units = ["x"]\n[[attachment]]\npath = "/a"\n[[file]]\nsource = "no.j2"\npath = "b"\n')
+    assert [dotted(one.path) for one in told.mistakes] == ["file[0].units", "attachment[0]", "file[1].source"]
+
+
+@pytest.mark.parametrize("text", ["", "[[[", "description = " + "[" * 9000, "a = " + "9" * 9000])
+def test_what_is_no_role_is_refused(text: str) -> None:
+    assert refused(text).exit_code == 78
+
+
+def test_a_role_that_there_is_not_is_told_with_those_there_are() -> None:
+    with pytest.raises(ConfigFault, match="no role 'wbe'") as caught:
+        read_role(roles_folder(None), "wbe")
+    assert caught.value.hint == "did you mean 'web'?"
+
+
+def test_a_template_that_is_no_text_is_told(tmp_path: Path) -> None:
+    (tmp_path / "web").mkdir()
+    (tmp_path / "web/role.toml").write_text(HEAD)
+    (tmp_path / "web/a.j2").write_bytes(b"\xff")
+    with pytest.raises(ConfigFault, match="cannot read the role 'web'"):
+        read_role(tmp_path, "web")
+
+
+VARIANTS = """description = "x"
+[platform.centos]
+port = 1
+name = "a"
+[platform.centos-mysql]
+name = "b"
+[platform.debian]
+port = 2
+name = "c"
+"""
+
+
+def test_a_variant_of_a_platform_has_its_names_and_its_own_over_them() -> None:
+    table = parse_role(VARIANTS, "x/role.toml", {})
+    assert names_on(table, "centos") == {"port": 1, "name": "a"}
+    assert names_on(table, "centos-mysql") == {"port": 1, "name": "b"}
+    assert names_on(table, "debian") == {"port": 2, "name": "c"}
+
+
+def test_a_variant_that_a_role_does_not_have_is_unknown_where_it_has_others() -> None:
+    table = parse_role(VARIANTS, "x/role.toml", {})
+    assert [names_on(table, one) for one in ("centos-msyql", "suse", "suse-mysql", "centosx")] == [None] * 4
+
+
+def test_a_role_without_variants_takes_each_for_the_platform_itself() -> None:
+    table = parse_role(VARIANTS, "x/role.toml", {})
+    assert names_on(table, "debian-mysql") == names_on(table, "debian")
+    assert names_on(WEB.table, "centos-mysql") == names_on(WEB.table, "centos")

@@ -1,0 +1,92 @@
+"""A run's notebook: each step with its time and its end, all of it as data."""
+
+import json
+import threading
+
+import pytest
+
+from rolecall.errors import ConfigFault, HostFault
+from rolecall.fleet.check import CheckResult
+from rolecall.report import Report, Step
+
+
+def test_a_step_has_its_time_and_how_it_ended() -> None:
+    report = Report("boot")
+    with report.step("fetch") as step:
+        step.note = "from the store"
+        assert report.data()["steps"] == [
+            {"name": "fetch", "seconds": 0, "outcome": "running", "note": "from the store"}
+        ]
+    [told] = report.data()["steps"]
+    assert (told["outcome"], told["note"]) == ("done", "from the store")
+    assert 0 <= told["seconds"] < 5
+
+
+@pytest.mark.parametrize(
+    ("error", "note"),
+    [
+        (ConfigFault("two lines\n  in one", "hint"), "two lines"),
+        (HostFault(""), ""),
+        (KeyError("x"), "KeyError('x')"),
+        (KeyboardInterrupt(), "KeyboardInterrupt()"),
+    ],
+)
+def test_a_step_that_fails_says_so_and_lets_the_error_pass(error: BaseException, note: str) -> None:
+    report = Report("boot")
+    with pytest.raises(type(error)), report.step("stage"):
+        raise error
+    assert (report.steps[0].outcome, report.steps[0].note) == ("failed", note)
+
+
+def test_steps_inside_steps_are_kept_in_the_order_in_which_they_began() -> None:
+    report = Report("boot")
+    with report.step("outer"), report.step("inner"):
+        pass
+    assert [(one.name, one.outcome) for one in report.steps] == [("outer", "done"), ("inner", "done")]
+
+
+class Terminal:
+    """Somebody who watches, and who cannot be copied: it holds a lock."""
+
+    def __init__(self) -> None:
+        self.lock, self.seen = threading.Lock(), list[tuple[str, str]]()
+
+    def watch(self, step: Step) -> None:
+        self.seen.append((step.name, step.outcome))
+
+
+def test_whoever_watches_is_told_when_a_step_begins_and_ends_and_is_no_part_of_the_data() -> None:
+    terminal = Terminal()
+    report = Report("boot").watched_by(terminal.watch)
+    with report.step("plan"):
+        pass
+    assert terminal.seen == [("plan", "running"), ("plan", "done")]
+    assert not any(key.startswith("_") for key in report.data())
+
+
+def test_a_warning_is_told_once() -> None:
+    report = Report("boot")
+    for _ in range(3):
+        report.warn("unsigned")
+    assert report.warnings == ["unsigned"]
+
+
+def test_a_failure_is_its_message_its_remedy_and_its_exit_code() -> None:
+    report = Report("refresh")
+    report.failed(ConfigFault("wrong", "right it"), "refused")
+    data = report.data()
+    assert (data["outcome"], data["exit_code"], data["error"], data["hint"]) == ("refused", 78, "wrong", "right it")
+
+
+def test_the_last_round_of_checks_counts() -> None:
+    report = Report("boot")
+    report.tested([CheckResult("a", ok=False, required=True, seconds=0.1, reason="down")])
+    report.tested([CheckResult("a", ok=True, required=True, seconds=0.1)])
+    assert [(one["name"], one["ok"], one["reason"]) for one in report.data()["checks"]] == [("a", True, "")]
+
+
+def test_the_data_are_json_and_say_their_format() -> None:
+    report = Report("boot", server="web1")
+    data = json.loads(json.dumps(report.data()))
+    assert (data["format"], data["command"], data["server"], data["outcome"]) == (1, "boot", "web1", "running")
+    assert data["seconds"] >= 0

@@ -1,0 +1,120 @@
+"""The packages as `packaging/build` makes them in copies of this checkout: in the background, once a test run.
+
+Tests of packages, of images and of machines share them.
+"""
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from roots import scratch
+
+REPO = Path(__file__).parents[2]
+EPOCH = 1_790_000_000
+TOOL = {"debian-12": "dpkg-deb", "centos-9": "rpmbuild", "centos-10": "rpmbuild"}
+PYTHON = {"debian-12": "3.11", "centos-9": "3.12", "centos-10": "3.12"}
+VERSION = re.findall(r'^version = "(.+)"$', (REPO / "pyproject.toml").read_text(), re.MULTILINE)[0]
+NEXT = f"{VERSION}.1"
+# What the next version brings: a unit more.
+NEW_UNIT = "[Unit]\nDescription=New\n[Service]\nExecStart=/bin/true\n[Install]\nWantedBy=multi-user.target\n"
+_shared = pytest.StashKey["Builds"]()
+
+
+def shared_builds(config: pytest.Config) -> "Builds":
+    """The packages of this test run, whichever folder's tests ask first."""
+    if _shared not in config.stash:
+        ends = ExitStack()
+        config.add_cleanup(ends.close)
+        config.stash[_shared] = Builds(ends.enter_context(scratch()))
+        ends.callback(config.stash[_shared].close)
+    return config.stash[_shared]
+
+
+class Builds:
+    """Asked in advance for what the tests will want, so that it is made while they do something else."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._pool = ThreadPoolExecutor(2)
+        self._made: dict[tuple[str, str], Future[Path]] = {}
+        for name in ("first", "second-and-longer"):
+            checkout(folder / name)
+        newer = checkout(folder / "newer")
+        project = newer / "pyproject.toml"
+        project.write_text(project.read_text().replace(f'version = "{VERSION}"', f'version = "{NEXT}"'))
+        (newer / "packaging/systemd/rolecall-new.service").write_text(NEW_UNIT)
+
+    def start(self, platform: str, where: str = "first") -> "Future[Path]":
+        """Begin to build, unless that has begun."""
+        key = platform, where
+        if key not in self._made:
+            self._made[key] = self._pool.submit(self._build, platform, where)
+        return self._made[key]
+
+    def start_all(self) -> None:
+        """Begin with all that tests of packages want, in the order in which they do."""
+        for platform in ("debian-12", "centos-9", "centos-10"):
+            self.start(platform)
+        for where in ("second-and-longer", "newer"):
+            for platform in ("debian-12", "centos-10"):
+                self.start(platform, where)
+
+    def package(self, platform: str, where: str = "first") -> Path:
+        """The finished package. Skips the test where this machine cannot build it."""
+        if not shutil.which(TOOL[platform]):
+            pytest.skip(f"not run: {TOOL[platform]} is not installed")
+        return self.start(platform, where).result()
+
+    def unpacked(self, platform: str) -> Path:
+        """The files of a package in a folder."""
+        package, folder = self.package(platform), self.folder / platform
+        return folder if folder.exists() else unpack(package, folder)
+
+    def close(self) -> None:
+        """Let nothing begin any more, and wait for what has."""
+        self._pool.shutdown(cancel_futures=True)
+
+    def _build(self, platform: str, where: str) -> Path:
+        if not shutil.which(TOOL[platform]):
+            raise FileNotFoundError(TOOL[platform])
+        made = self.folder / f"{where}-{platform}"
+        env = {**os.environ, "SOURCE_DATE_EPOCH": str(EPOCH), "TMPDIR": str(self.folder)}
+        argv = [str(self.folder / where / "packaging/build"), platform, "--output", str(made)]
+        done = subprocess.run(argv, env=env, cwd=self.folder, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        (package,) = made.iterdir()
+        assert done.stderr.splitlines()[-1] == f"build: {package}"
+        return package
+
+
+def checkout(folder: Path) -> Path:
+    """A copy of what a build reads, with the same virtual environment."""
+    folder.mkdir()
+    for name in ("agent", "packaging", "requirements", "templates"):
+        shutil.copytree(REPO / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("CHANGELOG.md", "LICENSE", "README.md", "pyproject.toml"):
+        shutil.copy(REPO / name, folder)
+    (folder / ".venv").symlink_to(REPO / ".venv")
+    return folder
+
+
+def unpack(package: Path, folder: Path) -> Path:
+    """Unpack a package."""
+    folder.mkdir()
+    if package.suffix == ".deb":
+        subprocess.run(["dpkg-deb", "-x", package, folder], check=True)
+    else:
+        subprocess.run(f"rpm2cpio '{package}' | cpio -idm --quiet", shell=True, cwd=folder, check=True)
+    return folder
+
+
+def digest(path: Path) -> str:
+    """sha256."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
