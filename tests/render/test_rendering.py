@@ -289,3 +289,11 @@ def test_the_real_role_renders_the_example_for_both_platforms() -> None:
             found = web(server=server, platform=platform)
             assert found.platform == platform
             assert len(found.files) > 8
+
+
+def test_a_check_names_its_product_or_is_the_nodes_own() -> None:
+    checks = web(server="web1").checks
+    of_products = [check for check in checks if check.product]
+    assert {check.product for check in of_products} == {release.product for release in web(server="web1").releases}
+    assert all(check.name.startswith(f"{check.product}: ") for check in of_products)
+    assert {"attachments in place", "apache is active"} <= {check.name for check in checks if not check.product}

@@ -43,7 +43,7 @@ def run_checks(subject: Subject, deadline: float) -> list[CheckResult]:
 def _try(subject: Subject, check: Check) -> CheckResult:
     began = time.monotonic()
     if check.kind == "unit" and _elsewhere(subject, check.target):
-        return CheckResult(check.name, True, check.required, 0.0, "not run on this node")
+        return CheckResult(check.name, True, check.required, 0.0, "not run on this node", product=check.product)
     try:
         reason = PROBES[check.kind](subject, check)
     except Fault as fault:
@@ -51,7 +51,7 @@ def _try(subject: Subject, check: Check) -> CheckResult:
     except OSError as error:
         reason = f"{error.strerror or error}"
     took = round(time.monotonic() - began, 4)
-    return CheckResult(check.name, not reason, check.required, took, reason, check.blameless)
+    return CheckResult(check.name, not reason, check.required, took, reason, check.blameless, check.product)
 
 
 def _http(_: Subject, check: Check) -> str:

@@ -95,6 +95,7 @@ class Check:
     timeout: float = 5.0
     required: bool = True
     blameless: bool = False  # its failure is no fault of the generation
+    product: str = ""  # whose check it is; '' is the node's own
 
 
 @dataclass(frozen=True)
@@ -107,3 +108,4 @@ class CheckResult:
     seconds: float
     reason: str = ""
     blameless: bool = False
+    product: str = ""

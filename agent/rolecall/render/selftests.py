@@ -34,8 +34,16 @@ def _of_role(role: Expressions, spec: RoleCheck, scope: Scope) -> Check:
     expect = _http(role, spec, scope) if spec.kind == "http" else {
         key: role.text(value, scope) if isinstance(value, str) else value for key, value in limits.items() if value
     }  # fmt: skip
-    words = role.text(str(target), scope)
-    return Check(role.text(spec.name, scope), spec.kind, words, expect, spec.timeout, spec.required, spec.blameless)
+    return Check(
+        role.text(spec.name, scope),
+        spec.kind,
+        role.text(str(target), scope),
+        expect,
+        spec.timeout,
+        spec.required,
+        spec.blameless,
+        scope["product"].name if spec.each == "product" else "",
+    )
 
 
 def _http(role: Expressions, spec: RoleCheck, scope: Scope) -> dict[str, Any]:
@@ -48,13 +56,32 @@ def _http(role: Expressions, spec: RoleCheck, scope: Scope) -> dict[str, Any]:
 def _of_product(product: AssignedProduct, check: ProductCheck, expect: dict[str, Any] | None) -> list[Check]:
     """Those over HTTP are asked as the role's first HTTP check for products is; a role without one asks none."""
     if check.tcp is not None:
-        return [Check(check.name or f"{product.name}: connect to {name}", "tcp", target, {}, check.timeout,
-                      check.required) for name, target in _endpoints(product, check.tcp)]  # fmt: skip
+        return [
+            Check(
+                check.name or f"{product.name}: connect to {name}",
+                "tcp",
+                target,
+                timeout=check.timeout,
+                required=check.required,
+                product=product.name,
+            )
+            for name, target in _endpoints(product, check.tcp)
+        ]
     if expect is None:
         return []
     name = check.name or f"{product.name}: GET {check.http}"
     asked = expect | {"status": check.status, "contains": check.contains}
-    return [Check(name, "http", str(check.http), asked, check.timeout, check.required)]
+    return [
+        Check(
+            name,
+            "http",
+            str(check.http),
+            asked,
+            timeout=check.timeout,
+            required=check.required,
+            product=product.name,
+        )
+    ]
 
 
 def _endpoints(product: AssignedProduct, target: str) -> list[tuple[str, str]]:
