@@ -7,8 +7,8 @@ from typing import Literal, Self
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from rolecall.errors import ConfigFault
-from rolecall.forms.mistakes import Mistakes, mistakes_of, placed
-from rolecall.forms.positions import parse_toml, toml_places
+from rolecall.forms.mistakes import Mistakes, locate, mistakes_of
+from rolecall.forms.positions import parse_toml, toml_positions
 from rolecall.forms.scalars import AbsolutePath, Duration, Frozen, Name, Text, Word
 
 DEFAULT_PATH = Path("/etc/rolecall/agent.toml")
@@ -145,7 +145,7 @@ def parse_settings(text: str, source: str) -> Settings:
         # By way of JSON, since strict types take a list for a tuple from there only.
         return Settings.model_validate_json(json.dumps(data, default=str))
     except ValidationError as error:
-        raise Mistakes(source, placed(mistakes_of(error, Settings), toml_places(text))) from None
+        raise Mistakes(source, locate(mistakes_of(error, Settings), toml_positions(text))) from None
 
 
 def load_settings(path: Path) -> Settings:

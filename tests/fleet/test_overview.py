@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from rolecall.fleet.overview import Spread, matrix, server_rows, spreads, warnings, zones
 from rolecall.fleet.schema import Fleet, parse_fleet
 from rolecall.forms.mistakes import Mistake, dotted
-from rolecall.forms.positions import json_places
+from rolecall.forms.positions import json_positions
 from samples import FLEET, GONE, edited, fleet, fuzz, path_of
 
 VIDEO = json.loads(FLEET)["products"]["video"]
@@ -81,7 +81,7 @@ def test_each_warning_is_told_with_its_path_its_place_and_a_remedy(
     [found] = [one for one in told(SOUND, edit) if one.path == path_of(path)]
     assert says in found.message
     assert remedy in found.hint
-    where, places = path_of(path), json_places(json.dumps(edited(SOUND, edit), indent=2))
+    where, places = path_of(path), json_positions(json.dumps(edited(SOUND, edit), indent=2))
     while where not in places:
         where = where[:-1]
     assert (found.line, found.column) == places[where]

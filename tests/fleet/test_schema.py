@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from rolecall.fleet.schema import MAX_BYTES, Fleet, Header, parse_fleet, parse_header, schema
 from rolecall.forms.mistakes import Mistakes, dotted
-from rolecall.forms.positions import json_places
+from rolecall.forms.positions import json_positions
 from samples import ANY_JSON, ANY_TEXT, FLEET, GONE, edited, fuzz, path_of, refused, web
 
 VIDEO = json.loads(FLEET)["products"]["video"]
@@ -211,7 +211,7 @@ def test_each_mistake_is_told_with_its_path_its_place_and_a_remedy(
     told = refused(text)
     found = [one for one in told.mistakes if one.path == path_of(path) and says in one.message and remedy in one.hint]
     assert len(found) == 1, str(told)
-    where, places = path_of(path), json_places(text)
+    where, places = path_of(path), json_positions(text)
     while where not in places:
         where = where[:-1]
     assert (found[0].line, found[0].column) == places[where]

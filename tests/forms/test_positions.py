@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rolecall.forms.mistakes import Mistake, Mistakes, dotted, placed, suggest
-from rolecall.forms.positions import json_places, json_span, parse_json, parse_toml, toml_places
+from rolecall.forms.mistakes import Mistake, Mistakes, dotted, locate, suggest
+from rolecall.forms.positions import json_positions, json_span, parse_json, parse_toml, toml_positions
 from samples import ANY_JSON, ANY_TEXT, fuzz
 
 
@@ -27,7 +27,7 @@ def test_the_place_of_every_value_is_where_the_json_library_reads_it(data: Any) 
         text = json.dumps(data, indent=indent, ensure_ascii=ascii_only)
         lines, decoder = text.split("\n"), json.JSONDecoder()
         paths = every_path(json.loads(text))
-        places = json_places(text)
+        places = json_positions(text)
         assert places.keys() == paths.keys()
         for path, (line, column) in places.items():
             rest = "\n".join([lines[line - 1][column - 1 :], *lines[line:]])
@@ -87,7 +87,7 @@ def test_a_member_that_there_is_not_has_no_span(text: str) -> None:
 
 def test_places_are_found_in_text_as_deep_as_json_goes() -> None:
     deep = 900
-    assert json_places("[" * deep + "]" * deep)[(0,) * (deep - 1)] == (1, deep)
+    assert json_positions("[" * deep + "]" * deep)[(0,) * (deep - 1)] == (1, deep)
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_text_that_is_no_toml_is_refused_with_its_place(text: str, line: int, co
 
 def test_tables_and_keys_of_toml_have_their_places() -> None:
     text = 'a = 1\n[b]\n  c = 2\n[[d]]\ne = 1\n[[d]]\n"e" = 2\n[d.f]\ng = 1\n'
-    places = toml_places(text)
+    places = toml_positions(text)
     assert places[("a",)] == (1, 1)
     assert places[("b",)] == (2, 2)
     assert places[("b", "c")] == (3, 3)
@@ -160,7 +160,7 @@ def test_tables_and_keys_of_toml_have_their_places() -> None:
 
 def test_what_is_missing_is_shown_where_its_parent_stands() -> None:
     places: dict[tuple[str | int, ...], tuple[int, int]] = {(): (1, 1), ("a",): (2, 3)}
-    [below, top] = placed([Mistake(("a", "b", "c"), "missing"), Mistake(("z",), "missing")], places)
+    [below, top] = locate([Mistake(("a", "b", "c"), "missing"), Mistake(("z",), "missing")], places)
     assert (below.line, below.column, top.line, top.column) == (2, 3, 1, 1)
 
 

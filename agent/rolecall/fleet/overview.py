@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from rolecall.fleet.schema import Fleet
 from rolecall.fleet.topology import duties
-from rolecall.forms.mistakes import Mistake, dotted, placed
-from rolecall.forms.positions import json_places
+from rolecall.forms.mistakes import Mistake, dotted, locate
+from rolecall.forms.positions import json_positions
 
 # The roles whose images have the daemons. Only for warnings: a fleet may call its roles otherwise.
 _DATABASE, _CACHE = "database", "memcached"
@@ -136,7 +136,7 @@ def warnings(fleet: Fleet, raw: bytes) -> list[Mistake]:
     found = [*_balance(fleet), *_missing(fleet), *_together(fleet), *_accounts(fleet), *_roles(fleet)]
     if not found:
         return []
-    there = placed(found, json_places(raw.decode("utf-8")))
+    there = locate(found, json_positions(raw.decode("utf-8")))
     return sorted(there, key=lambda one: (one.line, one.column, dotted(one.path)))
 
 

@@ -7,8 +7,8 @@ from pydantic import AwareDatetime, ConfigDict, Field, ValidationError, field_va
 
 from rolecall.fleet import agreement
 from rolecall.fleet.check import ProductCheck
-from rolecall.forms.mistakes import Mistake, Mistakes, mistakes_of, placed
-from rolecall.forms.positions import json_places, parse_json
+from rolecall.forms.mistakes import Mistake, Mistakes, locate, mistakes_of
+from rolecall.forms.positions import json_positions, parse_json
 from rolecall.forms.scalars import (
     AccountName,
     Address,
@@ -167,7 +167,7 @@ def parse_fleet(raw: bytes, source: str = "fleet document") -> Fleet:
         found += mistakes_of(error, Fleet)
     found += _clashes(data)
     if found or fleet is None:
-        raise Mistakes(source, placed(found, json_places(text)))
+        raise Mistakes(source, locate(found, json_positions(text)))
     return fleet
 
 

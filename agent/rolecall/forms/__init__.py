@@ -1,1 +1,1 @@
-"""How values are read, placed and written, whatever they mean. Pure."""
+"""How values are read, located and written, whatever they mean. Pure."""

@@ -69,7 +69,7 @@ def _nearest(wrong: str, known: tuple[str, ...]) -> str | None:
     return next(iter(difflib.get_close_matches(wrong, known, n=1, cutoff=0.6)), None)
 
 
-def placed(mistakes: Iterable[Mistake], places: dict[Path, tuple[int, int]]) -> list[Mistake]:
+def locate(mistakes: Iterable[Mistake], places: dict[Path, tuple[int, int]]) -> list[Mistake]:
     """The mistakes with line and column; what is missing is shown where its parent stands."""
     result = []
     for mistake in mistakes:

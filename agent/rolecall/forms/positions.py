@@ -60,7 +60,7 @@ def parse_toml(text: str, source: str) -> Any:
         raise Mistakes(source, [Mistake((), f"not TOML: {str(error).partition(';')[0]}")]) from None
 
 
-def json_places(text: str) -> dict[Path, tuple[int, int]]:
+def json_positions(text: str) -> dict[Path, tuple[int, int]]:
     """Where each value of a *valid* JSON text stands: path → (line, column), for a member at its key."""
     place = _line_and_column(text)
     return {path: place(offset) for path, offset in _values(text)}
@@ -139,7 +139,7 @@ def _values(text: str) -> Iterator[tuple[Path, int]]:
             yield tuple(path), at
 
 
-def toml_places(text: str) -> dict[Path, tuple[int, int]]:
+def toml_positions(text: str) -> dict[Path, tuple[int, int]]:
     """Where each `[table]` and `key =` of a TOML text stands, near enough for a message."""
     found: dict[Path, tuple[int, int]] = {}
     table: Path = ()

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from rolecall.aws.imds import Imds
 from rolecall.errors import FetchFault
 from rolecall.fleet.identity import Identity
-from rolecall.forms.mistakes import Mistakes, mistakes_of, placed
+from rolecall.forms.mistakes import Mistakes, locate, mistakes_of
 
 _TAGS = ("rolecall:role", "rolecall:products")
 _DMI = "sys/class/dmi/id"
@@ -45,7 +45,7 @@ def identify(imds: Imds, until: float, root: str = "") -> Identity | None:
     try:
         return Identity.model_validate_json(json.dumps(found))
     except ValidationError as error:
-        raise Mistakes("instance metadata", placed(mistakes_of(error, Identity), {})) from None
+        raise Mistakes("instance metadata", locate(mistakes_of(error, Identity), {})) from None
 
 
 def elsewhere(root: str = "") -> str:

@@ -6,8 +6,8 @@ from pydantic import ValidationError
 
 from rolecall.errors import FetchFault
 from rolecall.fleet.identity import Identity
-from rolecall.forms.mistakes import Mistakes, mistakes_of, placed
-from rolecall.forms.positions import json_places, parse_json
+from rolecall.forms.mistakes import Mistakes, locate, mistakes_of
+from rolecall.forms.positions import json_positions, parse_json
 
 
 def identify(where: str) -> Identity | None:
@@ -22,4 +22,4 @@ def identify(where: str) -> Identity | None:
     try:
         return Identity.model_validate_json(text)
     except ValidationError as error:
-        raise Mistakes(where, placed(mistakes_of(error, Identity), json_places(text))) from None
+        raise Mistakes(where, locate(mistakes_of(error, Identity), json_positions(text))) from None

@@ -11,8 +11,8 @@ from pydantic_core import from_json
 
 from rolecall.errors import ConfigFault, ConflictFault, FetchFault, HostFault
 from rolecall.fleet.schema import Fleet, Header, parse_fleet
-from rolecall.forms.mistakes import Mistake, Mistakes, placed
-from rolecall.forms.positions import json_places, json_span
+from rolecall.forms.mistakes import Mistake, Mistakes, locate
+from rolecall.forms.positions import json_positions, json_span
 from rolecall.host import files
 from rolecall.store import DOCUMENT, Store, Stored
 from rolecall.trust import signatures
@@ -76,7 +76,7 @@ def publish(path: Path, store: Store, *, key: str | None, signers: str | None, v
 
 def old_epochs(before: Any, after: Fleet, text: str) -> list[Mistake]:
     """What nodes refuse: another master in the same epoch, or an older epoch, with its place in the new text."""
-    return placed(_old_epochs(before, after), json_places(text))
+    return locate(_old_epochs(before, after), json_positions(text))
 
 
 def _old_epochs(before: Any, after: Fleet) -> Iterator[Mistake]:

@@ -8,8 +8,8 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 from pydantic import Field, ValidationError
 
 from rolecall.fleet.check import RoleCheck
-from rolecall.forms.mistakes import Mistake, Mistakes, mistakes_of, placed, suggest
-from rolecall.forms.positions import parse_toml, toml_places
+from rolecall.forms.mistakes import Mistake, Mistakes, locate, mistakes_of, suggest
+from rolecall.forms.positions import parse_toml, toml_positions
 from rolecall.forms.scalars import Frozen, Name, RelativePath
 
 Each: TypeAlias = Literal["product", "cache", "database"]
@@ -179,7 +179,7 @@ def parse_table(text: str, source: str) -> RoleFile:
     try:
         return RoleFile.model_validate_json(json.dumps(data, default=str))
     except ValidationError as error:
-        raise Mistakes(source, placed(mistakes_of(error, RoleFile), toml_places(text))) from None
+        raise Mistakes(source, locate(mistakes_of(error, RoleFile), toml_positions(text))) from None
 
 
 def checked(table: RoleFile, text: str, source: str, templates: Mapping[str, str]) -> RoleFile:
@@ -203,5 +203,5 @@ def checked(table: RoleFile, text: str, source: str, templates: Mapping[str, str
         if [attachment.link, attachment.to, attachment.content].count(None) != 2:
             found.append(Mistake(("attachment", i), "must have exactly one of 'link', 'to' and 'content'"))
     if found:
-        raise Mistakes(source, placed(found, toml_places(text)))
+        raise Mistakes(source, locate(found, toml_positions(text)))
     return table
