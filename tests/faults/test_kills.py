@@ -17,7 +17,7 @@ import pytest
 from faults.operations import Operation, broken_off, die, in_a_child, listed
 from faults.tiny import Known, Nodes, State, Tiny, picture
 from rolecall.host import files
-from rolecall.host.units import Loaded
+from rolecall.host.units import LoadedDigests
 
 Point = tuple[int, str]
 
@@ -267,7 +267,7 @@ def test_daemons_that_a_killed_run_has_told_are_told_again_where_the_old_documen
 def test_a_note_of_what_a_daemon_has_loaded_that_is_kept_while_it_is_told_would_be_found_out(
     nodes: Nodes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Loaded, "forget", lambda *_: None)
+    monkeypatch.setattr(LoadedDigests, "forget", lambda *_: None)
     story = change(nodes)
     assert any(come_again(story, point) for point in story.points("/current", "loaded/two"))
 

@@ -26,7 +26,7 @@ from rolecall.demo import machine
 from rolecall.errors import ConfigFault
 from rolecall.forms.quoting import FORMATS
 from rolecall.forms.scalars import MOST_BYTES
-from rolecall.host.accounts import make_accounts
+from rolecall.host.accounts import create_accounts
 from rolecall.render.generation import from_json
 from rolecall.render.rendering import render
 from rolecall.render.role import NodeFacts
@@ -344,7 +344,7 @@ def test_systemd_sysusers_makes_the_accounts_that_were_written_and_no_others(
     groups = [one for one in groups if accepts(edited({"products/blog/groups": [one]})) and one not in users]
     root = Path(tempfile.mkdtemp(dir=scratch))
     (root / "etc").mkdir()
-    make_accounts(web(products(users, lambda _: {"groups": groups})), str(root))
+    create_accounts(web(products(users, lambda _: {"groups": groups})), str(root))
     passwd = [line.split(":") for line in (root / "etc/passwd").read_text().splitlines()]
     assert {one[0]: (one[4], one[5]) for one in passwd} == {
         user: (f"product p{n}", f"/var/lib/rolecall/private/p{n}") for n, user in enumerate(users)

@@ -110,7 +110,7 @@ def _process(_: Subject, check: Check) -> str:
 
 def _elsewhere(subject: Subject, name: str) -> bool:
     """Whether the role has the unit, but this node's service manager does not run it."""
-    return any(unit.name == name and not subject.manager.runs(unit) for unit in subject.generation.units)
+    return any(unit.name == name and not subject.manager.manages(unit) for unit in subject.generation.units)
 
 
 def _unit(subject: Subject, check: Check) -> str:
@@ -145,7 +145,7 @@ def _memory(_: Subject, check: Check) -> str:
 
 
 def _attachments(subject: Subject, _: Check) -> str:
-    return "; ".join(attachments.missing(subject.generation, subject.state, subject.root))
+    return "; ".join(attachments.problems(subject.generation, subject.state, subject.root))
 
 
 def _replication(subject: Subject, check: Check) -> str:

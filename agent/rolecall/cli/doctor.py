@@ -99,11 +99,11 @@ def _generation(settings: Settings, node: Node, wanted: Generation) -> Iterator[
             f"validator {validator.name} ({validator.argv[0]})",
             "install the package that brings it; role.toml lists the role's packages",
         )
-    for problem in attachments.missing(bare(node, settings.role), settings.state, settings.paths.root):
+    for problem in attachments.problems(bare(node, settings.role), settings.state, settings.paths.root):
         yield False, f"attachment: {problem}", "rolecall image attach"
     live = node.generations.load(node.generations.current())
     for unit in live.units if live else ():
-        if node.manager.runs(unit):
+        if node.manager.manages(unit):
             yield node.manager.active(unit), f"unit {unit.service} is active", "its log tells why it is not"
     if live:
         yield from _standing(settings, node, live)

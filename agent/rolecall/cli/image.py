@@ -19,11 +19,11 @@ def attach(arguments: argparse.Namespace) -> int:
     settings = node.settings
     role = bare(node, settings.role)
     with locked(settings.run, "image attach"):
-        laid = attachments.lay(role, settings.state, settings.paths.root)
-        node.manager.reread()
+        laid = attachments.attach(role, settings.state, settings.paths.root)
+        node.manager.reload_unit_files()
     if not node.generations.current():
         for unit in role.units:
-            if node.manager.runs(unit) and node.manager.active(unit):
+            if node.manager.manages(unit) and node.manager.active(unit):
                 note = f"{unit.service} runs, and would not start again before this node's first run: rolecall boot"
                 print(f"note: {note}", file=sys.stderr)
     return views.laid("laid", [str(path) for path in laid], as_json=arguments.json)
@@ -36,8 +36,8 @@ def detach(arguments: argparse.Namespace) -> int:
     node = open_ready_node(load_settings(arguments.config))
     settings = node.settings
     with locked(settings.run, "image detach"):
-        taken = attachments.take(bare(node, settings.role), settings.state, settings.paths.root)
-        node.manager.reread()
+        taken = attachments.detach(bare(node, settings.role), settings.state, settings.paths.root)
+        node.manager.reload_unit_files()
     return views.laid("took away", [str(path) for path in taken], as_json=arguments.json)
 
 

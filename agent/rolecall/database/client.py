@@ -118,7 +118,7 @@ class Client:
         script = f"SET SESSION sql_mode = '';\n{statements};\n"
         done = programs.run((*self.use.client, "--batch"), seconds, stdin=script.encode())
         if not done.ok:
-            raise HostFault(f"the database server refuses: {self.clean(done.words)}", "its own log tells more")
+            raise HostFault(f"the database server refuses: {self.clean(done.tail)}", "its own log tells more")
         return done.output
 
     def clean(self, words: str) -> str:
@@ -169,7 +169,7 @@ class Client:
             done = programs.run(argv, 10, stdin=f"{statement};\n".encode())
         except HostFault:
             return [], "ERROR 2013: no answer within 10 s"
-        return (_table(done.output), "") if done.ok else ([], self.clean(done.words))
+        return (_table(done.output), "") if done.ok else ([], self.clean(done.tail))
 
     def _upstream(self, status: Mapping[str, str]) -> Location | None:
         names = self.dialect.columns

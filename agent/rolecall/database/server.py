@@ -160,7 +160,7 @@ class DatabaseServer:
         first = f"SELECT GET_LOCK('{_LOCK}', 0);\n{self.dialect.restore};\n".encode()
         done = programs.pipe(dump, self.use.client, first, 6 * 3600)
         if not done.ok:
-            words = self.client.clean(done.words)
+            words = self.client.clean(done.tail)
             raise FetchFault(f"cannot restore from {upstream.server}: {words}", "the next run begins again", "upstream")
         self.client.run(self.dialect.restored)
         self._remember(joining=False)

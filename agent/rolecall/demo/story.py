@@ -62,7 +62,7 @@ def stop(machine: Machine) -> None:
     node = open_node(load_settings(machine.config))
     live = node.generations.load(node.generations.current())
     for unit in reversed(live.units if live else ()):
-        if node.manager.runs(unit):
+        if node.manager.manages(unit):
             node.manager.stop(unit)
 
 
@@ -192,7 +192,7 @@ class Story:
             for line in done.output.splitlines():
                 self.out.print(f"   {line}")
         if done.status != code:
-            raise HostFault(f"rolecall {' '.join(words)} ended with {done.status} instead of {code}:\n{done.words}")
+            raise HostFault(f"rolecall {' '.join(words)} ended with {done.status} instead of {code}:\n{done.tail}")
         if code and show:
             self.out.print(f"   exit code {code}", style="yellow")
 

@@ -1,1 +1,1 @@
-"""The machine: everything that changes the node is in this folder, and nothing here decides anything."""
+"""The machine that the agent runs on: its files, programs, accounts, daemons and journal."""

@@ -1,4 +1,7 @@
-"""Users, groups and folders, by systemd's own programs: they only add, and run again without harm."""
+"""Users, groups and the folders that outlive releases, made by systemd's own programs.
+
+systemd-sysusers and systemd-tmpfiles only add what is missing, so that running them again does no harm.
+"""
 
 from pathlib import Path
 
@@ -6,16 +9,16 @@ from rolecall.host import programs
 from rolecall.render.generation import Generation
 
 
-def make_accounts(generation: Generation, root: str) -> None:
-    """Make the accounts that a generation names, before any file is given to them. Raises HostFault."""
+def create_accounts(generation: Generation, root: str) -> None:
+    """Create the accounts that a generation names, before any file is given to them. Raises HostFault."""
     file = generation.file(generation.accounts)
     lines = tuple(line for line in (file.text if file else "").splitlines() if line and not line.startswith("#"))
     if lines:
         prefix = (f"--root={root}",) if root else ()
-        programs.must(("systemd-sysusers", *prefix, "--inline", *lines))
+        programs.run_checked(("systemd-sysusers", *prefix, "--inline", *lines))
 
 
-def make_folders(generation: Generation, folder: Path) -> None:
-    """Make the folders that outlive releases. Raises HostFault."""
+def create_persistent_folders(generation: Generation, folder: Path) -> None:
+    """Create the folders that outlive releases. `folder`: where the generation lies. Raises HostFault."""
     if generation.folders:
-        programs.must(("systemd-tmpfiles", "--create", str(folder / generation.folders)))
+        programs.run_checked(("systemd-tmpfiles", "--create", str(folder / generation.folders)))

@@ -8,9 +8,58 @@ from rolecall.render.generation import Generation
 from rolecall.render.parts import AttachmentUse
 
 
-def place_of(attachment: AttachmentUse, root: str) -> Path:
+def path_of(attachment: AttachmentUse, root: str) -> Path:
     """Where it lies on this node."""
     return Path(f"{root}{attachment.path}")
+
+
+def problems(generation: Generation, state: Path, root: str) -> list[str]:
+    """A line for each attachment that is not in place."""
+    lines = []
+    for attachment in generation.attachments:
+        path = path_of(attachment, root)
+        if (target := _target(attachment, state)) and files.read_link(path) != target:
+            lines.append(f"{path} is no link to {target}")
+        if attachment.content is not None and files.read(path) != attachment.content.encode():
+            lines.append(f"{path} is missing" if not path.exists() else f"{path} has other content")
+    return lines
+
+
+def attach(generation: Generation, state: Path, root: str) -> list[Path]:
+    """Put every attachment in place; returns those that were not. A file that stood there is kept beside as .orig."""
+    attached = []
+    for attachment in generation.attachments:
+        path = path_of(attachment, root)
+        target = _target(attachment, state)
+        content = (attachment.content or "").encode()
+        if files.read_link(path) == target if target else files.read(path) == content:
+            continue
+        files.make_folders(path.parent)
+        original = _original(path)
+        if path.is_file() and not path.is_symlink() and not original.exists():
+            files.rename(path, original)
+        if target:
+            files.point(path, target)
+        else:
+            files.replace(path, content, 0o644)
+        attached.append(path)
+    return attached
+
+
+def detach(generation: Generation, state: Path, root: str) -> list[Path]:
+    """Remove every attachment that is in place, and put back what stood there before; returns their paths."""
+    detached = []
+    for attachment in generation.attachments:
+        path = path_of(attachment, root)
+        if problems(replace(generation, attachments=(attachment,)), state, root):
+            continue
+        original = _original(path)
+        if original.is_file():
+            files.rename(original, path)
+        else:
+            files.remove(path)
+        detached.append(path)
+    return detached
 
 
 def _target(attachment: AttachmentUse, state: Path) -> str | None:
@@ -18,49 +67,6 @@ def _target(attachment: AttachmentUse, state: Path) -> str | None:
     return f"{state}/current/{attachment.link}" if attachment.link is not None else attachment.to
 
 
-def missing(generation: Generation, state: Path, root: str) -> list[str]:
-    """What is not in place, each in words."""
-    found = []
-    for one in generation.attachments:
-        path = place_of(one, root)
-        if (target := _target(one, state)) and files.read_link(path) != target:
-            found.append(f"{path} is no link to {target}")
-        if one.content is not None and files.read(path) != one.content.encode():
-            found.append(f"{path} is missing" if not path.exists() else f"{path} has other content")
-    return found
-
-
-def lay(generation: Generation, state: Path, root: str) -> list[Path]:
-    """Put every attachment in place; returns those that were not. A file that stood there is kept beside as .orig."""
-    laid = []
-    for one in generation.attachments:
-        path = place_of(one, root)
-        link = _target(one, state)
-        if files.read_link(path) == link if link else files.read(path) == (one.content or "").encode():
-            continue
-        files.make_folders(path.parent)
-        original = path.with_name(f"{path.name}.orig")
-        if path.is_file() and not path.is_symlink() and not original.exists():
-            files.rename(path, original)
-        if link:
-            files.point(path, link)
-        else:
-            files.replace(path, (one.content or "").encode(), 0o644)
-        laid.append(path)
-    return laid
-
-
-def take(generation: Generation, state: Path, root: str) -> list[Path]:
-    """Take away every attachment that is in place, and put back what stood there before; returns those."""
-    taken = []
-    for one in generation.attachments:
-        path = place_of(one, root)
-        if missing(replace(generation, attachments=(one,)), state, root):
-            continue
-        original = path.with_name(f"{path.name}.orig")
-        if original.is_file():
-            files.rename(original, path)
-        else:
-            files.remove(path)
-        taken.append(path)
-    return taken
+def _original(path: Path) -> Path:
+    """Where the file that stood in an attachment's place is kept."""
+    return path.with_name(f"{path.name}.orig")

@@ -17,72 +17,75 @@ from rolecall.render.parts import AttachmentUse, DirectUse, UnitUse
 class DirectManager:
     """Daemons without a service manager: the role's start command, and signals to the process in the pid file."""
 
-    def runs(self, unit: UnitUse) -> bool:
-        """Only what the role says how to run."""
+    def manages(self, unit: UnitUse) -> bool:
+        """Only the units whose start command the role names."""
         return unit.direct is not None
 
     def active(self, unit: UnitUse) -> bool:
         """Whether the pid file names a living process."""
-        return self._pid(self._how(unit)) is not None
+        return _pid(_direct(unit)) is not None
 
-    def tell(self, unit: UnitUse) -> None:
+    def reconfigure(self, unit: UnitUse) -> None:
         """Signal it, or start it."""
-        how = self._how(unit)
-        pid = self._pid(how)
-        if pid is not None and unit.action == "reload" and how.reload:
-            os.kill(pid, getattr(signal, f"SIG{how.reload}"))
+        direct = _direct(unit)
+        pid = _pid(direct)
+        if pid is not None and unit.action == "reload" and direct.reload:
+            os.kill(pid, getattr(signal, f"SIG{direct.reload}"))
             return
         if pid is not None:
             self.stop(unit)
-        files.make_folders(Path(how.pidfile).parent)
-        done = programs.run(how.start, 60)
-        if not done.ok:
-            raise HostFault(f"{unit.name} does not start: {done.words}", "the daemon's own log tells more")
-        if not self._wait(lambda: self._pid(how) is not None, 10):
-            raise HostFault(f"{unit.name} was started, but there is no living process in {how.pidfile}")
+        files.make_folders(Path(direct.pidfile).parent)
+        result = programs.run(direct.start, 60)
+        if not result.ok:
+            raise HostFault(f"{unit.name} does not start: {result.tail}", "the daemon's own log tells more")
+        if not _wait(lambda: _pid(direct) is not None, 10):
+            raise HostFault(f"{unit.name} was started, but {direct.pidfile} names no living process")
 
     def stop(self, unit: UnitUse) -> None:
         """Send its stop signal and wait."""
-        how = self._how(unit)
-        pid = self._pid(how)
+        direct = _direct(unit)
+        pid = _pid(direct)
         if pid is None:
             return
-        os.kill(pid, getattr(signal, f"SIG{how.stop}"))
-        if not self._wait(lambda: not _alive(pid), 20):
+        os.kill(pid, getattr(signal, f"SIG{direct.stop}"))
+        if not _wait(lambda: not _alive(pid), 20):
             raise HostFault(f"{unit.name} (process {pid}) does not stop")
 
-    def keep(self, unit: UnitUse, *, wanted: bool) -> None:
-        """Nothing to do: whoever boots the node starts what it has."""
+    def enable(self, unit: UnitUse) -> None:
+        """Nothing to do: whoever boots the node runs the agent, which starts the daemons."""
 
-    def drop_ins(self, bare: Generation, state: Path) -> tuple[AttachmentUse, ...]:  # noqa: ARG002 - who else starts any
+    def disable(self, unit: UnitUse) -> None:
+        """Nothing to do."""
+
+    def drop_ins(self, bare: Generation, state: Path) -> tuple[AttachmentUse, ...]:  # noqa: ARG002 - nobody else starts any
         """None."""
         return ()
 
-    def reread(self) -> None:
+    def reload_unit_files(self) -> None:
         """Nothing to do."""
 
-    @staticmethod
-    def _how(unit: UnitUse) -> DirectUse:
-        if unit.direct is None:
-            raise HostFault(f"the unit {unit.name} is not run on this node")
-        return unit.direct
 
-    @staticmethod
-    def _pid(how: DirectUse) -> int | None:
-        raw = files.read(Path(how.pidfile)) or b""
-        return int(raw) if raw.strip().isdigit() and _alive(int(raw)) else None
+def _direct(unit: UnitUse) -> DirectUse:
+    if unit.direct is None:
+        raise HostFault(f"the unit {unit.name} is not run on this node")
+    return unit.direct
 
-    @staticmethod
-    def _wait(done: Callable[[], bool], seconds: float) -> bool:
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            if done():
-                return True
-            time.sleep(0.02)
-        return done()
+
+def _pid(direct: DirectUse) -> int | None:
+    content = files.read(Path(direct.pidfile)) or b""
+    return int(content) if content.strip().isdigit() and _alive(int(content)) else None
+
+
+def _wait(condition: Callable[[], bool], seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if condition():
+            return True
+        time.sleep(0.02)
+    return condition()
 
 
 def _alive(pid: int) -> bool:
-    """A process that is there and no zombie."""
-    raw = files.read(Path(f"/proc/{pid}/stat"))
-    return raw is not None and raw.rpartition(b")")[2].split()[:1] != [b"Z"]
+    """Whether the process exists and is no zombie: proc(5), /proc/PID/stat, where the state follows the name."""
+    content = files.read(Path(f"/proc/{pid}/stat"))
+    return content is not None and content.rpartition(b")")[2].split()[:1] != [b"Z"]

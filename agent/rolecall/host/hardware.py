@@ -1,20 +1,22 @@
-"""What this machine has: for configurations that are measured by it."""
+"""How much memory and how many processors this machine has, for configurations that depend on it."""
 
 import functools
 
 from rolecall.errors import HostFault
 from rolecall.render.role import Hardware
 
-_STEP = 64  # MB; a new kernel takes a little more or less, which is no reason to restart a database
+# Memory is rounded down to a multiple of this, in MB: a new kernel leaves a little more or less of it, which is no
+# reason to give a database another configuration.
+_GRANULARITY_MB = 64
 
 
 @functools.cache
 def hardware() -> Hardware:
-    """Memory and processors. Raises HostFault."""
+    """This machine's memory in MB and the number of its processors. Raises HostFault."""
     import psutil
 
     try:
         memory = psutil.virtual_memory().total // 2**20
     except OSError as error:
         raise HostFault(f"cannot tell how much memory this machine has: {error}", "is /proc mounted?") from None
-    return Hardware(memory // _STEP * _STEP, psutil.cpu_count() or 1)
+    return Hardware(memory // _GRANULARITY_MB * _GRANULARITY_MB, psutil.cpu_count() or 1)

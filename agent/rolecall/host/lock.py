@@ -1,4 +1,4 @@
-"""One run at a time. flock(2): the lock goes with the process, so a dead run never holds it."""
+"""One run at a time. A flock(2) ends with its process, so a run that was killed never holds the lock."""
 
 import fcntl
 import os
@@ -12,10 +12,10 @@ from rolecall.host import files
 
 
 @contextmanager
-def locked(run: Path, doing: str) -> Iterator[None]:
-    """Hold `<run>/lock`. Raises BusyFault that says who holds it, if somebody does."""
-    files.make_folders(run)
-    path = run / "lock"
+def locked(run_folder: Path, command: str) -> Iterator[None]:
+    """Hold `<run>/lock` for a command. Raises BusyFault, which says who holds it, if another run does."""
+    files.make_folders(run_folder)
+    path = run_folder / "lock"
     fd = files.open_shared(path)
     try:
         try:
@@ -26,7 +26,7 @@ def locked(run: Path, doing: str) -> Iterator[None]:
         since = datetime.now().astimezone().strftime("%H:%M:%S")
         with files.naming(path, "write"):
             os.ftruncate(fd, 0)
-            os.pwrite(fd, f"rolecall {doing}, process {os.getpid()}, since {since}\n".encode(), 0)
+            os.pwrite(fd, f"rolecall {command}, process {os.getpid()}, since {since}\n".encode(), 0)
         yield
     finally:
         os.close(fd)

@@ -11,8 +11,8 @@ from rolecall.errors import HostFault
 
 
 @dataclass(frozen=True)
-class Done:
-    """How a program ended: its exit status and what it said, standard output and error together."""
+class Result:
+    """How a program ended: its exit status and its output, standard output and standard error together."""
 
     argv: tuple[str, ...]
     status: int
@@ -24,8 +24,8 @@ class Done:
         return self.status == 0
 
     @property
-    def words(self) -> str:
-        """What it said, short enough for a message: the last twelve lines."""
+    def tail(self) -> str:
+        """The end of its output, short enough for a message: the last twelve lines."""
         return "\n".join(self.output.strip().splitlines()[-12:]) or f"exit status {self.status}, no output"
 
 
@@ -36,18 +36,18 @@ def run(
     *,
     stdin: bytes = b"",
     fds: tuple[int, ...] = (),
-    ask: bool = False,
-) -> Done:
+    interactive: bool = False,
+) -> Result:
     """Run a program and wait at most `timeout` seconds. Raises HostFault if it is not installed or does not end.
 
-    `fds`: files that it inherits. `ask`: it may talk to the person at the terminal, on standard error.
+    `fds`: files that it inherits. `interactive`: it may talk to the person at the terminal, on standard error.
     """
     try:
-        ended = subprocess.run(
+        process = subprocess.run(
             argv,
             input=stdin,
             stdout=subprocess.PIPE,
-            stderr=None if ask else subprocess.STDOUT,
+            stderr=None if interactive else subprocess.STDOUT,
             pass_fds=fds,
             timeout=timeout,
             check=False,
@@ -60,49 +60,55 @@ def run(
         raise HostFault(f"not allowed to run {argv[0]}", "check its mode, and that this user may run it") from error
     except subprocess.TimeoutExpired as error:
         raise HostFault(f"{' '.join(argv)} did not end within {timeout:g} s") from error
-    return Done(argv, ended.returncode, ended.stdout.decode("utf-8", "replace"))
+    return Result(argv, process.returncode, process.stdout.decode("utf-8", "replace"))
 
 
 def _environment() -> dict[str, str]:
-    """For every program: words that do not depend on the machine, and no socket on which it could speak for us."""
+    """Every program's environment: messages in English whatever the machine's locale is, and no NOTIFY_SOCKET, on which
+    a program could tell systemd in the agent's name that the node is ready.
+    """
     return {key: value for key, value in os.environ.items() if key != "NOTIFY_SOCKET"} | {"LC_ALL": "C.UTF-8"}
 
 
-def pipe(source: tuple[str, ...], sink: tuple[str, ...], first: bytes, timeout: float) -> Done:
-    """Have one program read what another writes, after `first`. Good only if both end well within `timeout` seconds."""
-    env, until = _environment(), time.monotonic() + timeout
+def pipe(source: tuple[str, ...], sink: tuple[str, ...], preamble: bytes, timeout: float) -> Result:
+    """Have one program read what another writes, after `preamble`, which has to fit into the pipe (64 KiB: pipe(7)).
+
+    Good only if both end with 0 within `timeout` seconds. Raises HostFault if one is not installed or does not end.
+    """
+    environment, deadline = _environment(), time.monotonic() + timeout
     try:
         with (
-            os.fdopen(os.memfd_create("said"), "w+b") as said,
-            subprocess.Popen(sink, stdin=subprocess.PIPE, stdout=said, stderr=said, env=env) as reader,
+            os.fdopen(os.memfd_create("output"), "w+b") as output,
+            subprocess.Popen(sink, stdin=subprocess.PIPE, stdout=output, stderr=output, env=environment) as reader,
         ):
             assert reader.stdin
-            reader.stdin.write(first)  # small enough for the pipe, whatever the reader does
+            reader.stdin.write(preamble)
             with contextlib.suppress(BrokenPipeError):
                 reader.stdin.flush()
-            read = reader.stdin
-            with subprocess.Popen(source, stdin=subprocess.DEVNULL, stdout=read, stderr=said, env=env) as writer:
+            with subprocess.Popen(
+                source, stdin=subprocess.DEVNULL, stdout=reader.stdin, stderr=output, env=environment
+            ) as writer:
                 try:
                     with contextlib.suppress(BrokenPipeError):
                         reader.stdin.close()
-                    status = writer.wait(until - time.monotonic()) or reader.wait(until - time.monotonic())
+                    status = writer.wait(deadline - time.monotonic()) or reader.wait(deadline - time.monotonic())
                 finally:
                     writer.kill()
                     reader.kill()
-            said.seek(0)
-            return Done((*source, "|", *sink), status, said.read().decode("utf-8", "replace"))
+            output.seek(0)
+            return Result((*source, "|", *sink), status, output.read().decode("utf-8", "replace"))
     except subprocess.TimeoutExpired as error:
         raise HostFault(f"{source[0]} did not end within {timeout:g} s") from error
     except FileNotFoundError as error:
         raise HostFault(f"program not found: {source[0]} or {sink[0]}", "install the package that brings it") from error
 
 
-def must(argv: tuple[str, ...], timeout: float = 60.0, env: dict[str, str] | None = None) -> Done:
-    """Run a program that has to succeed. Raises HostFault with its last words."""
-    done = run(argv, timeout, env)
-    if not done.ok:
-        raise HostFault(f"{' '.join(argv)} failed with exit status {done.status}:\n{done.words}")
-    return done
+def run_checked(argv: tuple[str, ...], timeout: float = 60.0, env: dict[str, str] | None = None) -> Result:
+    """Run a program that has to succeed. Raises HostFault with the end of its output."""
+    result = run(argv, timeout, env)
+    if not result.ok:
+        raise HostFault(f"{' '.join(argv)} failed with exit status {result.status}:\n{result.tail}")
+    return result
 
 
 def installed(program: str) -> bool:

@@ -8,10 +8,13 @@ import functools
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TypeAlias
 
 from rolecall.errors import HostFault
 from rolecall.host import programs
 from rolecall.render.parts import ValidatorUse
+
+Argv: TypeAlias = tuple[str, ...]
 
 _MOUNT = 'mount --bind "$1" "$2" && shift 2 && exec "$@"'
 # An ordinary user mounts as the root of a user namespace, and is itself again in a second one inside it.
@@ -20,16 +23,29 @@ _MOUNT_AS_USER = 'mount --bind "$1" "$2" && shift 2 && exec unshare --user --map
 
 def rehearse(validators: Iterable[ValidatorUse], new: Path, live: Path) -> None:
     """Run the validators on `new` in the place of `live`. Raises HostFault with every one that refuses."""
-    _all(validators, lambda argv: _staged(new, live) + argv)
+    _validate(validators, lambda argv: _namespace(new, live) + argv)
 
 
 def validate_live(validators: Iterable[ValidatorUse]) -> None:
     """Run the validators on what `current` points to. Raises HostFault with every one that refuses."""
-    _all(validators, lambda argv: argv)
+    _validate(validators, lambda argv: argv)
 
 
-def _all(validators: Iterable[ValidatorUse], wrap: Callable[[tuple[str, ...]], tuple[str, ...]]) -> None:
-    refusals = [words for one in validators if (words := _refusal(one, wrap(one.argv)))]
+@functools.cache
+def possible(folder: Path) -> bool:
+    """Whether this machine lets the agent make such namespaces: tried, not guessed."""
+    try:
+        return programs.run((*_namespace(folder, folder), "true"), 10).ok
+    except HostFault:
+        return False
+
+
+def _validate(validators: Iterable[ValidatorUse], wrap: Callable[[Argv], Argv]) -> None:
+    refusals = []
+    for validator in validators:
+        result = programs.run(wrap(validator.argv), validator.timeout)
+        if not result.ok:
+            refusals.append(f"{validator.name} ({' '.join(validator.argv)}):\n{result.tail}")
     if refusals:
         raise HostFault(
             "the new configuration is refused by " + "\n".join(refusals),
@@ -37,35 +53,10 @@ def _all(validators: Iterable[ValidatorUse], wrap: Callable[[tuple[str, ...]], t
         )
 
 
-def _refusal(validator: ValidatorUse, argv: tuple[str, ...]) -> str:
-    done = programs.run(argv, validator.timeout)
-    return "" if done.ok else f"{validator.name} ({' '.join(validator.argv)}):\n{done.words}"
-
-
-def _staged(new: Path, live: Path) -> tuple[str, ...]:
+def _namespace(new: Path, live: Path) -> Argv:
+    """The command, before a validator's own, that runs it where `new` is mounted over `live`."""
+    mounts = ("rehearsal", str(new), str(live))
     if os.geteuid() == 0:
-        return ("unshare", "--mount", "--", "sh", "-c", _MOUNT, "rehearsal", str(new), str(live))
-    return (
-        "unshare",
-        "--user",
-        "--map-root-user",
-        "--mount",
-        "--",
-        "bash",
-        "-c",
-        _MOUNT_AS_USER,
-        "rehearsal",
-        str(new),
-        str(live),
-        str(os.getuid()),
-        str(os.getgid()),
-    )
-
-
-@functools.cache
-def possible(folder: Path) -> bool:
-    """Whether this machine lets us make such namespaces: tried, not guessed."""
-    try:
-        return programs.run((*_staged(folder, folder), "true"), 10).ok
-    except HostFault:
-        return False
+        return ("unshare", "--mount", "--", "sh", "-c", _MOUNT, *mounts)
+    user = (str(os.getuid()), str(os.getgid()))
+    return ("unshare", "--user", "--map-root-user", "--mount", "--", "bash", "-c", _MOUNT_AS_USER, *mounts, *user)

@@ -16,7 +16,7 @@ BOOT_UNIT, DRAIN_UNIT = "rolecall-boot.service", "rolecall-drain.service"
 class SystemdManager:
     """Units of systemd."""
 
-    def runs(self, unit: UnitUse) -> bool:  # noqa: ARG002 - every unit of a role is systemd's
+    def manages(self, unit: UnitUse) -> bool:  # noqa: ARG002 - every unit of a role is systemd's
         """Always: an image has the units of its role."""
         return True
 
@@ -24,70 +24,92 @@ class SystemdManager:
         """`systemctl is-active`."""
         return programs.run(("systemctl", "--quiet", "is-active", unit.service), 10).ok
 
-    def tell(self, unit: UnitUse) -> None:
-        """`reload-or-restart` or `restart`; both start a unit that is not running.
+    def reconfigure(self, unit: UnitUse) -> None:
+        """`reload-or-restart`, `restart` or `start`; each of them starts a unit that is not running.
 
-        Daemons are ordered after the boot unit, whose start job ends when we say that the node is ready: from inside
-        it, an ordinary job for a daemon would wait for us while we wait for it. With `ignore-dependencies` ours is
-        merged into the daemon's job of the boot, if there is one, and both run at once (systemd 252: job_install,
-        job_is_runnable). It pulls in nothing and waits for nobody: what the daemon needs is in the boot's own
-        transaction, since the daemon is enabled, and is waited for here. Any other run leaves all of it to systemd.
+        Daemons are ordered after the boot unit, and its start job ends only when the agent says that the node is
+        ready. From inside that job, an ordinary job for a daemon would wait for the agent while the agent waits for
+        it. With `ignore-dependencies` the job is merged into the daemon's own job of the boot, if there is one, and
+        both run at once (systemd 252: job_install, job_is_runnable).
+
+        Such a job pulls in no other unit and waits for none. What the daemon requires is a part of the boot's own
+        transaction anyway, since the daemon is enabled; what it is ordered after is waited for here. Outside of the
+        boot all of this is left to systemd.
         """
-        verb = {"reload": "reload-or-restart"}.get(unit.action, unit.action)
-        early = _jobs().get(BOOT_UNIT) == "start running"
-        if early:
-            _wait_for_others(unit.service)
-        options = ("--job-mode=ignore-dependencies",) if early else ()
-        done = programs.run(("systemctl", *options, verb, unit.service), 120)
-        if not done.ok:
+        verb = "reload-or-restart" if unit.action == "reload" else unit.action
+        booting = _jobs().get(BOOT_UNIT) == "start running"
+        if booting:
+            _wait_for_predecessors(unit.service)
+        options = ("--job-mode=ignore-dependencies",) if booting else ()
+        result = programs.run(("systemctl", *options, verb, unit.service), 120)
+        if not result.ok:
             log = programs.run(("journalctl", "--no-pager", "--lines=8", "--output=cat", "--unit", unit.service), 10)
             raise HostFault(
-                f"systemctl {verb} {unit.service} failed: {done.words}\n{log.words}",
+                f"systemctl {verb} {unit.service} failed: {result.tail}\n{log.tail}",
                 f"systemctl status {unit.service} tells more",
             )
 
     def stop(self, unit: UnitUse) -> None:
         """`systemctl stop`."""
-        programs.must(("systemctl", "stop", unit.service), 120)
+        programs.run_checked(("systemctl", "stop", unit.service), 120)
 
-    def keep(self, unit: UnitUse, *, wanted: bool) -> None:
-        """`systemctl enable` or `disable`."""
-        programs.must(("systemctl", "--quiet", "enable" if wanted else "disable", unit.service), 60)
+    def enable(self, unit: UnitUse) -> None:
+        """`systemctl enable`."""
+        programs.run_checked(("systemctl", "--quiet", "enable", unit.service), 60)
+
+    def disable(self, unit: UnitUse) -> None:
+        """`systemctl disable`."""
+        programs.run_checked(("systemctl", "--quiet", "disable", unit.service), 60)
 
     def drop_ins(self, bare: Generation, state: Path) -> tuple[AttachmentUse, ...]:
-        """One for each unit. After, never Requires: a dead agent keeps no daemon from starting. At shutdown the order
-        is turned round: a daemon stops once others were told to send nobody here any more.
+        """One for each unit, which orders it after the agent's boot unit and before its drain unit.
 
-        Before the first generation there is nothing to serve, and what its attachment leads to is not there: php-fpm
-        would fail, Apache would show the distribution's page to a load balancer. A unit whose condition does not hold
-        is passed over without a failure; the first run that has a generation starts it.
+        `After`, never `Requires`: a dead agent keeps no daemon from starting. At shutdown systemd turns the order
+        round, so a daemon stops only once readiness was withdrawn and nobody sends requests here any more.
+
+        Before the first generation there is nothing to serve, and the folder that the attachment leads to does not
+        exist: php-fpm would fail, and Apache would show the distribution's page to a load balancer. A unit whose
+        condition does not hold is passed over without a failure; the first run that has a generation starts it.
         """
-        made = []
-        for unit in bare.units:
-            lines = ["[Unit]", f"After={BOOT_UNIT}", f"Before={DRAIN_UNIT}"]
-            lines += [f"ConditionPathExists={state}/current/{file.path.partition('/')[0]}"
-                      for file in bare.files if unit.name in file.units][:1]  # fmt: skip
-            text = "\n".join(("# Laid by `rolecall image attach`.", *lines, ""))
-            made.append(AttachmentUse(f"/etc/systemd/system/{unit.service}.d/rolecall.conf", None, text))
-        return tuple(made)
+        return tuple(
+            AttachmentUse(f"/etc/systemd/system/{unit.service}.d/rolecall.conf", None, _drop_in(unit, bare, state))
+            for unit in bare.units
+        )
 
-    def reread(self) -> None:
+    def reload_unit_files(self) -> None:
         """`systemctl daemon-reload`; nothing where no systemd runs, as in a chroot."""
         programs.run(("systemctl", "daemon-reload"), 30)
 
 
+def _drop_in(unit: UnitUse, bare: Generation, state: Path) -> str:
+    lines = [
+        "# Laid by `rolecall image attach`.",
+        "[Unit]",
+        f"After={BOOT_UNIT}",
+        f"Before={DRAIN_UNIT}",
+    ]
+    first_file = next((file for file in bare.files if unit.name in file.units), None)
+    if first_file:
+        lines.append(f"ConditionPathExists={state}/current/{first_file.path.partition('/')[0]}")
+    return "\n".join((*lines, ""))
+
+
 def _jobs() -> dict[str, str]:
-    """The units that systemd has a job for: `start running`, `stop waiting`."""
+    """The units that systemd has a job for, with its type and state: `start running`, `stop waiting`."""
     lines = programs.run(("systemctl", "list-jobs", "--no-legend"), 10).output.splitlines()
-    return {words[1]: f"{words[2]} {words[3]}" for line in lines if len(words := line.split()) == 4}
+    rows = (line.split() for line in lines)
+    return {row[1]: f"{row[2]} {row[3]}" for row in rows if len(row) == 4}
 
 
-def _wait_for_others(service: str, patience: float = 60.0) -> None:
-    """Until nothing that a daemon is ordered after is being started. Jobs that wait do not count: some wait for us."""
-    shown = programs.run(("systemctl", "show", "--property=After", "--value", service), 10)
-    after = set(shown.output.split()) - {BOOT_UNIT}
-    until = time.monotonic() + patience
-    while time.monotonic() < until:
-        if after.isdisjoint(unit for unit, job in _jobs().items() if job.endswith("running")):
+def _wait_for_predecessors(service: str, patience: float = 60.0) -> None:
+    """Wait until nothing that a daemon is ordered after is being started; at most `patience` seconds.
+
+    Jobs that are still waiting do not count: some of them wait for the agent itself.
+    """
+    ordering = programs.run(("systemctl", "show", "--property=After", "--value", service), 10)
+    predecessors = set(ordering.output.split()) - {BOOT_UNIT}
+    deadline = time.monotonic() + patience
+    while time.monotonic() < deadline:
+        if predecessors.isdisjoint(unit for unit, job in _jobs().items() if job.endswith("running")):
             return
         time.sleep(0.05)

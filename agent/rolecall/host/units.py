@@ -1,7 +1,7 @@
-"""Daemons: telling them of a new configuration, and remembering which one each has loaded.
+"""Daemons: having them read a new configuration, and recording which one each of them has loaded.
 
-`<run>/loaded/<unit>` holds the digest of the files that the running daemon has read. It is written only after the
-daemon was told, so what is owed to whom is always the difference between two digests, whatever was interrupted.
+`<run>/loaded/<unit>` holds the digest of the files that the running daemon has read. It is written only after a
+successful reload, so the units that still need one are always those whose two digests differ, whatever was interrupted.
 """
 
 from pathlib import Path
@@ -18,20 +18,23 @@ from rolecall.render.parts import AttachmentUse, UnitUse
 class ServiceManager(Protocol):
     """Who starts and reloads daemons."""
 
-    def runs(self, unit: UnitUse) -> bool:
+    def manages(self, unit: UnitUse) -> bool:
         """Whether this unit is run on this node at all."""
 
     def active(self, unit: UnitUse) -> bool:
         """Whether the unit is running now."""
 
-    def tell(self, unit: UnitUse) -> None:
+    def reconfigure(self, unit: UnitUse) -> None:
         """Have it read its configuration: reload, restart, or start if it is not running. Raises HostFault."""
 
     def stop(self, unit: UnitUse) -> None:
-        """Stop it and wait until it is gone."""
+        """Stop it and wait until it has ended. Raises HostFault."""
 
-    def keep(self, unit: UnitUse, *, wanted: bool) -> None:
-        """Have an instance start with the machine, or not any more: those of a role itself are enabled in the image."""
+    def enable(self, unit: UnitUse) -> None:
+        """Have it start with the machine. Only for instances: the units of a role are enabled in the image."""
+
+    def disable(self, unit: UnitUse) -> None:
+        """Have it start with the machine no longer."""
 
     def drop_ins(self, bare: Generation, state: Path) -> tuple[AttachmentUse, ...]:
         """What an image needs so that daemons start after the run at boot, and not before they have a configuration.
@@ -39,34 +42,35 @@ class ServiceManager(Protocol):
         `bare`: the role's generation without a product.
         """
 
-    def reread(self) -> None:
-        """Its own files have changed."""
+    def reload_unit_files(self) -> None:
+        """Read the files that define units again: some of them have changed."""
 
 
-class Loaded:
-    """What each daemon has loaded."""
+class LoadedDigests:
+    """The digest of the configuration that each daemon has loaded, in a file a unit."""
 
-    def __init__(self, run: Path) -> None:
-        self.folder = run / "loaded"
+    def __init__(self, run_folder: Path) -> None:
+        self.folder = run_folder / "loaded"
 
     def path(self, unit: UnitUse) -> Path:
-        """Where the digest of a unit stands."""
+        """The file that holds a unit's digest."""
         return self.folder / unit.name
 
     def owed(self, generation: Generation, manager: ServiceManager) -> list[UnitUse]:
         """The units that have not loaded what this generation has for them, or do not run, in the role's order."""
-        return [
-            unit for unit in generation.units
-            if manager.runs(unit) and not (files.read(self.path(unit)) == unit.digest.encode() and manager.active(unit))
-        ]  # fmt: skip
+        units = (unit for unit in generation.units if manager.manages(unit))
+        return [unit for unit in units if not (self._is_current(unit) and manager.active(unit))]
+
+    def _is_current(self, unit: UnitUse) -> bool:
+        return files.read(self.path(unit)) == unit.digest.encode()
 
     def record(self, unit: UnitUse) -> None:
-        """The daemon was told and has this digest's files."""
+        """The daemon has loaded the files of this digest."""
         files.make_folders(self.folder)
         files.replace(self.path(unit), unit.digest.encode(), 0o644)
 
     def forget(self, unit: UnitUse) -> None:
-        """Nobody knows what the daemon has read: it is owed a reload."""
+        """It is not certain any more what the daemon has loaded, so it is owed a reload."""
         files.remove(self.path(unit))
 
 

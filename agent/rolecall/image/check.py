@@ -139,8 +139,8 @@ def _judged_seed(image: Image, settings: Settings, path: Path) -> None:
 def _role(image: Image, settings: Settings, role: Generation) -> Iterator[Finding]:
     root = "" if image.root == Path("/") else str(image.root)
     here = f"{root}{settings.paths.root}"
-    lay = partial(attachments.lay, role, settings.state, here)
-    for problem in attachments.missing(role, settings.state, here):
+    lay = partial(attachments.attach, role, settings.state, here)
+    for problem in attachments.problems(role, settings.state, here):
         remedy = f"rolecall image check{image.flag} --fix" if root else "rolecall image attach"
         yield Finding("attachment", problem, remedy, fix=lay)
     wanted = [("rolecall", "the agent"), *((one.argv[0], f"validator {one.name}") for one in role.validators)]

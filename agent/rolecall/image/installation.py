@@ -27,12 +27,12 @@ def install(node: Node, say: Callable[[str], None]) -> str:
         )
     role = bare(node, name)
     drop_ins = replace(role, attachments=node.manager.drop_ins(role, settings.state))
-    attachments.lay(drop_ins, settings.state, settings.paths.root)
-    node.manager.reread()
+    attachments.attach(drop_ins, settings.state, settings.paths.root)
+    node.manager.reload_unit_files()
     say(f"installing the role {name}")
-    done = programs.must((BAKE, name, "--platform", settings.platform, "--first-boot"), settings.boot.budget)
+    done = programs.run_checked((BAKE, name, "--platform", settings.platform, "--first-boot"), settings.boot.budget)
     say(done.output.rstrip())
-    attachments.lay(role, settings.state, settings.paths.root)
-    node.manager.reread()  # a role may bring units of its own
+    attachments.attach(role, settings.state, settings.paths.root)
+    node.manager.reload_unit_files()  # a role may bring units of its own
     node.notes.write(ROLE, {"role": name})
     return name

@@ -11,7 +11,7 @@ from rolecall.host import files, hardware
 from rolecall.host.generations import Generations
 from rolecall.host.releases import Releases
 from rolecall.host.secrets import Secrets
-from rolecall.host.units import Loaded, ServiceManager, service_manager
+from rolecall.host.units import LoadedDigests, ServiceManager, service_manager
 from rolecall.node.records import Notes, Reports
 from rolecall.render.role import NodeFacts
 from rolecall.settings import Settings
@@ -35,7 +35,7 @@ class Node:
     releases: Releases
     secrets: Secrets
     manager: ServiceManager
-    loaded: Loaded
+    loaded: LoadedDigests
     reports: Reports
     notes: Notes
     run_notes: Notes  # these a reboot takes away
@@ -73,7 +73,7 @@ def open_node(settings: Settings) -> Node:
         Releases(settings.state),
         Secrets(settings.state, account, keep=settings.secrets.keep),
         service_manager(settings.service_manager),
-        Loaded(settings.run),
+        LoadedDigests(settings.run),
         Reports(settings.state),
         Notes(settings.state),
         Notes(settings.run),

@@ -43,9 +43,9 @@ def results(node: Node, wanted: Generation) -> Iterator[str]:
     folder = node.generations.folder / live.id
     yield from (str(path) for path in (folder, *folder.rglob("*")))
     yield from (str(state / use.folder) for use in live.releases)
-    yield from (str(attachments.place_of(one, settings.paths.root)) for one in live.attachments)
+    yield from (str(attachments.path_of(one, settings.paths.root)) for one in live.attachments)
     for unit in live.units:
-        if node.manager.runs(unit):
+        if node.manager.manages(unit):
             yield str(node.loaded.path(unit))
             if unit.direct:  # a daemon that was started behind our back has lost what it was told while it ran
                 yield unit.direct.pidfile

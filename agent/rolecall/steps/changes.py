@@ -18,7 +18,7 @@ _INSTANCES = "instances"
 
 def stage(node: Node, wanted: Generation, secrets: Mapping[str, str] | None, live: Generation) -> str:
     """Everything slow and failing, beside what is live: accounts, releases, files, folders."""
-    accounts.make_accounts(wanted, node.settings.paths.root)
+    accounts.create_accounts(wanted, node.settings.paths.root)
     fresh = [use.product for use in wanted.releases if node.releases.ensure(use, node.store.stream)]
     node.generations.stage(wanted, secrets or {})
     note = f"unpacked {', '.join(fresh)}" if fresh else ""
@@ -27,14 +27,14 @@ def stage(node: Node, wanted: Generation, secrets: Mapping[str, str] | None, liv
             node.loaded.forget(unit)
         node.generations.repair(wanted, secrets, damage)
         note = f"repaired {', '.join(damage)}" if wanted.id == live.id else note
-    accounts.make_folders(wanted, node.generations.folder / wanted.id)
+    accounts.create_persistent_folders(wanted, node.generations.folder / wanted.id)
     return note
 
 
 def rehearse(node: Node, wanted: Generation, live: Generation, report: Report) -> str:
     """Every validator on the whole future state; returns why not, where this machine lets us make no namespaces."""
     folder, paths = node.generations.folder, node.settings.paths
-    if absent := attachments.missing(wanted, node.settings.state, paths.root):
+    if absent := attachments.problems(wanted, node.settings.state, paths.root):
         raise HostFault(
             "the role's attachments are not in place, so no daemon would read this generation:\n  "
             + "\n  ".join(absent),
@@ -52,7 +52,7 @@ def rehearse(node: Node, wanted: Generation, live: Generation, report: Report) -
 
 def validators(node: Node, generation: Generation) -> list[ValidatorUse]:
     """Those whose unit is run on this node."""
-    run_here = {unit.name for unit in generation.units if node.manager.runs(unit)}
+    run_here = {unit.name for unit in generation.units if node.manager.manages(unit)}
     return [one for one in generation.validators if one.unit is None or one.unit in run_here]
 
 
@@ -82,7 +82,7 @@ def activate(node: Node, generation: Generation) -> str:
             told.append(f"{unit.name} has an older configuration until somebody restarts it")
             continue
         node.loaded.forget(unit)  # from here until it is recorded, nobody knows what the daemon has read
-        node.manager.tell(unit)
+        node.manager.reconfigure(unit)
         node.loaded.record(unit)
         told.append(f"{unit.action} {unit.name}")
     return ", ".join(told)
@@ -91,7 +91,7 @@ def activate(node: Node, generation: Generation) -> str:
 def _instances(node: Node, generation: Generation) -> list[str]:
     """Instances start with the machine as long as they are wanted. The note of them is never shorter than the truth."""
     noted = [unit_use(one) for one in node.notes.read(_INSTANCES).get("units", [])]
-    wanted = [unit for unit in generation.units if unit.instance and node.manager.runs(unit)]
+    wanted = [unit for unit in generation.units if unit.instance and node.manager.manages(unit)]
     known, names = {unit.name for unit in noted}, {unit.name for unit in wanted}
     fresh = [unit for unit in wanted if unit.name not in known]
     gone = [unit for unit in noted if unit.name not in names]
@@ -99,11 +99,11 @@ def _instances(node: Node, generation: Generation) -> list[str]:
         return []
     node.notes.write(_INSTANCES, {"units": [asdict(unit) for unit in (*noted, *fresh)]})
     for unit in gone:
-        node.manager.keep(unit, wanted=False)
+        node.manager.disable(unit)
         node.manager.stop(unit)
         node.loaded.forget(unit)
     for unit in fresh:
-        node.manager.keep(unit, wanted=True)
+        node.manager.enable(unit)
     node.notes.write(_INSTANCES, {"units": [asdict(unit) for unit in wanted]})
     return [f"stop {unit.name}" for unit in gone]
 

@@ -59,7 +59,7 @@ def sign(payload: bytes, key: str, namespace: str) -> str:
     if not Path(key).is_file():
         raise HostFault(f"there is no key {key}", "--key FILE names one; ssh-keygen -t ed25519 makes one")
     done = programs.run(
-        ("ssh-keygen", "-q", "-Y", "sign", "-f", key, "-n", namespace), timeout=300, stdin=payload, ask=True
+        ("ssh-keygen", "-q", "-Y", "sign", "-f", key, "-n", namespace), timeout=300, stdin=payload, interactive=True
     )
     if not done.ok or "BEGIN SSH SIGNATURE" not in done.output:
         raise HostFault(f"{key} did not sign", "is its passphrase right, is it in the agent (ssh-add -l)?")
