@@ -24,9 +24,15 @@ from rolecall.render.rendering import render
 from rolecall.report import Report, Watcher
 from rolecall.shortcut import stamps
 from rolecall.shortcut.record import rest, sources
-from rolecall.steps.changes import activate, commit, rehearse, replicate, roll_back, self_test, stage
+from rolecall.steps.activation import activate
+from rolecall.steps.choice import HOLD, choose, earlier_generation
 from rolecall.steps.finish import IDLE, finish
-from rolecall.steps.inputs import IDENTITY, choose, earlier, release_templates, set_aside, whoami
+from rolecall.steps.identification import IDENTITY, identify_machine, set_aside_foreign_state
+from rolecall.steps.replication import replicate
+from rolecall.steps.selftest import roll_back, self_test
+from rolecall.steps.staging import stage
+from rolecall.steps.templates import release_templates
+from rolecall.steps.validation import commit, rehearse
 from rolecall.trust.selection import obtain, record_verified
 from rolecall.trust.signatures import Signer
 from rolecall.trust.verification import VERIFIED, Document
@@ -85,14 +91,14 @@ def decide(node: Node, report: Report, *, dry: bool = False) -> Decision:
     for note in node.passed_over:
         report.warn(note)
     with report.step("identify") as step:
-        identity = whoami(node, report)
+        identity = identify_machine(node, report)
         step.note = identity.instance or identity.server or identity.address or ""
         node.account.at(identity.region)
         if identity.leaving:
             report.leaving = identity.leaving
             report.warn(identity.leaving)
         if not dry:
-            set_aside(node, identity, report)
+            set_aside_foreign_state(node, identity, report)
             node.run_notes.write(IDENTITY, identity.model_dump(mode="json"))
     patience = settings.boot.metadata_timeout if report.command == "boot" else 0.0
     document, fleet, signer = obtain(node, identity, report, patience)
@@ -177,11 +183,11 @@ def go_back(node: Node, wanted: str | None, *, watch: Watcher = lambda _: lambda
     (report := Report("rollback", role=node.settings.role)).watched_by(watch(report))
     with locked(node.settings.run, "rollback"):
         stamps.forget(node.settings.run)
-        target = earlier(node, wanted)
+        target = earlier_generation(node, wanted)
         note = node.notes.read(VERIFIED)
         report.server, report.serial = str(note.get("server", "")), int(note.get("serial", 0))
         report.generation, report.document = target.id, str(note.get("sha256", ""))
-        node.notes.write("hold", {"generation": target.id, "document": report.document})
+        node.notes.write(HOLD, {"generation": target.id, "document": report.document})
         with ending(node, report):
             act(node, target, None, report)
         finish(node, report)

@@ -13,13 +13,14 @@ from rolecall.errors import BusyFault, Fault
 from rolecall.host import attachments, programs, rehearsal
 from rolecall.host.lock import locked
 from rolecall.host.roles import read_role, roles_folder
+from rolecall.image.role import bare_role
 from rolecall.node.node import Node, open_ready_node
 from rolecall.render.generation import Generation
 from rolecall.report import Report
 from rolecall.run import Decision, decide
 from rolecall.settings import Settings, load_settings
-from rolecall.steps.changes import validators
-from rolecall.steps.inputs import bare, whoami
+from rolecall.steps.identification import identify_machine
+from rolecall.steps.validation import validators
 from rolecall.store import DOCUMENT
 from rolecall.trust.selection import MOST, judge
 
@@ -34,7 +35,7 @@ def examine(config: Path) -> list[Finding]:
     opened = partial(open_ready_node, written) if written else None
     if opened and (node := _asked(found, "stores, reporters and identity sources are known", opened)):
         settings = node.settings
-        _asked(found, "identity", lambda: whoami(node, Report("doctor")))
+        _asked(found, "identity", lambda: identify_machine(node, Report("doctor")))
         _asked(found, f"role {settings.role}", lambda: read_role(roles_folder(settings.paths.templates), settings.role))
         found.extend(
             (False, note, "remove it from agent.toml, or install a version that has it") for note in node.passed_over
@@ -99,7 +100,7 @@ def _generation(settings: Settings, node: Node, wanted: Generation) -> Iterator[
             f"validator {validator.name} ({validator.argv[0]})",
             "install the package that brings it; role.toml lists the role's packages",
         )
-    for problem in attachments.problems(bare(node, settings.role), settings.state, settings.paths.root):
+    for problem in attachments.problems(bare_role(node, settings.role), settings.state, settings.paths.root):
         yield False, f"attachment: {problem}", "rolecall image attach"
     live = node.generations.load(node.generations.current())
     for unit in live.units if live else ():

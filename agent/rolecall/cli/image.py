@@ -13,11 +13,11 @@ from rolecall.settings import load_settings
 
 def attach(arguments: argparse.Namespace) -> int:
     """`image attach`: with no product assigned, the attachments are the same."""
-    from rolecall.steps.inputs import bare
+    from rolecall.image.role import bare_role
 
     node = open_ready_node(load_settings(arguments.config))
     settings = node.settings
-    role = bare(node, settings.role)
+    role = bare_role(node, settings.role)
     with locked(settings.run, "image attach"):
         laid = attachments.attach(role, settings.state, settings.paths.root)
         node.manager.reload_unit_files()
@@ -31,12 +31,12 @@ def attach(arguments: argparse.Namespace) -> int:
 
 def detach(arguments: argparse.Namespace) -> int:
     """`image detach`: the daemons read their own configuration again; what it served stays on disk."""
-    from rolecall.steps.inputs import bare
+    from rolecall.image.role import bare_role
 
     node = open_ready_node(load_settings(arguments.config))
     settings = node.settings
     with locked(settings.run, "image detach"):
-        taken = attachments.detach(bare(node, settings.role), settings.state, settings.paths.root)
+        taken = attachments.detach(bare_role(node, settings.role), settings.state, settings.paths.root)
         node.manager.reload_unit_files()
     return views.laid("took away", [str(path) for path in taken], as_json=arguments.json)
 

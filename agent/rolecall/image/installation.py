@@ -5,9 +5,10 @@ from dataclasses import replace
 
 from rolecall.errors import ConfigFault
 from rolecall.host import attachments, programs
+from rolecall.image.role import bare_role
 from rolecall.node.node import BAKE, BASELINE, ROLE, Node
 from rolecall.report import Report
-from rolecall.steps.inputs import bare, whoami
+from rolecall.steps.identification import identify_machine
 
 
 def install(node: Node, say: Callable[[str], None]) -> str:
@@ -19,13 +20,13 @@ def install(node: Node, say: Callable[[str], None]) -> str:
     settings = node.settings
     if settings.role != BASELINE:
         return settings.role
-    name = whoami(node, Report("boot")).tags.get("rolecall:role", "")
+    name = identify_machine(node, Report("boot")).tags.get("rolecall:role", "")
     if not name:
         raise ConfigFault(
             "this is a baseline image, and nothing says what this machine is for",
             'give it the tag rolecall:role, or the user-data {"rolecall": {"role": "web"}}',
         )
-    role = bare(node, name)
+    role = bare_role(node, name)
     drop_ins = replace(role, attachments=node.manager.drop_ins(role, settings.state))
     attachments.attach(drop_ins, settings.state, settings.paths.root)
     node.manager.reload_unit_files()

@@ -1,0 +1,83 @@
+"""Which generation a run makes current: the rendered one, the one that an operator holds, or an earlier one."""
+
+from datetime import UTC, datetime, timedelta
+
+from rolecall.errors import HostFault
+from rolecall.node.node import Node
+from rolecall.render.generation import Generation
+from rolecall.render.plan import Plan
+from rolecall.report import Report
+from rolecall.trust.verification import Document
+
+HOLD = "hold"  # the note of a roll-back that an operator asked for
+_LONGEST_PAUSE = 60  # minutes
+_FAILURE_CODES = (1, 78)  # a store that is out (75) is no fault of the generation
+
+
+def choose(node: Node, document: Document, plan: Plan, report: Report, *, resume: bool) -> Generation | None:
+    """The rendered generation; or the one that an operator holds; or, while a failed one waits, the ready one."""
+    target = plan.new
+    report.generation = target.id
+    report.changes = [{"action": change.action, "path": change.path, "note": change.note} for change in plan.changes]
+    hold = node.notes.read(HOLD)
+    if hold and (resume or hold.get("document") != document.sha256):
+        node.notes.remove(HOLD)
+    elif hold and (held := node.generations.load(hold.get("generation"))):
+        report.warn(f"held at generation {held.id[:12]} by `rolecall rollback`, until the document changes or --resume")
+        report.generation, report.changes = held.id, []
+        return held
+    tried_at_once = report.command == "boot" or resume
+    unproven = target.id not in (node.generations.ready(), node.generations.current())
+    if unproven and not tried_at_once and (fault := _still_waiting(node, target, document)):
+        report.failed(fault, "waiting")
+        report.changes = []
+        return node.generations.load(node.generations.ready())
+    return target
+
+
+def _still_waiting(node: Node, target: Generation, document: Document) -> HostFault | None:
+    """Why a generation that has failed is not tried yet, or None."""
+    failures, next_try = failures_of(node, target.id, document.sha256)
+    if datetime.now(UTC) >= next_try:
+        return None
+    times = "once" if failures == 1 else f"{failures} times"
+    return HostFault(
+        f"generation {target.id[:12]} has failed {times}; the next try is at {next_try:%H:%M:%S} UTC",
+        "correct the document; `rolecall refresh --resume` tries at once",
+    )
+
+
+def failures_of(node: Node, generation: str, document: str) -> tuple[int, datetime]:
+    """How often a generation has failed with this document, and when it may be tried again."""
+    failures = [
+        report
+        for report in node.reports.last(node.settings.keep.reports)
+        if (report.get("generation"), report.get("document")) == (generation, document)
+        and report.get("exit_code") in _FAILURE_CODES
+        and report.get("outcome") != "waiting"
+    ]
+    if not failures:
+        return 0, datetime.min.replace(tzinfo=UTC)
+    pause = timedelta(minutes=min(2 ** (len(failures) - 1), _LONGEST_PAUSE))
+    last = failures[0]
+    end = datetime.fromisoformat(last["started"]) + timedelta(seconds=float(last.get("seconds", 0)))
+    return len(failures), end + pause
+
+
+def earlier_generation(node: Node, prefix: str | None) -> Generation:
+    """The generation that an operator means: by its id's start, or the one that was ready before. Raises HostFault."""
+    current = node.generations.current()
+    others = [node.generations.load(id_) for id_ in node.generations.ids() if id_ != current]
+    ids = [other.id for other in others if other and not other.empty]
+    if prefix:
+        matches = [id_ for id_ in ids if id_.startswith(prefix)]
+        problem = f"{len(matches)} generations start with {prefix!r}"
+    else:
+        reports = node.reports.last(node.settings.keep.reports)
+        proven = [report.get("generation") for report in reports if report.get("outcome") == "ready"]
+        matches = [id_ for id_ in proven if id_ in ids][:1]
+        problem = "no earlier generation was ever ready"
+    generation = node.generations.load(matches[0]) if len(matches) == 1 else None
+    if generation is None:
+        raise HostFault(problem, f"on disk: {', '.join(id_[:12] for id_ in ids) or 'none but the current one'}")
+    return generation

@@ -1,0 +1,26 @@
+"""Have this machine's database server be what the document says. Data is never overwritten, and never rolled back."""
+
+from collections.abc import Iterable, Mapping
+
+from rolecall.database.server import DatabaseServer, leave
+from rolecall.fleet.topology import NodeDatabase
+from rolecall.node.node import Node
+from rolecall.render.generation import Generation
+from rolecall.report import Report
+
+
+def replicate(
+    node: Node, target: Generation, databases: Iterable[NodeDatabase], secrets: Mapping[str, str], report: Report
+) -> str:
+    """Make the server master, candidate or replica of each database; returns a note of what was done."""
+    if (use := target.replication) is None:
+        return ""
+    file = target.file(use.accounts)
+    accounts, mark = (target.text_of(file, secrets), target.mark_of(file)) if file else ("", "")
+    servers = [DatabaseServer(use, database, secrets, target.secrets, node.notes) for database in databases]
+    notes = [leave(use, [server.wanted.name for server in servers], node.notes)]
+    notes += [server.settle(accounts, mark) for server in servers]
+    for server in servers:
+        if server.owed:
+            report.owe(server.owed)
+    return "; ".join(filter(None, notes))
