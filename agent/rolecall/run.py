@@ -114,7 +114,7 @@ def decide(node: Node, report: Report, *, dry: bool = False) -> Decision:
         if not dry:
             ensure_key(settings.state)
         brought = release_templates(node, role, assignment, dry=dry)
-        wanted = render(role, assignment, node.facts, fingerprints(secrets, settings.state), brought)
+        wanted = render(role, assignment, node.render_settings, fingerprints(secrets, settings.state), brought)
         step.note = f"generation {wanted.id[:12]}"
     with report.step("plan") as step:
         current = node.generations.load(node.generations.current()) or Generation("", "", "")

@@ -15,8 +15,8 @@ import pytest
 from rolecall.checks.probes import Subject, run_checks
 from rolecall.fleet.check import Check, CheckResult
 from rolecall.host.direct_units import DirectManager
+from rolecall.render.contents import Attachment, Unit
 from rolecall.render.generation import Generation, ManagedFile, sealed
-from rolecall.render.parts import AttachmentUse, UnitUse
 
 
 def ask(tmp_path: Path, check: Check, deadline: float = 0, **parts: Any) -> CheckResult:
@@ -142,7 +142,7 @@ def test_a_disk_that_is_not_there_is_a_reason_and_no_crash(tmp_path: Path) -> No
 
 def test_attachments_are_compared_with_what_the_role_says(tmp_path: Path) -> None:
     link, file = tmp_path / "cron.d/rolecall", tmp_path / "conf.d/rolecall.conf"
-    uses = (AttachmentUse(str(link), "cron/rolecall", None), AttachmentUse(str(file), None, "Include x\n"))
+    uses = (Attachment(str(link), "cron/rolecall", None), Attachment(str(file), None, "Include x\n"))
     check = Check("attachments", "attachments", "True")
     reason = ask(tmp_path, check, attachments=uses).reason
     assert reason == f"{link} is no link to {tmp_path}/current/cron/rolecall; {file} is missing"
@@ -170,6 +170,6 @@ def test_a_cron_table_that_cron_would_pass_over_is_found(tmp_path: Path, text: s
 
 
 def test_a_unit_that_this_node_does_not_run_is_said_to_be_so(tmp_path: Path) -> None:
-    unit = UnitUse("cron", "cron.service", "restart")
+    unit = Unit("cron", "cron.service", "restart")
     result = ask(tmp_path, Check("cron is running", "unit", "cron"), units=(unit,))
     assert (result.ok, result.reason) == (True, "not run on this node")

@@ -16,7 +16,7 @@ from rolecall.database.dialects import DIALECTS, MARIADB, MYSQL, Dialect
 from rolecall.forms.quoting import sql
 from rolecall.host.roles import read_role
 from rolecall.render.rendering import render
-from rolecall.render.role import NodeFacts
+from rolecall.render.settings import RenderSettings
 from samples import assigned
 
 Ask = Callable[..., list[format_readers.Row]]
@@ -81,7 +81,7 @@ def test_a_variant_changes_names_that_its_platform_has_and_no_others() -> None:
     assert table.platform["centos-mysql"].keys() < table.platform["centos"].keys() == table.platform["debian"].keys()
     assert set(table.packages) == set(table.platform)
     for name in table.platform:
-        made = render(read_role(ROOT / "templates", "database"), assigned(server="db1"), NodeFacts(name))
+        made = render(read_role(ROOT / "templates", "database"), assigned(server="db1"), RenderSettings(name))
         assert made.replication
         assert made.replication.dialect in DIALECTS
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from rolecall.database.client import Client
 from rolecall.database.replication import Action, Neighbour, Standing, actions_for, held_up, older, stuck
 from rolecall.fleet.topology import Endpoint, NodeDatabase
-from rolecall.render.parts import ReplicationUse
+from rolecall.render.contents import Replication
 
 MASTER, CANDIDATE = Endpoint("db1", "10.0.0.21", 3306), Endpoint("db2", "10.0.0.22", 3306)
 ME, OTHER, THIRD = ("10.0.0.22", 3306), ("10.0.0.21", 3306), ("10.0.0.23", 3306)
@@ -146,7 +146,7 @@ def test_positions_are_compared_by_their_numbers(one: str, other: str, lacks: bo
     ],
 )
 def test_no_message_has_a_secret_however_the_server_quotes_or_cuts_it(said: str) -> None:
-    use = ReplicationUse("mariadb", ("c",), ("r",), ("d",), "u", "a", 60.0, {})
+    use = Replication("mariadb", ("c",), ("r",), ("d",), "u", "a", 60.0, {})
     shown = Client(use, ["it's \\ a secret", ""]).clean(said)
     assert "it" not in shown
     assert "secret" not in shown

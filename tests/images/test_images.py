@@ -21,7 +21,7 @@ from box import ROOT
 from rolecall.fleet.assignment import Assignment
 from rolecall.host.roles import read_role
 from rolecall.render.rendering import render
-from rolecall.render.role import NodeFacts
+from rolecall.render.settings import RenderSettings
 
 BUILD = ROOT / "image-build"
 EXPECTED = Path(__file__).parent / "expected"
@@ -87,7 +87,9 @@ def test_the_catalogue_installs_what_the_role_says_that_it_needs(role: str, plat
 @pytest.mark.parametrize(("role", "platform"), OF_A_ROLE)
 def test_the_catalogue_enables_every_unit_of_the_role(role: str, platform: str) -> None:
     nobody = Assignment("image", "image", role, "none", "127.0.0.1", ())
-    wanted = {unit.service for unit in render(read_role(ROOT / "templates", role), nobody, NodeFacts(platform)).units}
+    wanted = {
+        unit.service for unit in render(read_role(ROOT / "templates", role), nobody, RenderSettings(platform)).units
+    }
     assert wanted <= said("enable", catalogue(role, platform))
 
 

@@ -16,7 +16,7 @@ import format_readers
 from readers.test_hostile_sql import HOSTILE
 from rolecall.render.generation import Generation
 from rolecall.render.rendering import render
-from rolecall.render.role import NodeFacts
+from rolecall.render.settings import RenderSettings
 from samples import ANY_TEXT, MEMCACHED, MONITOR, accepts, assigned, edited, fuzz, text_of
 
 NAMES = st.from_regex(r"[a-z][a-z0-9-]{0,39}", fullmatch=True) | st.sampled_from(
@@ -64,7 +64,7 @@ def fleets(draw: st.DrawFn) -> dict[str, Any]:
 
 
 def monitor(fleet: Mapping[str, Any], **names: Any) -> Generation:
-    return render(MONITOR, assigned(fleet["document"], server=fleet["name"]), NodeFacts("debian", names=names))
+    return render(MONITOR, assigned(fleet["document"], server=fleet["name"]), RenderSettings("debian", names=names))
 
 
 @fuzz(15, batches=True)
@@ -184,7 +184,7 @@ def test_systemd_reads_what_a_memcached_is_started_with_as_it_was_written(scratc
         product["caches"] = []
     data["caches"] = drawn["caches"]
     data["servers"]["mc1"] |= {"address": drawn["address"], "zone": drawn["zone"]}
-    made = render(MEMCACHED, assigned(data, server="mc1"), NodeFacts("debian"))
+    made = render(MEMCACHED, assigned(data, server="mc1"), RenderSettings("debian"))
     found = sorted(one.path for one in made.files if one.path.startswith("memcached/"))
     assert found == sorted(f"memcached/{name}.env" for name in drawn["caches"])
     for name, cache in drawn["caches"].items():

@@ -20,8 +20,7 @@ from rolecall.database.dialects import MARIADB
 from rolecall.forms.quoting import FORMATS, sql, sql_grant, sql_password, sql_user
 from rolecall.render.generation import Generation
 from rolecall.render.rendering import render
-from rolecall.render.role import NodeFacts
-from samples import ANY_TEXT, DATABASE, accepts, assigned, edited, fuzz, text_of
+from samples import ANY_TEXT, DATABASE, accepts, assigned, edited, fuzz, render_settings, text_of
 
 # What means something to the client, to the server in one of its modes, or to whoever joins strings.
 HOSTILE = [
@@ -164,7 +163,7 @@ def with_products(names: Sequence[str], users: Sequence[str]) -> dict[str, Any]:
 
 
 def role_of(data: dict[str, Any], **place: Any) -> Generation:
-    return render(DATABASE, assigned(data, server="db1"), NodeFacts("debian", **place))
+    return render(DATABASE, assigned(data, server="db1"), render_settings(**place))
 
 
 NAMES = st.lists(st.from_regex(r"[a-z][a-z0-9-]{0,39}", fullmatch=True), min_size=4, max_size=8, unique=True)

@@ -29,8 +29,8 @@ from rolecall.forms.scalars import MOST_BYTES
 from rolecall.host.accounts import create_accounts
 from rolecall.render.generation import from_json
 from rolecall.render.rendering import render
-from rolecall.render.role import NodeFacts
-from samples import ANY_TEXT, WEB, accepts, assigned, edited, fuzz, small_role, text_of, web
+from rolecall.render.settings import RenderSettings
+from samples import ANY_TEXT, WEB, accepts, assigned, edited, fuzz, render_settings, small_role, text_of, web
 
 AS_ROOT = os.geteuid() == 0
 NASTY = [
@@ -404,7 +404,7 @@ def filled(template: str, texts: list[str], form: str, **place: Any) -> tuple[li
     made = render(
         small_role({"file.j2": template}),
         assigned({"products/blog/environment": {}, "products/blog/secrets": values}),
-        NodeFacts("debian", **place),
+        render_settings(**place),
     )
     return good, text_of(made, "file", {f"blog.V{n}": text for n, text in enumerate(good)})
 
@@ -476,7 +476,7 @@ def test_a_secret_that_a_file_cannot_express_is_named_and_never_told(text: str, 
         made = render(
             small_role({"file.j2": template.replace("apache", form)}),
             assigned({"products/blog/environment": {}, "products/blog/secrets": {"V": "file:/x"}}),
-            NodeFacts("debian"),
+            RenderSettings("debian"),
         )
         try:
             text_of(made, "file", {"blog.V": value})
@@ -494,7 +494,7 @@ def test_no_string_of_the_settings_adds_a_line_or_a_control_character_to_any_fil
     assignment = assigned()
 
     def lines(**place: Any) -> dict[str, int]:
-        made = render(WEB, assignment, NodeFacts("debian", **place))
+        made = render(WEB, assignment, render_settings(**place))
         texts = {one.path: without_tokens(one.text) for one in made.files}
         assert not any(sign < " " and sign != "\n" for text in texts.values() for sign in text)
         return {path: len(text.splitlines()) for path, text in texts.items()}

@@ -16,7 +16,7 @@ from rolecall.forms.mistakes import Mistakes
 from rolecall.forms.quoting import FORMATS
 from rolecall.render.generation import Generation
 from rolecall.render.rendering import render
-from rolecall.render.role import NodeFacts
+from rolecall.render.settings import RenderSettings
 from samples import FLEET, assigned, fuzz, small_role, web
 
 BLOG = {"products/video/secrets": {"TOKEN": "file:/t"}}
@@ -26,7 +26,7 @@ def made(
     templates: Mapping[str, str] | str, more: str = "", assignment: Assignment | None = None, **each: Any
 ) -> Generation:
     files = {"a.j2": templates} if isinstance(templates, str) else templates
-    return render(small_role(files, more, **each), assignment or assigned(), NodeFacts("debian"))
+    return render(small_role(files, more, **each), assignment or assigned(), RenderSettings("debian"))
 
 
 def text(template: str, **options: Any) -> str:
@@ -176,7 +176,7 @@ APP = '[[file]]\nsource = "app.conf.j2"\npath = "apps/{{ product.name }}.conf"\n
 def brought(template: str, **templates: str) -> Generation:
     """What the product blog brings along, rendered in a role that allows `app.conf.j2`."""
     release = {"blog": {"app.conf.j2": template, **templates}}
-    return render(small_role({"a.j2": "x"}, APP), assigned(BLOG), NodeFacts("debian"), None, release)
+    return render(small_role({"a.j2": "x"}, APP), assigned(BLOG), RenderSettings("debian"), None, release)
 
 
 def denied(template: str) -> str:
@@ -189,7 +189,7 @@ def denied(template: str) -> str:
 def test_a_release_brings_only_the_templates_that_the_role_allows_by_name() -> None:
     found = brought("hello {{ product.name | word }}\n", **{"a.j2": "mine", "evil.j2": "mine"})
     assert {one.path: one.text for one in found.files} == {"a": "x", "apps/blog.conf": "hello blog\n"}
-    assert [one.path for one in render(small_role({"a.j2": "x"}), assigned(), NodeFacts("debian"), None,
+    assert [one.path for one in render(small_role({"a.j2": "x"}), assigned(), RenderSettings("debian"), None,
                                        {"blog": {"a.j2": "mine"}}).files] == ["a"]  # fmt: skip
 
 

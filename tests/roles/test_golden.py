@@ -23,9 +23,10 @@ from rolecall.fleet.check import Check
 from rolecall.fleet.identity import Identity
 from rolecall.fleet.schema import parse_fleet
 from rolecall.host.roles import read_role
+from rolecall.render.contents import DirectCommands
 from rolecall.render.generation import Generation, shown
 from rolecall.render.rendering import render
-from rolecall.render.role import NodeFacts
+from rolecall.render.settings import RenderSettings
 
 HERE = Path(__file__).parent
 CASES = sorted(path.parent for path in HERE.glob("*/*/fleet.json"))
@@ -41,7 +42,7 @@ def generation(case: Path, platform: str, raw: bytes | None = None) -> Generatio
     fleet = parse_fleet(raw or (case / "fleet.json").read_bytes())
     identity = Identity.model_validate_json((case / "identity.json").read_bytes())
     role = case.parent.name
-    return render(read_role(ROOT / "templates", role), assign(identity, fleet, role), NodeFacts(platform))
+    return render(read_role(ROOT / "templates", role), assign(identity, fleet, role), RenderSettings(platform))
 
 
 def tree(made: Generation) -> dict[str, str]:
@@ -52,13 +53,18 @@ def tree(made: Generation) -> dict[str, str]:
     ]
     lines += [f"release {one.product} {one.version}: {one.artifact} in {one.folder}, {one.document_root}, writable "
               f"{', '.join(one.writable) or '-'}" for one in made.releases]  # fmt: skip
-    lines += [f"unit {one.name}: {one.action} {one.service}; {one.direct}" for one in made.units]
+    lines += [f"unit {one.name}: {one.action} {one.service}; {fields_of(one.direct)}" for one in made.units]
     lines += [f"attachment {one.path} → {one.link or one.to or json.dumps(one.content)}" for one in made.attachments]
     lines += [f"validator {one.name} of {one.unit}: {' '.join(one.argv)}" for one in made.validators]
     lines += [f"check {one.name}: {one.kind} {one.target} {expectation(one)} within "
               f"{one.timeout:g} s{'' if one.required else ', advisory'}" for one in made.checks]  # fmt: skip
     lines += [f"secret {key}" for key in made.secrets]
     return {"GENERATION": "\n".join(lines) + "\n", **{one.path: shown(one.text) for one in made.files}}
+
+
+def fields_of(direct: DirectCommands | None) -> str:
+    """The fields with their names; not what the class is called."""
+    return repr(direct).removeprefix(type(direct).__name__)
 
 
 def expectation(check: Check) -> str:

@@ -19,7 +19,7 @@ from rolecall.demo.machine import free_port
 from rolecall.fleet.assignment import Assignment
 from rolecall.host.roles import read_role
 from rolecall.render.rendering import render
-from rolecall.render.role import NodeFacts
+from rolecall.render.settings import RenderSettings
 
 
 @pytest.fixture
@@ -183,7 +183,7 @@ def test_munin_sees_each_cache_by_itself_and_unknown_where_one_is_gone(caches: B
 @pytest.mark.parametrize("platform", ["centos", "debian"])
 def test_the_unit_of_an_instance_is_one_that_systemd_takes_and_may_do_little(tmp_path: Path, platform: str) -> None:
     nobody = Assignment("image", "image", "memcached", "none", "127.0.0.1", ())
-    made = render(read_role(ROOT / "templates", "memcached"), nobody, NodeFacts(platform))
+    made = render(read_role(ROOT / "templates", "memcached"), nobody, RenderSettings(platform))
     (text,) = [one.content for one in made.attachments if one.path.endswith("/memcached@.service")]
     unit = tmp_path / "memcached@sessions.service"
     unit.write_text(text or "")

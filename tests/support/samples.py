@@ -17,7 +17,8 @@ from rolecall.forms.mistakes import Mistakes
 from rolecall.host.roles import read_role, roles_folder
 from rolecall.render.generation import Generation
 from rolecall.render.rendering import render
-from rolecall.render.role import NodeFacts, Role, parse_role
+from rolecall.render.role import Role, parse_role
+from rolecall.render.settings import RenderPaths, RenderSettings
 
 DATA = Path(__file__).parent / "data"
 FLEET = (DATA / "fleet.json").read_bytes()
@@ -86,9 +87,15 @@ def assigned(*edits: Mapping[str, Any], server: str = "web1") -> Assignment:
     return assign(Identity(server=server, instance=entry.instance, address=entry.address), document, entry.role)
 
 
+def render_settings(
+    platform: str = "debian", *, state: str = RenderPaths.state, root: str = "", **more: Any
+) -> RenderSettings:
+    return RenderSettings(platform, RenderPaths(state=state, root=root), **more)
+
+
 def web(*edits: Mapping[str, Any], server: str = "web1", platform: str = "debian", **place: Any) -> Generation:
     """What the real role makes of the example document."""
-    return render(WEB, assigned(*edits, server=server), NodeFacts(platform, **place))
+    return render(WEB, assigned(*edits, server=server), render_settings(platform, **place))
 
 
 def text_of(made: Generation, path: str, secrets: Mapping[str, str]) -> str:

@@ -12,7 +12,7 @@ from rolecall.database.replication import Location, Neighbour, Standing, older
 from rolecall.errors import FetchFault, HostFault, UnsettledFault
 from rolecall.forms.quoting import sql
 from rolecall.host import programs
-from rolecall.render.parts import ReplicationUse
+from rolecall.render.contents import Replication
 
 _OWN = ("information_schema", "performance_schema", "mysql", "sys")
 _YES = ("Yes", "ON", "1")
@@ -24,7 +24,7 @@ _WAITING = "Waiting for semi-sync ACK"  # of a session, in both servers
 class Client:
     """A server by its own client. `secrets` are the values that no message may show."""
 
-    def __init__(self, use: ReplicationUse, secrets: Iterable[str] = ()) -> None:
+    def __init__(self, use: Replication, secrets: Iterable[str] = ()) -> None:
         self.use, self.secrets = use, tuple(secrets)
         self.dialect: Dialect = DIALECTS[use.dialect]
 

@@ -13,7 +13,7 @@ from rolecall.fleet.topology import Endpoint, NodeDatabase
 from rolecall.forms.quoting import sql
 from rolecall.host import programs
 from rolecall.node.records import Notes
-from rolecall.render.parts import ReplicationUse
+from rolecall.render.contents import Replication
 
 __all__ = ["Client", "DatabaseServer", "duty_of", "leave"]
 
@@ -35,7 +35,7 @@ class DatabaseServer:
     made                  the accounts
     """
 
-    def __init__(self, use: ReplicationUse, wanted: NodeDatabase, secrets: Texts, marks: Texts, notes: Notes) -> None:
+    def __init__(self, use: Replication, wanted: NodeDatabase, secrets: Texts, marks: Texts, notes: Notes) -> None:
         self.client = Client(use, secrets.values())
         self.dialect, self.use = self.client.dialect, use
         self.wanted, self.values, self.notes = wanted, secrets, notes
@@ -221,7 +221,7 @@ class DatabaseServer:
                 yield from (f"{sql(account.user)}@{sql(address)}" for address in account.addresses)
 
 
-def leave(use: ReplicationUse, databases: Collection[str], notes: Notes) -> str:
+def leave(use: Replication, databases: Collection[str], notes: Notes) -> str:
     """A server that the document has taken out of its database takes no writes, and acknowledges none; data stays.
 
     `databases`: those that it is a server of now. Returns what was done.

@@ -4,11 +4,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from rolecall.host import files
+from rolecall.render.contents import Attachment
 from rolecall.render.generation import Generation
-from rolecall.render.parts import AttachmentUse
 
 
-def path_of(attachment: AttachmentUse, root: str) -> Path:
+def path_of(attachment: Attachment, root: str) -> Path:
     """Where it lies on this node."""
     return Path(f"{root}{attachment.path}")
 
@@ -62,7 +62,7 @@ def detach(generation: Generation, state: Path, root: str) -> list[Path]:
     return detached
 
 
-def _target(attachment: AttachmentUse, state: Path) -> str | None:
+def _target(attachment: Attachment, state: Path) -> str | None:
     """Where it leads, if it is a link."""
     return f"{state}/current/{attachment.link}" if attachment.link is not None else attachment.to
 

@@ -9,23 +9,23 @@ from pathlib import Path
 
 from rolecall.errors import HostFault
 from rolecall.host import files, programs
+from rolecall.render.contents import Attachment, DirectCommands, Unit
 from rolecall.render.generation import Generation
-from rolecall.render.parts import AttachmentUse, DirectUse, UnitUse
 
 
 @dataclass(frozen=True)
 class DirectManager:
     """Daemons without a service manager: the role's start command, and signals to the process in the pid file."""
 
-    def manages(self, unit: UnitUse) -> bool:
+    def manages(self, unit: Unit) -> bool:
         """Only the units whose start command the role names."""
         return unit.direct is not None
 
-    def active(self, unit: UnitUse) -> bool:
+    def active(self, unit: Unit) -> bool:
         """Whether the pid file names a living process."""
         return _pid(_direct(unit)) is not None
 
-    def reconfigure(self, unit: UnitUse) -> None:
+    def reconfigure(self, unit: Unit) -> None:
         """Signal it, or start it."""
         direct = _direct(unit)
         pid = _pid(direct)
@@ -41,7 +41,7 @@ class DirectManager:
         if not _wait(lambda: _pid(direct) is not None, 10):
             raise HostFault(f"{unit.name} was started, but {direct.pidfile} names no living process")
 
-    def stop(self, unit: UnitUse) -> None:
+    def stop(self, unit: Unit) -> None:
         """Send its stop signal and wait."""
         direct = _direct(unit)
         pid = _pid(direct)
@@ -51,13 +51,13 @@ class DirectManager:
         if not _wait(lambda: not _alive(pid), 20):
             raise HostFault(f"{unit.name} (process {pid}) does not stop")
 
-    def enable(self, unit: UnitUse) -> None:
+    def enable(self, unit: Unit) -> None:
         """Nothing to do: whoever boots the node runs the agent, which starts the daemons."""
 
-    def disable(self, unit: UnitUse) -> None:
+    def disable(self, unit: Unit) -> None:
         """Nothing to do."""
 
-    def drop_ins(self, bare: Generation, state: Path) -> tuple[AttachmentUse, ...]:  # noqa: ARG002 - nobody else starts any
+    def drop_ins(self, bare: Generation, state: Path) -> tuple[Attachment, ...]:  # noqa: ARG002 - nobody else starts any
         """None."""
         return ()
 
@@ -65,13 +65,13 @@ class DirectManager:
         """Nothing to do."""
 
 
-def _direct(unit: UnitUse) -> DirectUse:
+def _direct(unit: Unit) -> DirectCommands:
     if unit.direct is None:
         raise HostFault(f"the unit {unit.name} is not run on this node")
     return unit.direct
 
 
-def _pid(direct: DirectUse) -> int | None:
+def _pid(direct: DirectCommands) -> int | None:
     content = files.read(Path(direct.pidfile)) or b""
     return int(content) if content.strip().isdigit() and _alive(int(content)) else None
 

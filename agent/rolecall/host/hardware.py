@@ -3,7 +3,7 @@
 import functools
 
 from rolecall.errors import HostFault
-from rolecall.render.role import Hardware
+from rolecall.render.settings import Hardware
 
 # Memory is rounded down to a multiple of this, in MB: a new kernel leaves a little more or less of it, which is no
 # reason to give a database another configuration.

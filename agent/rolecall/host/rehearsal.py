@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from rolecall.errors import HostFault
 from rolecall.host import programs
-from rolecall.render.parts import ValidatorUse
+from rolecall.render.contents import Validator
 
 Argv: TypeAlias = tuple[str, ...]
 
@@ -21,12 +21,12 @@ _MOUNT = 'mount --bind "$1" "$2" && shift 2 && exec "$@"'
 _MOUNT_AS_USER = 'mount --bind "$1" "$2" && shift 2 && exec unshare --user --map-user="$1" --map-group="$2" -- "${@:3}"'
 
 
-def rehearse(validators: Iterable[ValidatorUse], new: Path, live: Path) -> None:
+def rehearse(validators: Iterable[Validator], new: Path, live: Path) -> None:
     """Run the validators on `new` in the place of `live`. Raises HostFault with every one that refuses."""
     _validate(validators, lambda argv: _namespace(new, live) + argv)
 
 
-def validate_live(validators: Iterable[ValidatorUse]) -> None:
+def validate_live(validators: Iterable[Validator]) -> None:
     """Run the validators on what `current` points to. Raises HostFault with every one that refuses."""
     _validate(validators, lambda argv: argv)
 
@@ -40,7 +40,7 @@ def possible(folder: Path) -> bool:
         return False
 
 
-def _validate(validators: Iterable[ValidatorUse], wrap: Callable[[Argv], Argv]) -> None:
+def _validate(validators: Iterable[Validator], wrap: Callable[[Argv], Argv]) -> None:
     refusals = []
     for validator in validators:
         result = programs.run(wrap(validator.argv), validator.timeout)

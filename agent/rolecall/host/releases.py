@@ -7,8 +7,8 @@ from pathlib import Path
 
 from rolecall.errors import ConfigFault
 from rolecall.host import archive, files, selinux
+from rolecall.render.contents import DeployedRelease
 from rolecall.render.generation import Generation
-from rolecall.render.parts import ReleaseUse
 
 
 class Releases:
@@ -18,7 +18,7 @@ class Releases:
         self.state = state
         self.folder = state / "releases"
 
-    def ensure(self, use: ReleaseUse, stream: Callable[[str], Iterator[bytes]]) -> bool:
+    def ensure(self, use: DeployedRelease, stream: Callable[[str], Iterator[bytes]]) -> bool:
         """Have a release unpacked. Returns False if it was there already.
 
         Raises ConfigFault for an archive that is not what the document says, or that breaks the rules of unpacking;
@@ -34,7 +34,7 @@ class Releases:
             )
         return fresh
 
-    def _unpack(self, use: ReleaseUse, stream: Callable[[str], Iterator[bytes]]) -> None:
+    def _unpack(self, use: DeployedRelease, stream: Callable[[str], Iterator[bytes]]) -> None:
         final = self.state / use.folder
         files.make_folders(final.parent)
         fetched, unpacked = final.parent / f".fetch-{final.name}", final.parent / f".unpack-{final.name}"
@@ -52,7 +52,7 @@ class Releases:
             files.remove(fetched)
             files.remove_tree(unpacked)
 
-    def _fetch(self, use: ReleaseUse, stream: Callable[[str], Iterator[bytes]], target: Path) -> None:
+    def _fetch(self, use: DeployedRelease, stream: Callable[[str], Iterator[bytes]], target: Path) -> None:
         digest, size = hashlib.sha256(), 0
 
         def checked() -> Iterator[bytes]:
@@ -77,14 +77,14 @@ class Releases:
                 "the archive was changed after the document was written, or the wrong one was uploaded",
             )
 
-    def _lay_writable(self, use: ReleaseUse, unpacked: Path) -> None:
+    def _lay_writable(self, use: DeployedRelease, unpacked: Path) -> None:
         """Links from the release's writable folders to those that outlive releases."""
         for folder in use.writable:
             link = unpacked / folder
             files.make_folders(link.parent)
             files.make_link(link, str(self.state / "shared" / use.product / folder))
 
-    def templates(self, use: ReleaseUse, names: Iterable[str]) -> dict[str, str]:
+    def templates(self, use: DeployedRelease, names: Iterable[str]) -> dict[str, str]:
         """The templates of an unpacked release that the role allows by name."""
         found = {}
         for name in names:

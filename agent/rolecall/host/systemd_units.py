@@ -6,8 +6,8 @@ from pathlib import Path
 
 from rolecall.errors import HostFault
 from rolecall.host import programs
+from rolecall.render.contents import Attachment, Unit
 from rolecall.render.generation import Generation
-from rolecall.render.parts import AttachmentUse, UnitUse
 
 BOOT_UNIT, DRAIN_UNIT = "rolecall-boot.service", "rolecall-drain.service"
 
@@ -16,15 +16,15 @@ BOOT_UNIT, DRAIN_UNIT = "rolecall-boot.service", "rolecall-drain.service"
 class SystemdManager:
     """Units of systemd."""
 
-    def manages(self, unit: UnitUse) -> bool:  # noqa: ARG002 - every unit of a role is systemd's
+    def manages(self, unit: Unit) -> bool:  # noqa: ARG002 - every unit of a role is systemd's
         """Always: an image has the units of its role."""
         return True
 
-    def active(self, unit: UnitUse) -> bool:
+    def active(self, unit: Unit) -> bool:
         """`systemctl is-active`."""
         return programs.run(("systemctl", "--quiet", "is-active", unit.service), 10).ok
 
-    def reconfigure(self, unit: UnitUse) -> None:
+    def reconfigure(self, unit: Unit) -> None:
         """`reload-or-restart`, `restart` or `start`; each of them starts a unit that is not running.
 
         Daemons are ordered after the boot unit, and its start job ends only when the agent says that the node is
@@ -49,19 +49,19 @@ class SystemdManager:
                 f"systemctl status {unit.service} tells more",
             )
 
-    def stop(self, unit: UnitUse) -> None:
+    def stop(self, unit: Unit) -> None:
         """`systemctl stop`."""
         programs.run_checked(("systemctl", "stop", unit.service), 120)
 
-    def enable(self, unit: UnitUse) -> None:
+    def enable(self, unit: Unit) -> None:
         """`systemctl enable`."""
         programs.run_checked(("systemctl", "--quiet", "enable", unit.service), 60)
 
-    def disable(self, unit: UnitUse) -> None:
+    def disable(self, unit: Unit) -> None:
         """`systemctl disable`."""
         programs.run_checked(("systemctl", "--quiet", "disable", unit.service), 60)
 
-    def drop_ins(self, bare: Generation, state: Path) -> tuple[AttachmentUse, ...]:
+    def drop_ins(self, bare: Generation, state: Path) -> tuple[Attachment, ...]:
         """One for each unit, which orders it after the agent's boot unit and before its drain unit.
 
         `After`, never `Requires`: a dead agent keeps no daemon from starting. At shutdown systemd turns the order
@@ -72,7 +72,7 @@ class SystemdManager:
         condition does not hold is passed over without a failure; the first run that has a generation starts it.
         """
         return tuple(
-            AttachmentUse(f"/etc/systemd/system/{unit.service}.d/rolecall.conf", None, _drop_in(unit, bare, state))
+            Attachment(f"/etc/systemd/system/{unit.service}.d/rolecall.conf", None, _drop_in(unit, bare, state))
             for unit in bare.units
         )
 
@@ -81,7 +81,7 @@ class SystemdManager:
         programs.run(("systemctl", "daemon-reload"), 30)
 
 
-def _drop_in(unit: UnitUse, bare: Generation, state: Path) -> str:
+def _drop_in(unit: Unit, bare: Generation, state: Path) -> str:
     lines = [
         "# Laid by `rolecall image attach`.",
         "[Unit]",

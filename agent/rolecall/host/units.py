@@ -11,32 +11,32 @@ from rolecall.errors import HostFault
 from rolecall.host import files
 from rolecall.host.direct_units import DirectManager
 from rolecall.host.systemd_units import SystemdManager
+from rolecall.render.contents import Attachment, Unit
 from rolecall.render.generation import Generation
-from rolecall.render.parts import AttachmentUse, UnitUse
 
 
 class ServiceManager(Protocol):
     """Who starts and reloads daemons."""
 
-    def manages(self, unit: UnitUse) -> bool:
+    def manages(self, unit: Unit) -> bool:
         """Whether this unit is run on this node at all."""
 
-    def active(self, unit: UnitUse) -> bool:
+    def active(self, unit: Unit) -> bool:
         """Whether the unit is running now."""
 
-    def reconfigure(self, unit: UnitUse) -> None:
+    def reconfigure(self, unit: Unit) -> None:
         """Have it read its configuration: reload, restart, or start if it is not running. Raises HostFault."""
 
-    def stop(self, unit: UnitUse) -> None:
+    def stop(self, unit: Unit) -> None:
         """Stop it and wait until it has ended. Raises HostFault."""
 
-    def enable(self, unit: UnitUse) -> None:
+    def enable(self, unit: Unit) -> None:
         """Have it start with the machine. Only for instances: the units of a role are enabled in the image."""
 
-    def disable(self, unit: UnitUse) -> None:
+    def disable(self, unit: Unit) -> None:
         """Have it start with the machine no longer."""
 
-    def drop_ins(self, bare: Generation, state: Path) -> tuple[AttachmentUse, ...]:
+    def drop_ins(self, bare: Generation, state: Path) -> tuple[Attachment, ...]:
         """What an image needs so that daemons start after the run at boot, and not before they have a configuration.
 
         `bare`: the role's generation without a product.
@@ -52,24 +52,24 @@ class LoadedDigests:
     def __init__(self, run_folder: Path) -> None:
         self.folder = run_folder / "loaded"
 
-    def path(self, unit: UnitUse) -> Path:
+    def path(self, unit: Unit) -> Path:
         """The file that holds a unit's digest."""
         return self.folder / unit.name
 
-    def owed(self, generation: Generation, manager: ServiceManager) -> list[UnitUse]:
+    def owed(self, generation: Generation, manager: ServiceManager) -> list[Unit]:
         """The units that have not loaded what this generation has for them, or do not run, in the role's order."""
         units = (unit for unit in generation.units if manager.manages(unit))
         return [unit for unit in units if not (self._is_current(unit) and manager.active(unit))]
 
-    def _is_current(self, unit: UnitUse) -> bool:
+    def _is_current(self, unit: Unit) -> bool:
         return files.read(self.path(unit)) == unit.digest.encode()
 
-    def record(self, unit: UnitUse) -> None:
+    def record(self, unit: Unit) -> None:
         """The daemon has loaded the files of this digest."""
         files.make_folders(self.folder)
         files.replace(self.path(unit), unit.digest.encode(), 0o644)
 
-    def forget(self, unit: UnitUse) -> None:
+    def forget(self, unit: Unit) -> None:
         """It is not certain any more what the daemon has loaded, so it is owed a reload."""
         files.remove(self.path(unit))
 

@@ -21,7 +21,7 @@ from rolecall.image.traces import Finding, Image, traces
 from rolecall.node.node import BAKE, BASELINE, with_role
 from rolecall.render.generation import Generation
 from rolecall.render.rendering import render
-from rolecall.render.role import NodeFacts
+from rolecall.render.settings import RenderPaths, RenderSettings
 from rolecall.settings import Settings, load_settings
 from rolecall.trust import signatures
 from rolecall.trust.envelope import NAMESPACE, unseal
@@ -84,11 +84,14 @@ def _generation(image: Image, settings: Settings) -> Generation:
         return Generation("", "", "")
     paths, installed = settings.paths, image.place("/usr/share/rolecall/templates")
     named = str(image.place(paths.templates)) if paths.templates else str(installed) if installed.is_dir() else None
-    place = NodeFacts(
-        settings.platform, paths.state, paths.run, paths.root, settings.accounts != "none", settings.names
+    render_settings = RenderSettings(
+        platform=settings.platform,
+        paths=RenderPaths(paths.state, paths.run, paths.root),
+        accounts=settings.accounts != "none",
+        names=settings.names,
     )
     nobody = Assignment("image", "image", settings.role, "none", "127.0.0.1", ())
-    role = render(read_role(roles_folder(named), settings.role), nobody, place)
+    role = render(read_role(roles_folder(named), settings.role), nobody, render_settings)
     return replace(
         role, attachments=role.attachments + service_manager(settings.service_manager).drop_ins(role, settings.state)
     )

@@ -13,7 +13,7 @@ from rolecall.host.releases import Releases
 from rolecall.host.secrets import Secrets
 from rolecall.host.units import LoadedDigests, ServiceManager, service_manager
 from rolecall.node.records import Notes, Reports
-from rolecall.render.role import NodeFacts
+from rolecall.render.settings import RenderPaths, RenderSettings
 from rolecall.settings import Settings
 from rolecall.store.chain import Chain
 
@@ -42,13 +42,16 @@ class Node:
     passed_over: tuple[str, ...]  # what agent.toml names and this version does not have, in words
 
     @property
-    def facts(self) -> NodeFacts:
-        """The settings' part in what is rendered."""
-        paths, settings = self.settings.paths, self.settings
-        accounts = settings.accounts != "none"
-        return NodeFacts(
-            settings.platform, paths.state, paths.run, paths.root, accounts, settings.names, hardware.hardware()
-        )  # fmt: skip
+    def render_settings(self) -> RenderSettings:
+        """The part of the settings, and of this machine, that reaches what is rendered."""
+        settings, paths = self.settings, self.settings.paths
+        return RenderSettings(
+            platform=settings.platform,
+            paths=RenderPaths(paths.state, paths.run, paths.root),
+            accounts=settings.accounts != "none",
+            names=settings.names,
+            hardware=hardware.hardware(),
+        )
 
 
 def open_node(settings: Settings) -> Node:

@@ -13,7 +13,7 @@ from rolecall.host.roles import read_role, roles_folder
 from rolecall.render.generation import Generation
 from rolecall.render.plan import Plan, make_plan
 from rolecall.render.rendering import render
-from rolecall.render.role import NodeFacts
+from rolecall.render.settings import RenderSettings
 from rolecall.settings import Aws, Network, load_settings
 from rolecall.store import DOCUMENT, Store, open_store
 from rolecall.trust.envelope import unseal
@@ -69,7 +69,7 @@ def _generation(fleet: Fleet, server: str, platform: str, templates: Path | None
     entry = fleet.servers[server]
     role = read_role(roles_folder(str(templates) if templates else None), entry.role)
     identity = Identity(server=server, instance=entry.instance, address=entry.address)
-    return render(role, assign(identity, fleet, entry.role), NodeFacts(platform))
+    return render(role, assign(identity, fleet, entry.role), RenderSettings(platform))
 
 
 def compare(before: Fleet, after: Fleet, platform: str, templates: Path | None) -> dict[str, Plan | str]:

@@ -17,7 +17,7 @@ from rolecall.errors import ConfigFault
 from rolecall.fleet.check import Check
 from rolecall.forms.mistakes import Mistake
 from rolecall.forms.quoting import FORMATS
-from rolecall.render.parts import AttachmentUse, ReleaseUse, ReplicationUse, UnitUse, ValidatorUse, tuples, unit_use
+from rolecall.render.contents import Attachment, DeployedRelease, Replication, Unit, Validator, parse_unit, tuples
 
 FORMAT = 1
 ITSELF = "this generation"  # in the place of a unit's name, which has no space: the tag is the generation's own
@@ -62,12 +62,12 @@ class Generation:
     accounts: str | None = None
     folders: str | None = None
     files: tuple[ManagedFile, ...] = ()
-    releases: tuple[ReleaseUse, ...] = ()
-    units: tuple[UnitUse, ...] = ()
-    attachments: tuple[AttachmentUse, ...] = ()
-    validators: tuple[ValidatorUse, ...] = ()
+    releases: tuple[DeployedRelease, ...] = ()
+    units: tuple[Unit, ...] = ()
+    attachments: tuple[Attachment, ...] = ()
+    validators: tuple[Validator, ...] = ()
     checks: tuple[Check, ...] = ()
-    replication: ReplicationUse | None = None
+    replication: Replication | None = None
     secrets: Mapping[str, str] = field(default_factory=dict)  # key → fingerprint of its value
     id: str = ""
 
@@ -124,7 +124,7 @@ def sealed(generation: Generation) -> Generation:
     return replace(generation, units=units, id=_digest(body)[:32])
 
 
-def _unit_digest(generation: Generation, unit: UnitUse) -> str:
+def _unit_digest(generation: Generation, unit: Unit) -> str:
     files = [one for one in generation.files if unit.name in one.units]
     secrets = sorted({key for one in files for key in one.secrets})
     return _digest([[asdict(one) for one in files], [[key, generation.secrets.get(key, "")] for key in secrets],
@@ -155,15 +155,15 @@ def _generation(data: dict[str, Any]) -> Generation:
         raise ValueError("written by another version of rolecall")
     parts: dict[str, Any] = {
         "files": [ManagedFile(**tuples(one)) for one in data.pop("files")],
-        "releases": [ReleaseUse(**tuples(one)) for one in data.pop("releases")],
-        "units": [unit_use(one) for one in data.pop("units")],
-        "attachments": [AttachmentUse(**one) for one in data.pop("attachments")],
-        "validators": [ValidatorUse(**tuples(one)) for one in data.pop("validators")],
+        "releases": [DeployedRelease(**tuples(one)) for one in data.pop("releases")],
+        "units": [parse_unit(one) for one in data.pop("units")],
+        "attachments": [Attachment(**one) for one in data.pop("attachments")],
+        "validators": [Validator(**tuples(one)) for one in data.pop("validators")],
         "checks": [Check(**one) for one in data.pop("checks")],
     }
     data |= {name: tuple(one) for name, one in parts.items()}
     if replication := data.get("replication"):
-        data["replication"] = ReplicationUse(**tuples(replication))
+        data["replication"] = Replication(**tuples(replication))
     return Generation(**data)
 
 

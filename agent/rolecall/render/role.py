@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from pydantic import Field, ValidationError
@@ -29,7 +28,7 @@ class FileSpec(Frozen):
     units: tuple[str, ...] = Field((), description="Who reads it, and so has to be told when it changes")
 
 
-class Attachment(Frozen):
+class AttachmentSpec(Frozen):
     """A fixed place where a daemon looks: a link into the generation, or a file with a line that includes it.
 
     `to` is for a link that leads elsewhere, such as a plugin of the distribution that this role wants.
@@ -41,7 +40,7 @@ class Attachment(Frozen):
     content: str | None = None
 
 
-class Validator(Frozen):
+class ValidatorSpec(Frozen):
     """A program that reads the configuration as the daemon would, and fails if the daemon would."""
 
     name: str
@@ -51,7 +50,7 @@ class Validator(Frozen):
     timeout: float = 60.0
 
 
-class DirectCommands(Frozen):
+class DirectSpec(Frozen):
     """How a unit is run where there is no service manager: commands, and the signals of its process."""
 
     pidfile: str
@@ -60,7 +59,7 @@ class DirectCommands(Frozen):
     stop: str = Field("TERM", pattern=r"^[A-Z0-9]+$")
 
 
-class Unit(Frozen):
+class UnitSpec(Frozen):
     """A daemon, and how it takes a new configuration. The order in role.toml is the order in which they are told.
 
     `each`: one instance for each cache, say; the agent enables those that there are and stops those that are gone.
@@ -70,10 +69,10 @@ class Unit(Frozen):
     each: Each | None = None
     service: str = Field(description="The service manager's name for it")
     action: Literal["reload", "restart", "start"]
-    direct: DirectCommands | None = None
+    direct: DirectSpec | None = None
 
 
-class Replication(Frozen):
+class ReplicationSpec(Frozen):
     """How the role's database server is talked to. Strings are templates; the commands read SQL from their input."""
 
     dialect: str = Field(description="mariadb or mysql")
@@ -95,11 +94,11 @@ class RoleFile(Frozen):
     accounts: str | None = Field(None, description="The generation's file for systemd-sysusers")
     folders: str | None = Field(None, description="The generation's file for systemd-tmpfiles")
     file: tuple[FileSpec, ...] = ()
-    attachment: tuple[Attachment, ...] = ()
-    validator: tuple[Validator, ...] = ()
-    unit: tuple[Unit, ...] = ()
+    attachment: tuple[AttachmentSpec, ...] = ()
+    validator: tuple[ValidatorSpec, ...] = ()
+    unit: tuple[UnitSpec, ...] = ()
     check: tuple[RoleCheck, ...] = ()
-    replication: Replication | None = None
+    replication: ReplicationSpec | None = None
 
 
 class Role(NamedTuple):
@@ -108,32 +107,6 @@ class Role(NamedTuple):
     name: str
     table: RoleFile
     templates: Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class Hardware:
-    """What a configuration may be measured by."""
-
-    memory_mb: int = 1024
-    processors: int = 2
-
-
-@dataclass(frozen=True)
-class NodeFacts:
-    """Where a node lives and how it is run: the part of the settings that reaches what is rendered."""
-
-    platform: str
-    state: str = "/var/lib/rolecall"
-    run: str = "/run/rolecall"
-    root: str = ""
-    accounts: bool = True
-    names: Mapping[str, str | int] | None = None
-    machine: Hardware = Hardware()
-
-    @property
-    def current(self) -> str:
-        """The link that daemons read through."""
-        return f"{self.state}/current"
 
 
 def named(role: Role) -> RoleFile:

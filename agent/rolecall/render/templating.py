@@ -12,9 +12,17 @@ from rolecall.forms.scalars import Frozen
 from rolecall.render.generation import secret_token
 from rolecall.render.role import Role
 
-# Whatever the work of a template can raise; a release may bring templates that do their worst.
-TROUBLE = (jinja2.TemplateError, ValueError, TypeError, ArithmeticError, LookupError, AttributeError, RecursionError,
-           MemoryError)  # fmt: skip
+# Whatever a template can raise while it is rendered; those that come with a release may do their worst.
+TEMPLATE_ERRORS = (
+    jinja2.TemplateError,
+    ValueError,
+    TypeError,
+    ArithmeticError,
+    LookupError,
+    AttributeError,
+    RecursionError,
+    MemoryError,
+)
 
 
 class Quoted(str):
@@ -69,13 +77,17 @@ def environment(role: Role, *, quoted: bool = True, foreign: bool = False) -> ji
     def load(name: str) -> tuple[str, str, None] | None:
         return (role.templates[name], name, None) if name in role.templates else None
 
-    made = kind(
+    templates = kind(
         loader=jinja2.FunctionLoader(load),
-        undefined=jinja2.StrictUndefined, finalize=_only_quoted if quoted else None,
-        trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, autoescape=False,
-    )  # fmt: skip
-    made.filters.update({form: _filter(form) for form in FORMATS})
-    return made
+        undefined=jinja2.StrictUndefined,
+        finalize=_only_quoted if quoted else None,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,
+    )
+    templates.filters.update({form: _filter(form) for form in FORMATS})
+    return templates
 
 
 def _filter(form: str) -> Any:
@@ -101,12 +113,12 @@ def _only_quoted(value: object) -> object:
 
 def place_of(error: BaseException, source: str) -> str:
     """`template:line`: jinja2 puts frames that are named for the template into the traceback."""
-    name, line, at = source, 0, error.__traceback__
+    name, line, frame = source, 0, error.__traceback__
     if isinstance(error, jinja2.TemplateSyntaxError):
         name, line = error.name or source, error.lineno
-    while at:
-        file = at.tb_frame.f_code.co_filename
+    while frame:
+        file = frame.tb_frame.f_code.co_filename
         if not file.endswith(".py"):
-            name, line = source if file.startswith("<") else file, at.tb_lineno
-        at = at.tb_next
+            name, line = source if file.startswith("<") else file, frame.tb_lineno
+        frame = frame.tb_next
     return f"{name}:{line}" if line else name

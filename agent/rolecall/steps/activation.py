@@ -3,8 +3,8 @@
 from dataclasses import asdict
 
 from rolecall.node.node import Node
+from rolecall.render.contents import parse_unit
 from rolecall.render.generation import Generation
-from rolecall.render.parts import unit_use
 
 _INSTANCES = "instances"  # the note of the instances that start with the machine
 
@@ -29,7 +29,7 @@ def activate(node: Node, generation: Generation) -> str:
 def _settle_instances(node: Node, generation: Generation) -> list[str]:
     """Have exactly the generation's instances start with the machine. The note of them is never shorter than the truth:
     it names the old and the new before anything is changed."""
-    noted = [unit_use(entry) for entry in node.notes.read(_INSTANCES).get("units", [])]
+    noted = [parse_unit(entry) for entry in node.notes.read(_INSTANCES).get("units", [])]
     units = [unit for unit in generation.units if unit.instance and node.manager.manages(unit)]
     noted_names, names = {unit.name for unit in noted}, {unit.name for unit in units}
     added = [unit for unit in units if unit.name not in noted_names]

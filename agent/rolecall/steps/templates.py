@@ -15,7 +15,7 @@ def release_templates(node: Node, role: Role, assignment: Assignment, *, dry: bo
     if not allowed:
         return {}
     templates = {}
-    for release in render(role, assignment, node.facts).releases:
+    for release in render(role, assignment, node.render_settings).releases:
         if not dry:
             node.releases.ensure(release, node.store.stream)
         templates[release.product] = node.releases.templates(release, allowed)

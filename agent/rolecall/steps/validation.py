@@ -3,8 +3,8 @@
 from rolecall.errors import HostFault
 from rolecall.host import attachments, rehearsal
 from rolecall.node.node import Node
+from rolecall.render.contents import Validator
 from rolecall.render.generation import Generation
-from rolecall.render.parts import ValidatorUse
 from rolecall.report import Report
 
 
@@ -27,7 +27,7 @@ def rehearse(node: Node, target: Generation, live: Generation, report: Report) -
     return ""
 
 
-def validators(node: Node, generation: Generation) -> list[ValidatorUse]:
+def validators(node: Node, generation: Generation) -> list[Validator]:
     """Those whose unit is run on this node."""
     units = {unit.name for unit in generation.units if node.manager.manages(unit)}
     return [validator for validator in generation.validators if validator.unit is None or validator.unit in units]

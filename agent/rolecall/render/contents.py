@@ -6,7 +6,7 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class ReleaseUse:
+class DeployedRelease:
     """The code of one product, where it comes from and where it lies below the state folder."""
 
     product: str
@@ -20,7 +20,7 @@ class ReleaseUse:
 
 
 @dataclass(frozen=True)
-class DirectUse:
+class DirectCommands:
     """How a unit is run without a service manager."""
 
     pidfile: str
@@ -30,13 +30,13 @@ class DirectUse:
 
 
 @dataclass(frozen=True)
-class UnitUse:
+class Unit:
     """A daemon, and the digest of all it reads from this generation. `instance`: one of several of its kind."""
 
     name: str
     service: str
     action: str
-    direct: DirectUse | None = None
+    direct: DirectCommands | None = None
     digest: str = ""
     instance: bool = False
 
@@ -47,7 +47,7 @@ class UnitUse:
 
 
 @dataclass(frozen=True)
-class AttachmentUse:
+class Attachment:
     """A fixed place outside of the state folder: a link to `link` in the current generation, or a file."""
 
     path: str
@@ -57,7 +57,7 @@ class AttachmentUse:
 
 
 @dataclass(frozen=True)
-class ValidatorUse:
+class Validator:
     """A program that must accept the configuration."""
 
     name: str
@@ -67,7 +67,7 @@ class ValidatorUse:
 
 
 @dataclass(frozen=True)
-class ReplicationUse:
+class Replication:
     """How a database server is talked to: commands, whose input is SQL, and the file that makes its accounts."""
 
     dialect: str
@@ -80,10 +80,10 @@ class ReplicationUse:
     duties: Mapping[str, str]  # what this server is in each of its databases, for a plan to tell
 
 
-def unit_use(data: dict[str, Any]) -> UnitUse:
+def parse_unit(data: dict[str, Any]) -> Unit:
     """A unit from plain data."""
     direct = data.pop("direct")
-    return UnitUse(**data, direct=DirectUse(**tuples(direct)) if direct else None)
+    return Unit(**data, direct=DirectCommands(**tuples(direct)) if direct else None)
 
 
 def tuples(data: dict[str, Any]) -> dict[str, Any]:
