@@ -21,13 +21,19 @@ from samples import assigned
 
 Ask = Callable[..., list[format_readers.Row]]
 # What 8.4 knows no more, or warns of: "What Is New in MySQL 8.4 since MySQL 8.0" in its manual.
-GONE = re.compile(
+REMOVED = re.compile(
     r"master|slave|expire.logs.days|gtid.strict|binlog.format|default.authentication.plugin|mysql.native.password|"
     r"avoid.temporal.upgrade|innodb.log.file|log.bin.use.v1|relay.log.info|transaction.write.set|old$|^new$",
     re.IGNORECASE,
 )
-VALUES = {"host": "'127.0.0.1'", "port": "1", "user": sql("x"), "password": sql("a';\\"), "position": "'0-1-1'",
-          "seconds": "0"}  # fmt: skip
+VALUES = {
+    "host": "'127.0.0.1'",
+    "port": "1",
+    "user": sql("x"),
+    "password": sql("a';\\"),
+    "position": "'0-1-1'",
+    "seconds": "0",
+}
 
 
 @pytest.fixture(scope="module")
@@ -39,8 +45,8 @@ def ask(template: Path) -> Iterator[Ask]:
 def texts(dialect: Dialect) -> dict[str, str]:
     """Every statement and every name of a column, by its key."""
     table = asdict(dialect)
-    columns = dialect.columns._asdict()
-    return {key: one for key, one in (table | columns).items() if isinstance(one, str)}
+    columns = dialect.status_columns._asdict()
+    return {key: text for key, text in (table | columns).items() if isinstance(text, str)}
 
 
 def filled(statement: str) -> str:
@@ -53,25 +59,25 @@ def placeholders(statement: str) -> set[str]:
 
 @pytest.mark.parametrize("name", DIALECTS)
 def test_every_entry_is_filled_in(name: str) -> None:
-    assert [one.name for one in fields(Dialect) if getattr(DIALECTS[name], one.name) in ("", ())] == []
-    assert all(DIALECTS[name].columns)
+    assert [field.name for field in fields(Dialect) if getattr(DIALECTS[name], field.name) in ("", ())] == []
+    assert all(DIALECTS[name].status_columns)
 
 
 def test_both_take_the_same_values_and_a_state_has_the_same_columns() -> None:
     for key, statement in texts(MARIADB).items():
         assert placeholders(statement) == placeholders(texts(MYSQL)[key]), key
-    assert re.findall(r" AS (\w+)", MARIADB.state) == re.findall(r" AS (\w+)", MYSQL.state)
+    assert re.findall(r" AS (\w+)", MARIADB.server_state) == re.findall(r" AS (\w+)", MYSQL.server_state)
 
 
 def test_mysql_is_told_nothing_that_it_knows_no_more() -> None:
-    assert [key for key, one in texts(MYSQL).items() if GONE.search(one)] == []
-    assert len([key for key, one in texts(MARIADB).items() if GONE.search(one)]) > 10, "the old words are found"
+    assert [key for key, text in texts(MYSQL).items() if REMOVED.search(text)] == []
+    assert len([key for key, text in texts(MARIADB).items() if REMOVED.search(text)]) > 10, "the old words are found"
 
 
 def test_mysql_is_configured_with_nothing_that_it_knows_no_more() -> None:
     cnf = (ROOT / "tests/roles/database/master/expected/centos-mysql/mysql/server.cnf").read_text()
     options = [line.partition(" = ")[0] for line in cnf.splitlines() if re.match(r"[a-z]", line)]
-    assert [one for one in options if GONE.search(one)] == []
+    assert [option for option in options if REMOVED.search(option)] == []
     assert {"super-read-only", "gtid-mode", "rpl-semi-sync-source-timeout"} < set(options)
     assert "[mysqld]" in cnf
 
@@ -81,44 +87,46 @@ def test_a_variant_changes_names_that_its_platform_has_and_no_others() -> None:
     assert table.platform["centos-mysql"].keys() < table.platform["centos"].keys() == table.platform["debian"].keys()
     assert set(table.packages) == set(table.platform)
     for name in table.platform:
-        made = render(read_role(ROOT / "templates", "database"), assigned(server="db1"), RenderSettings(name))
-        assert made.replication
-        assert made.replication.dialect in DIALECTS
+        generation = render(read_role(ROOT / "templates", "database"), assigned(server="db1"), RenderSettings(name))
+        assert generation.replication
+        assert generation.replication.dialect in DIALECTS
 
 
 def test_mariadb_accepts_each_of_its_statements(ask: Ask) -> None:
-    done = set()
+    accepted = set()
 
     def tried(*keys: str) -> Any:
         for key in keys:
-            done.add(key)
+            accepted.add(key)
             answer = ask(filled(getattr(MARIADB, key)))
         return answer
 
-    assert tried("status") == []
+    assert tried("replica_status") == []
     tried("follow")
-    [shown] = ask(filled(MARIADB.status))
+    [shown] = ask(filled(MARIADB.replica_status))
     assert {"127.0.0.1", "1"} <= set(shown)
-    tried("start", "stop_receiving")
-    assert tried("wait") == [["-1"]], "what has not arrived is told"
-    tried("forget", "acked", "unacked", "ack", "no_ack", "close")
-    assert len(tried("state")[0]) == 5
-    tried("open", "restore", "restored")
-    assert done == {one.name for one in fields(Dialect)} - {"columns", "received", "blind", "diverged"}
+    tried("resume", "stop_receiver")
+    assert tried("wait_for_position") == [["-1"]], "what has not arrived is told"
+    tried("reset_replica", "wait_for_acks", "stop_waiting_for_acks")
+    tried("acknowledge", "stop_acknowledging", "set_read_only")
+    assert len(tried("server_state")[0]) == 5
+    tried("set_writable", "before_restore", "after_restore")
+    others = {"status_columns", "refuses_lagging_upstream", "divergence_errors"}
+    assert accepted == {field.name for field in fields(Dialect)} - others
 
 
 def test_mariadb_has_each_of_the_columns_that_are_looked_at(ask: Ask, template: Path) -> None:
     ask(filled(MARIADB.follow))
-    told = format_readers.run(
-        "mariadb", "--no-defaults", f"--socket={template}.sock", "--user=root", "--batch", stdin=MARIADB.status
+    output = format_readers.run(
+        "mariadb", "--no-defaults", f"--socket={template}.sock", "--user=root", "--batch", stdin=MARIADB.replica_status
     )
-    ask(filled(MARIADB.forget))
-    names = told.decode().splitlines()[0].split("\t")
-    assert {*MARIADB.columns, MARIADB.received, "Last_IO_Errno", "Last_SQL_Errno", "Last_IO_Error"} <= set(names)
+    ask(filled(MARIADB.reset_replica))
+    names = output.decode().splitlines()[0].split("\t")
+    assert {*MARIADB.status_columns, "Last_IO_Errno", "Last_SQL_Errno", "Last_IO_Error"} <= set(names)
 
 
 def test_what_came_from_several_servers_is_one_set_again_after_the_client_has_written_it(ask: Ask) -> None:
-    read = "aaaa:1-5,\\nbbbb:7"  # --batch writes a line's end so
-    inner = re.search(r"REPLACE\(.*?''\)", MYSQL.wait)
+    position = "aaaa:1-5,\\nbbbb:7"  # --batch writes a line's end so
+    inner = re.search(r"REPLACE\(.*?''\)", MYSQL.wait_for_position)
     assert inner
-    assert ask(f"SELECT {inner[0].format(position=sql(read))}") == [["aaaa:1-5,bbbb:7"]]
+    assert ask(f"SELECT {inner[0].format(position=sql(position))}") == [["aaaa:1-5,bbbb:7"]]

@@ -150,7 +150,7 @@ def test_a_replica_is_not_promoted_while_somebody_may_have_more(fleet: Fleet) ->
     fleet.become(epoch=2, master="db3", candidate="db2", replicas=["db1"], snapshot=None)
     told = fleet.nodes["db3"].rolecall("refresh", ok=75).stderr
     assert "127.0.0.21" in told
-    assert "does not answer, and may have more than this server" in told
+    assert "does not answer, and may have writes that this server lacks" in told
     fleet.become(replicas=[])
     fleet.run("db2", "db3", "db2")
     assert [fleet.duty(name)[0] for name in ("db2", "db3")] == ["1", "0"]
@@ -260,7 +260,7 @@ def test_a_password_that_changes_reaches_everybody_and_accounts_that_are_not_wan
     del fleet.document["servers"]["web2"]
     fleet.publish()
     told = fleet.nodes["db2"].rolecall("refresh").stderr
-    assert "does not know the new password" in told
+    assert "does not know the new replication password" in told
     assert fleet.duty("db2")[2] == "Yes"
     fleet.run("db1", "db2")
     fleet.kill("db1")

@@ -599,7 +599,10 @@ def test_who_publishes_is_told_the_cause_with_its_remedy_and_doctor_which_writes
 def test_a_database_server_tells_why_it_is_not_what_the_document_says_and_overwrites_nothing(fleet: Fleet) -> None:
     for row in [one for one in ROWS if one.part == DATABASE]:
         box = fleet.nodes[SCENES[row.cause][row.number](fleet)]
-        with mock.patch.dict(os.environ, box.env), mock.patch.multiple(promotion, PATIENCE=0.5, _CATCH_UP=1):
+        with (
+            mock.patch.dict(os.environ, box.env),
+            mock.patch.multiple(promotion, FORMER_MASTER_TIMEOUT=0.5, CATCH_UP_TIMEOUT=1),
+        ):
             node = open_node(load_settings(box.machine.config))
             report = run.converge(node, "refresh", config=box.machine.config, resume=True).data()
         assert (report["cause"], report["exit_code"]) == (row.cause, row.code), (row, report["error"])

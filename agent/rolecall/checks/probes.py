@@ -150,12 +150,13 @@ def _attachments(subject: Subject, _: Check) -> str:
 
 def _replication(subject: Subject, check: Check) -> str:
     """Asked of the server itself: whether it still is what the last run made it."""
-    from rolecall.database.server import Client, duty_of
+    from rolecall.database.client import Client
+    from rolecall.database.membership import noted_duty
 
-    use, duty = subject.generation.replication, duty_of(check.target, Notes(subject.state))
+    use, duty = subject.generation.replication, noted_duty(check.target, Notes(subject.state))
     if use is None:
         return "the role does not say how its database server is talked to"
-    return Client(use).reason(duty, use.max_lag) if duty else "no run has told this server what it is"
+    return Client(use).replication_problem(duty, use.max_lag) if duty else "no run has told this server what it is"
 
 
 def _memcached(_: Subject, check: Check) -> str:

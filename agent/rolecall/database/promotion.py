@@ -1,105 +1,136 @@
 """How a server becomes the master without losing a write that was acknowledged, and without a second one beside it.
 
-The order matters, and each line has a trap behind it: docs/decisions/0024-promotion-by-hand.md.
+The order of the statements matters; docs/decisions/0024-promotion-by-hand.md says for each of them what would go wrong.
 """
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from rolecall.database.client import Client
-from rolecall.database.replication import Location, Neighbour, Standing, held_up
+from rolecall.database.replication import Address, RemoteState, ServerState, reason_to_wait
 from rolecall.errors import FetchFault, UnsettledFault
 from rolecall.fleet.topology import NodeDatabase
 from rolecall.forms.quoting import sql
 
-PATIENCE = 30.0  # seconds for a former master to stop writing
-_CATCH_UP = 60  # seconds for what was written to arrive
+FORMER_MASTER_TIMEOUT = 30.0  # seconds for a former master to stop taking writes
+CATCH_UP_TIMEOUT = 60  # seconds for what was written elsewhere to be applied here
 _CAUSE = "former-master"
 
 
 @dataclass(frozen=True)
 class Promotion:
-    """One server on its way to be the master. `former`: who was it, as far as this server has noted."""
+    """One server on its way to become the master.
+
+    `former_master`: the master that this server has last followed or been, if it has noted one. `login`: of
+    replication, `user` and `password` quoted for SQL.
+    """
 
     client: Client
-    wanted: NodeDatabase
-    former: Location | None
-    login: Mapping[str, str]  # of replication, quoted: user and password
+    target: NodeDatabase
+    former_master: Address | None
+    login: Mapping[str, str]
 
     @property
-    def me(self) -> Location:
-        """This server, which is to be the master."""
-        return self.wanted.master.address, self.wanted.master.port
+    def own_address(self) -> Address:
+        """Of this server, which is to be the master."""
+        return self.target.master.address, self.target.master.port
 
     @property
-    def members(self) -> set[Location]:
+    def other_members(self) -> set[Address]:
         """The other servers of the database, as the document has them."""
-        return {(one.address, one.port) for one in self.wanted.members} - {self.me}
+        return {(member.address, member.port) for member in self.target.members} - {self.own_address}
 
-    def take_over(self, now: Standing) -> None:
-        """Have all that any other server has, then leave the upstream. It waits for a former master that still writes.
+    def take_over(self, state: ServerState) -> None:
+        """Apply all that any other server has, then leave the upstream. Waits for a former master that still writes.
 
         Raises FetchFault for what needs time or a person: nothing has been changed then that the next run cannot use.
         """
-        assert now.upstream
-        there = self._wait_for_others(now.upstream, complete=now.acks and now.applying)
-        if there[now.upstream].silent:
-            if not now.applying:  # a server that was restarted throws away what it had received, when it starts again
-                raise FetchFault(
-                    f"{there[now.upstream].name} is gone, and this server was restarted before it had applied all",
-                    "its relay logs, read by `mariadb-binlog` or `mysqlbinlog`, show what it has more; apply that, or "
-                    f"give it up: {self.client.dialect.forget}; then the next run goes on",
-                    _CAUSE,
-                )
-            self.client.run(self.client.dialect.stop_receiving)  # from now on nobody acknowledges for the former master
-            self._have([self.client.received()], "this server has received")
+        assert state.upstream
+        servers = self._wait_for_servers(state.upstream, complete=state.acknowledges and state.applying)
+        upstream = servers[state.upstream]
+        if upstream.unreachable:
+            self._apply_received(state, upstream)
         else:
-            if not (now.receiving and now.applying):
-                self._follow(now.upstream)
-            self._have(there[now.upstream].positions, f"{there[now.upstream].name} has")
-        for one in there.values():
-            if not all(self.client.has(position, 0) for position in one.positions):
-                self._follow(one.place)  # somebody has more than this server, as the snapshot server may
-                self._have(one.positions, f"{one.name} has")
-        self.client.run(self.client.dialect.forget)
+            if not (state.receiving and state.applying):
+                self._follow(state.upstream)
+            self._wait_until_applied(upstream.positions, f"{upstream.name} has")
+        for server in servers.values():
+            # A server other than the upstream may have more than this one, as the snapshot server may.
+            if not all(self.client.has_applied(position, 0) for position in server.positions):
+                self._follow(server.address)
+                self._wait_until_applied(server.positions, f"{server.name} has")
+        self.client.run(self.client.dialect.reset_replica)
 
-    def open(self, now: Standing) -> None:
-        """Take writes: only if no other server does, whatever the documents say that it has seen, and not with an empty
-        server in the place of one that has data. Raises FetchFault, UnsettledFault.
+    def make_writable(self, state: ServerState) -> None:
+        """Take writes: only if no other server does, whatever documents those have seen, and not with an empty server
+        in the place of one that has data. Raises FetchFault, UnsettledFault.
         """
-        if now.fresh and (full := [place for place in self.members if self.client.has_data(place)]):
+        if state.fresh:
+            self._require_no_data_elsewhere()
+        if state.upstream is None:  # otherwise it has just taken over, and has asked every server
+            self._wait_for_servers(None, complete=True)
+        self.client.run(self.client.dialect.set_writable)
+
+    def _apply_received(self, state: ServerState, upstream: RemoteState) -> None:
+        """Apply everything that was received from an upstream that is gone."""
+        if not state.applying:
+            # A server that was restarted discards what it had received as soon as its replication is started.
+            raise FetchFault(
+                f"{upstream.name} is gone, and this server was restarted before it had applied all that it received",
+                "its relay logs, read with `mariadb-binlog` or `mysqlbinlog`, show what it lacks: apply that, or give "
+                f"it up with {self.client.dialect.reset_replica}; then the next run goes on",
+                _CAUSE,
+            )
+        # From here on this server acknowledges nothing to the former master, should that come back.
+        self.client.run(self.client.dialect.stop_receiver)
+        self._wait_until_applied([self.client.received_position()], "this server has received")
+
+    def _require_no_data_elsewhere(self) -> None:
+        """Raises UnsettledFault if this server is fresh while another one has data."""
+        servers = [address for address in self.other_members if self.client.remote_has_data(address)]
+        if servers:
             raise UnsettledFault(
-                f"this server is to be the master of {self.wanted.name} and has no data, but {full[0][0]} has some",
-                "promote that one with a higher epoch: this server is restored from it then",
+                f"this server is to be the master of {self.target.name} and has no data, but {servers[0][0]} has some",
+                "promote that one, with a higher epoch; this server is then restored from it",
                 "diverged",
             )
-        if now.upstream is None:  # else it has just taken over, and asked everybody
-            self._wait_for_others(None, complete=True)
-        self.client.run(self.client.dialect.open)
 
-    def _wait_for_others(self, upstream: Location | None, *, complete: bool) -> dict[Location, Neighbour]:
-        """What the others tell, once nothing speaks against it. Only one that still writes is worth waiting for."""
-        leaders = {place for place in (upstream, self.former) if place and place != self.me}
-        until = time.monotonic() + PATIENCE
+    def _wait_for_servers(self, upstream: Address | None, *, complete: bool) -> dict[Address, RemoteState]:
+        """The state of the other servers, once none of them speaks against this one being the master.
+
+        Only a server that still takes writes is worth waiting for; anything else will not change within seconds.
+        """
+        leaders = {address for address in (upstream, self.former_master) if address and address != self.own_address}
+        deadline = time.monotonic() + FORMER_MASTER_TIMEOUT
         while True:
-            with ThreadPoolExecutor() as pool:  # who is gone takes seconds to be silent, and writes wait for us
-                asked = pool.map(self.client.ask, sorted(self.members | leaders))
-            there = {one.place: one for one in asked}
-            # Who is no member any more was taken out by somebody who knows that it is lost.
-            heard = [one for one in there.values() if not one.silent or one.place in self.members]
-            if not (words := held_up(heard, self.me, leaders, complete=complete)):
-                return there
-            if time.monotonic() >= until or all(one.read_only for one in heard):
-                raise FetchFault(f"{self.wanted.name} is not opened: {words}", "the next run looks again", _CAUSE)
+            servers = self._states(self.other_members | leaders)
+            # A server that is no member any more was taken out by a person who knows that it is lost.
+            relevant = [
+                server for server in servers.values() if not server.unreachable or server.address in self.other_members
+            ]
+            reason = reason_to_wait(relevant, self.own_address, leaders, complete=complete)
+            if not reason:
+                return servers
+            if time.monotonic() >= deadline or all(server.read_only for server in relevant):
+                raise FetchFault(
+                    f"{self.target.name} is not writable yet: {reason}", "the next run checks again", _CAUSE
+                )
             time.sleep(0.5)
 
-    def _have(self, positions: Iterable[str], who: str) -> None:
-        for one in positions:
-            if not self.client.has(one, _CATCH_UP):
-                raise FetchFault(f"not all that {who} has been applied: {one}", "the next run goes on", _CAUSE)
+    def _states(self, addresses: Collection[Address]) -> dict[Address, RemoteState]:
+        """All at once: a server that is gone takes seconds to time out, and writes wait meanwhile."""
+        with ThreadPoolExecutor() as pool:
+            return {state.address: state for state in pool.map(self.client.remote_state, sorted(addresses))}
 
-    def _follow(self, place: Location) -> None:
-        where = {"host": sql(place[0]), "port": str(place[1])}
-        self.client.run(self.client.dialect.follow.format(**where, **self.login))
+    def _wait_until_applied(self, positions: Iterable[str], origin: str) -> None:
+        for position in positions:
+            if not self.client.has_applied(position, CATCH_UP_TIMEOUT):
+                raise FetchFault(
+                    f"not all that {origin} has been applied here: {position}", "the next run goes on", _CAUSE
+                )
+
+    def _follow(self, address: Address) -> None:
+        statement = self.client.dialect.follow.format(host=sql(address[0]), port=str(address[1]), **self.login)
+        self.client.run(statement)

@@ -1,172 +1,210 @@
-"""What a database server has to do to become what the document says: decided from what it is, without touching it.
+"""What a database server has to do to become what the document says: decided from its state, without touching it.
 
 The chain: the candidate follows the master and acknowledges what it has received (semi-synchronous replication); the
-replicas follow the candidate, the snapshot server the master. Every server starts read-only, and only what is decided
-here opens one. Data that this node did not get from its upstream is never overwritten. Why a promotion is safe:
-docs/decisions/0024-promotion-by-hand.md.
+replicas follow the candidate, and the snapshot server follows the master. Every server starts read-only, and only an
+action that is decided here makes one writable. Data that a server did not get from its upstream is never overwritten.
+Why a promotion is safe: docs/decisions/0024-promotion-by-hand.md.
 """
 
 from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from enum import Enum
+from typing import TypeAlias
 
 from rolecall.errors import UnsettledFault
 from rolecall.fleet.topology import NodeDatabase
 
-Location = tuple[str, int]  # address and port
+Address: TypeAlias = tuple[str, int]  # IP address and port
 EMPTY = "empty its data folder and that of its binary logs: the next run restores it from its upstream"
 
 
 class Action(Enum):
-    """One thing to do, in words for the report."""
+    """One thing to do. The value is what the report says once it is done."""
 
-    CLOSE = "read-only"
-    UNACKED = "waits for no acknowledgement"
-    NO_ACK = "acknowledges no more"
-    ACK = "acknowledges"
-    JOIN = "restored from its upstream"
+    SET_READ_ONLY = "read-only"
+    STOP_WAITING_FOR_ACKS = "no longer waits for acknowledgements"
+    STOP_ACKNOWLEDGING = "no longer acknowledges"
+    ACKNOWLEDGE = "acknowledges"
+    RESTORE = "restored from its upstream"
     FOLLOW = "follows its upstream"
-    START = "goes on following"
+    RESUME = "follows its upstream again"
     TAKE_OVER = "has everything that the former master had"
-    ACKED = "waits for the candidate's acknowledgement"
-    OPEN = "writable"
-    ACCOUNTS = "accounts"
+    WAIT_FOR_ACKS = "waits for the candidate's acknowledgements"
+    SET_WRITABLE = "writable"
+    UPDATE_ACCOUNTS = "accounts"
 
 
 @dataclass(frozen=True)
-class Standing:
-    """What a server is now."""
+class ServerState:
+    """What this node's server is now: what it tells of itself, and what the agent knows of it from earlier runs."""
 
     read_only: bool
-    fresh: bool  # no data of anybody, and it follows nobody
-    known: bool  # its history is one of replication: it may be compared by GTID
-    upstream: Location | None = None
-    receiving: bool = False
-    applying: bool = False
-    error: int = 0
+    fresh: bool  # no data of any product, and no upstream
+    has_history: bool  # a GTID position or an upstream: its data can be compared with that of other servers
+    upstream: Address | None = None
+    receiving: bool = False  # the receiver (I/O thread) runs
+    applying: bool = False  # the applier (SQL thread) runs
+    error: int = 0  # the last error of receiver or applier; 0 is none
+    error_text: str = ""
     diverged: bool = False  # the error is one that only a person can judge
-    words: str = ""
-    acked: bool = False  # it waits for acknowledgements
-    acks: bool = False  # it gives them
-    ackers: int = 0  # who gives them to it
-    # What the agent has noted, rather than what the server tells:
-    promised: bool = False  # the candidate acknowledges, or has done so before: the master never goes on without
-    torn: bool = False  # a restore was cut off: what it has is a part of its upstream's
-    outdated: bool = False  # it follows with a password that has changed
+    waits_for_acks: bool = False  # semi-synchronous as a source: a commit waits for an acknowledgement
+    acknowledges: bool = False  # semi-synchronous as a replica
+    acknowledging_replicas: int = 0  # replicas that are connected to it and acknowledge
+
+    # From the agent's notes, not from the server:
+    acks_required: bool = False  # the candidate acknowledges, or has before: the master never goes on without it
+    restore_incomplete: bool = False  # a restore was cut off: its data is a part of its upstream's
+    password_outdated: bool = False  # it follows with a replication password that has changed
 
 
 @dataclass(frozen=True)
-class Neighbour:
-    """What another server of the database tells of itself. `refusal`: it is there, but will not tell."""
+class RemoteState:
+    """What another server of the database tells of itself. With `error` it answers, but does not tell."""
 
-    place: Location
-    silent: bool = False
-    refusal: str = ""
+    address: Address
+    unreachable: bool = False
+    error: str = ""
     read_only: bool = True
-    positions: tuple[str, ...] = ()
-    acks: bool = False
-    upstream: Location | None = None
+    positions: tuple[str, ...] = ()  # GTID positions: what it has, and what it has received and will apply
+    acknowledges: bool = False
+    upstream: Address | None = None
 
     @property
     def name(self) -> str:
         """For messages."""
-        return f"{self.place[0]}:{self.place[1]}"
+        return f"{self.address[0]}:{self.address[1]}"
 
 
-def actions_for(now: Standing, wanted: NodeDatabase) -> tuple[Action, ...]:
-    """The steps, in their order.
+def actions_for(state: ServerState, target: NodeDatabase) -> tuple[Action, ...]:
+    """The actions, in their order.
 
-    The document is none of an older epoch: trust/verification.py has seen to that.
+    The document's epoch is never older than one that this node has seen: trust/verification.py has refused it then.
     """
-    steps = _master(now, wanted) if wanted.upstream is None else _follower(now, wanted)
-    return tuple(step for step, needed in steps.items() if needed)
+    actions = _master_actions(state, target) if target.upstream is None else _follower_actions(state, target)
+    return tuple(action for action, needed in actions.items() if needed)
 
 
-def _master(now: Standing, wanted: NodeDatabase) -> dict[Action, bool]:
-    wait = wanted.candidate is not None and now.promised
-    if stuck(now, wanted):
+def _master_actions(state: ServerState, target: NodeDatabase) -> dict[Action, bool]:
+    if blocking_fault(state, target):
         return {}
+    wait = target.candidate is not None and state.acks_required
     return {
-        Action.UNACKED: now.acked and not wait,
-        Action.TAKE_OVER: now.upstream is not None,
-        Action.NO_ACK: now.acks,
-        Action.ACKED: wait and not now.acked,  # before it opens: no write is told to be done that only this server has
-        Action.OPEN: now.read_only,
-        Action.ACCOUNTS: True,
+        Action.STOP_WAITING_FOR_ACKS: state.waits_for_acks and not wait,
+        Action.TAKE_OVER: state.upstream is not None,
+        Action.STOP_ACKNOWLEDGING: state.acknowledges,
+        # Before it becomes writable, or it would confirm writes that no other server has.
+        Action.WAIT_FOR_ACKS: wait and not state.waits_for_acks,
+        Action.SET_WRITABLE: state.read_only,
+        Action.UPDATE_ACCOUNTS: True,
     }
 
 
-def _follower(now: Standing, wanted: NodeDatabase) -> dict[Action, bool]:
-    assert wanted.upstream
-    acks, good = wanted.duty == "candidate", stuck(now, wanted) is None
-    # Who acknowledges changes only once it has connected anew; and after a crash it may not know where it is.
-    anew = now.fresh or now.torn or now.outdated or acks != now.acks or not now.applying
-    follow = good and (_moved(now, wanted) or anew)
+def _follower_actions(state: ServerState, target: NodeDatabase) -> dict[Action, bool]:
+    acknowledge = target.duty == "candidate"
+    unblocked = blocking_fault(state, target) is None
+    follow = unblocked and _must_reconnect(state, target, acknowledge=acknowledge)
     return {
-        Action.CLOSE: not now.read_only,
-        Action.UNACKED: now.acked,  # closed by now: nobody waits whom this would let go with a false OK
-        Action.NO_ACK: now.acks and not acks,
-        Action.ACK: good and acks and not now.acks,
-        Action.JOIN: now.fresh or now.torn,
+        Action.SET_READ_ONLY: not state.read_only,
+        # It is read-only by now, so no client waits that would be told that its unacknowledged write is safe.
+        Action.STOP_WAITING_FOR_ACKS: state.waits_for_acks,
+        Action.STOP_ACKNOWLEDGING: state.acknowledges and not acknowledge,
+        Action.ACKNOWLEDGE: unblocked and acknowledge and not state.acknowledges,
+        Action.RESTORE: state.fresh or state.restore_incomplete,
         Action.FOLLOW: follow,
-        Action.START: good and not follow and not now.receiving,
+        Action.RESUME: unblocked and not follow and not state.receiving,
     }
 
 
-def _moved(now: Standing, wanted: NodeDatabase) -> bool:
-    assert wanted.upstream
-    return now.upstream != (wanted.upstream.address, wanted.upstream.port)
+def _must_reconnect(state: ServerState, target: NodeDatabase, *, acknowledge: bool) -> bool:
+    """Whether the server has to be pointed at its upstream anew, rather than have its receiver started.
+
+    A replica begins or ends to acknowledge only with a new connection. And a server whose applier has stopped, as
+    after a crash, may not know its position any more.
+    """
+    return (
+        _has_other_upstream(state, target)
+        or state.fresh
+        or state.restore_incomplete
+        or state.password_outdated
+        or state.acknowledges != acknowledge
+        or not state.applying
+    )
 
 
-def stuck(now: Standing, wanted: NodeDatabase) -> UnsettledFault | None:
-    """Why a person has to look before this server can be what it should be; None if there is nothing."""
-    name, upstream = wanted.name, wanted.upstream
+def _has_other_upstream(state: ServerState, target: NodeDatabase) -> bool:
+    return target.upstream is None or state.upstream != (target.upstream.address, target.upstream.port)
+
+
+def blocking_fault(state: ServerState, target: NodeDatabase) -> UnsettledFault | None:
+    """Why a person has to look before this server can become what it should be; None if nothing blocks it."""
+    upstream = target.upstream
     if upstream is None:
-        return None if not now.torn else UnsettledFault(
-            f"this server is to be the master of {name}, but its restore was cut off: it has a part of the data",
-            "promote another one; this one is restored anew once it has an upstream",
-            "diverged",
-        )  # fmt: skip
-    if now.fresh or now.torn:
+        return _incomplete_master(target.name) if state.restore_incomplete else None
+    if state.fresh or state.restore_incomplete:
         return None
-    if not now.known:
+    if not state.has_history:
         return UnsettledFault(
             f"this server has data of its own that {upstream.server} knows nothing of; it stays as it is",
             f"keep what you need of it, then {EMPTY}",
             "diverged",
         )
-    if now.diverged and not _moved(now, wanted):
+    if state.diverged and not _has_other_upstream(state, target):
         return UnsettledFault(
-            f"this server and {upstream.server} have diverged: {now.words} (error {now.error}); nothing is overwritten",
-            f"compare the two; then repair it, or {EMPTY}",
+            f"this server and {upstream.server} have diverged: {state.error_text} (error {state.error}); "
+            "nothing is overwritten",
+            f"compare the two; then repair this one, or {EMPTY}",
             "diverged",
         )
     return None
 
 
-def older(one: str, other: str) -> bool:
-    """Whether a position of MariaDB, 0-1-42,1-1-7, lacks some of another: the last number counts up in each domain."""
-    have, want = ({words[0]: int(words[2]) for part in text.split(",") if len(words := part.split("-")) == 3}
-                  for text in (one, other))  # fmt: skip
-    return any(have.get(domain, 0) < number for domain, number in want.items())
+def _incomplete_master(database: str) -> UnsettledFault:
+    return UnsettledFault(
+        f"this server is to be the master of {database}, but its restore was cut off: it has only a part of the data",
+        "promote another server; this one is restored again once it has an upstream",
+        "diverged",
+    )
 
 
-def held_up(there: Iterable[Neighbour], me: Location, leaders: Container[Location], *, complete: bool) -> str:
-    """Why this server must not be opened yet; '' if it may.
+def is_behind(position: str, other: str) -> bool:
+    """Whether a GTID position of MariaDB lacks a transaction of another.
 
-    `leaders`: the former master, and whom it follows. `complete`: whether it has received all that was ever
-    acknowledged, as the candidate has. If not, whoever is silent may have more.
+    A position names the last transaction of each domain, as in `0-1-42,1-1-7`: domain, server, sequence number. The
+    sequence number counts up within its domain (MariaDB Knowledge Base, "Global Transaction ID").
     """
-    for one in there:
-        if one.silent:
+    sequences = _sequences(position)
+    return any(sequences.get(domain, 0) < sequence for domain, sequence in _sequences(other).items())
+
+
+def _sequences(position: str) -> dict[str, int]:
+    """Domain → sequence number."""
+    gtids = (gtid.split("-") for gtid in position.split(","))
+    return {gtid[0]: int(gtid[2]) for gtid in gtids if len(gtid) == 3}
+
+
+def reason_to_wait(
+    servers: Iterable[RemoteState], own_address: Address, leaders: Container[Address], *, complete: bool
+) -> str:
+    """Why this server must not become writable yet; '' if it may.
+
+    `leaders`: the former master, and this server's upstream. `complete`: whether this server has received every write
+    that was ever acknowledged, as the candidate has. Otherwise a server that cannot be reached may have some of them.
+    """
+    for server in servers:
+        if server.unreachable:
             if not complete:
-                words = f"{one.name} does not answer, and may have more than this server"
-                return f"{words}; if it is lost for good, take it out of the database in the document"
-        elif one.refusal:
-            if one.place in leaders:
-                return f"{one.name} is there, but does not tell whether it still writes: {one.refusal}"
-        elif not one.read_only:
-            return f"{one.name} still writes: its next run makes it read-only; if it has no agent any more, stop it"
-        elif one.acks and one.upstream not in (None, me):
-            return f"{one.name} still acknowledges writes of another master: its next run ends that"
+                return (
+                    f"{server.name} does not answer, and may have writes that this server lacks; "
+                    "if it is lost for good, take it out of the database in the document"
+                )
+        elif server.error:
+            if server.address in leaders:
+                return f"{server.name} answers, but does not tell whether it still takes writes: {server.error}"
+        elif not server.read_only:
+            return (
+                f"{server.name} still takes writes: its next run makes it read-only; "
+                "if no agent runs there any more, stop it"
+            )
+        elif server.acknowledges and server.upstream not in (None, own_address):
+            return f"{server.name} still acknowledges writes of another master: its next run ends that"
     return ""

@@ -1,32 +1,38 @@
-"""What the document wants of a database server, done step by step; data is never overwritten."""
+"""What the document wants of a database server, done action by action; data is never overwritten."""
 
-import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TypeAlias
 
+from rolecall.database.accounts import account_names, require_acknowledgements, update_accounts
 from rolecall.database.client import Client
+from rolecall.database.membership import NOTE
 from rolecall.database.promotion import Promotion
-from rolecall.database.replication import EMPTY, Action, Location, Neighbour, Standing, actions_for, stuck
+from rolecall.database.replication import (
+    EMPTY,
+    Action,
+    Address,
+    RemoteState,
+    ServerState,
+    actions_for,
+    blocking_fault,
+)
+from rolecall.database.restore import end_earlier_restore, restore
 from rolecall.errors import FetchFault, UnsettledFault
 from rolecall.fleet.topology import Endpoint, NodeDatabase
 from rolecall.forms.quoting import sql
-from rolecall.host import programs
 from rolecall.node.records import Notes
 from rolecall.render.contents import Replication
 
-__all__ = ["Client", "DatabaseServer", "duty_of", "leave"]
-
 Texts: TypeAlias = Mapping[str, str]
 
-_NOTE = "databases"
-_LOCK = "rolecall"  # of the session that restores: whoever outlived an earlier run can be found by it
-_PATIENCE = 30  # seconds
+_APPLY_TIMEOUT = 30  # seconds to apply what was received
 
 
 class DatabaseServer:
-    """One server of one database. `secrets`: values by key, of which no message shows any; `marks`: their
-    fingerprints. `note`: what it remembers of earlier runs, under the database's name:
+    """One server of one database. `secrets`: values by key, of which no message shows any; `fingerprints`: theirs.
+
+    `note`: what it remembers of earlier runs, under the database's name:
 
     duty, master          what it was told last; `master` only once it had done all of it
     joining               a restore was begun
@@ -35,216 +41,197 @@ class DatabaseServer:
     made                  the accounts
     """
 
-    def __init__(self, use: Replication, wanted: NodeDatabase, secrets: Texts, marks: Texts, notes: Notes) -> None:
-        self.client = Client(use, secrets.values())
-        self.dialect, self.use = self.client.dialect, use
-        self.wanted, self.values, self.notes = wanted, secrets, notes
-        self.note = dict(notes.read(_NOTE).get(wanted.name, {}))
-        password = wanted.replication_password
-        self.login = marks.get(password.key, "") if password else ""
-        self.owed = ""  # what the next run has to look at soon, although all is well
+    def __init__(
+        self, replication: Replication, target: NodeDatabase, secrets: Texts, fingerprints: Texts, notes: Notes
+    ) -> None:
+        self.client = Client(replication, secrets.values())
+        self.dialect, self.replication = self.client.dialect, replication
+        self.target, self.secrets, self.notes = target, secrets, notes
+        self.note = dict(notes.read(NOTE).get(target.name, {}))
+        password = target.replication_password
+        self.login_fingerprint = fingerprints.get(password.key, "") if password else ""
+        self.pending = ""  # what the next run has to look at soon, although nothing is wrong
 
-    def settle(self, accounts: str, mark: str) -> str:
-        """Become what the document says; returns what was done. `accounts`: SQL that makes schemas and accounts;
-        `mark` tells it apart.
+    def converge(self, accounts: str, fingerprint: str) -> str:
+        """Become what the document says; returns what was done, for the report.
 
-        Raises UnsettledFault for what a person has to look at, FetchFault for what
-        only needs time: the next run goes on.
+        `accounts`: SQL that creates schemas and accounts; `fingerprint`: of that SQL. Raises UnsettledFault for what
+        a person has to look at, FetchFault for what only needs time: the next run goes on.
         """
-        now = self._standing()
-        steps = actions_for(now, self.wanted)
-        self._remember(duty=self.wanted.duty, candidate=self.wanted.candidate if now.promised else None)
-        done = [step.value for step in steps if self._do(step, now, accounts, mark)]
-        if fault := stuck(now, self.wanted):
+        state = self._state()
+        actions = actions_for(state, self.target)
+        self._remember(duty=self.target.duty, candidate=self.target.candidate if state.acks_required else None)
+        changes = [action.value for action in actions if self._perform(action, state, accounts, fingerprint)]
+        if fault := blocking_fault(state, self.target):
             raise fault
-        if self.wanted.upstream is None:
-            if self.wanted.candidate and not now.promised:
-                self.owed = f"{self.wanted.candidate} does not acknowledge yet: what is written is on this server alone"
-        else:  # what its master makes meanwhile, it will have to know if it becomes the master
-            self._remember(accounts="", made=sorted({*self.note.get("made", ()), *self._names()}))
-        self._remember(master=[self.wanted.master.address, self.wanted.master.port])
-        return f"{self.wanted.duty} of {self.wanted.name}: {', '.join(done)}" if done else ""
+        if self.target.upstream is None:
+            candidate = self.target.candidate
+            if candidate and not state.acks_required:
+                self.pending = f"{candidate} does not acknowledge yet: what is written is on this server alone"
+        else:
+            # Accounts that its master creates meanwhile reach it by replication. It has to know them if it becomes
+            # the master, or it would never drop those that are no longer needed.
+            self._remember(
+                accounts="",
+                made=sorted({*self.note.get("made", ()), *account_names(self.target, self.replication.user)}),
+            )
+        self._remember(master=[self.target.master.address, self.target.master.port])
+        return f"{self.target.duty} of {self.target.name}: {', '.join(changes)}" if changes else ""
 
-    def _standing(self) -> Standing:
-        """What it is, with what only notes and the candidate tell."""
-        now = self.client.standing()
-        if now.diverged and now.applying and not now.receiving and self.wanted.upstream:
-            now = self.client.retried()  # its upstream may only have been behind
+    def _state(self) -> ServerState:
+        """What the server is, and what only the notes and the candidate know of it."""
+        state = self.client.state()
+        if state.diverged and state.applying and not state.receiving and self.target.upstream:
+            state = self.client.state_after_retry()  # the upstream may only have lagged when it was last asked
         return replace(
-            now,
-            torn=bool(self.note.get("joining")) and not now.fresh and now.upstream is None,
-            promised=self.wanted.upstream is None and self._promised(now),
-            outdated=now.upstream is not None and self.note.get("login") != self.login,
+            state,
+            restore_incomplete=bool(self.note.get("joining")) and not state.fresh and state.upstream is None,
+            acks_required=self.target.upstream is None and self._acks_required(state),
+            password_outdated=state.upstream is not None and self.note.get("login") != self.login_fingerprint,
         )
 
-    def _promised(self, now: Standing) -> bool:
+    def _acks_required(self, state: ServerState) -> bool:
         """Whether the candidate acknowledges what this master writes, or has done so before."""
-        places = [(one.address, one.port) for one in self.wanted.members if one.server == self.wanted.candidate]
-        if not places or self.note.get("candidate") == self.wanted.candidate:
-            return bool(places)
-        there, me = self.client.ask(places[0]), (self.wanted.master.address, self.wanted.master.port)
-        return now.ackers > 0 and there.acks and there.upstream == me
+        members = self.target.members
+        candidate = next((member for member in members if member.server == self.target.candidate), None)
+        if candidate is None:
+            return False
+        if self.note.get("candidate") == self.target.candidate:
+            return True
+        remote = self.client.remote_state(_address(candidate))
+        return (
+            state.acknowledging_replicas > 0 and remote.acknowledges and remote.upstream == _address(self.target.master)
+        )
 
-    def _remember(self, **more: object) -> None:
-        self.note |= more
-        self.notes.write(_NOTE, {**self.notes.read(_NOTE), self.wanted.name: self.note})
+    def _remember(self, **changes: object) -> None:
+        self.note |= changes
+        self.notes.write(NOTE, {**self.notes.read(NOTE), self.target.name: self.note})
 
-    # Steps
+    # Actions
 
-    def _do(self, step: Action, now: Standing, accounts: str, mark: str) -> bool:
-        """Take one step; returns whether there was anything to tell of."""
-        match step:
-            case Action.CLOSE:
-                self.client.close()
-            case Action.JOIN:
-                self._join()
+    def _perform(self, action: Action, state: ServerState, accounts: str, fingerprint: str) -> bool:
+        """Perform one action; returns whether it changed anything."""
+        match action:
+            case Action.SET_READ_ONLY:
+                self.client.set_read_only()
+            case Action.RESTORE:
+                self._restore()
             case Action.FOLLOW:
-                return self._follow(now)
+                return self._follow(state)
             case Action.TAKE_OVER:
-                self._promotion().take_over(now)
-            case Action.OPEN:
-                self._promotion().open(now)
-            case Action.ACCOUNTS:
-                return self._accounts(accounts, mark, now)
-            case Action.START:
-                self._answers()
-                self.client.run(self.dialect.start)
+                self._promotion().take_over(state)
+            case Action.SET_WRITABLE:
+                self._promotion().make_writable(state)
+            case Action.UPDATE_ACCOUNTS:
+                return self._update_accounts(accounts, fingerprint, state)
+            case Action.RESUME:
+                self._require_upstream()
+                self.client.run(self.dialect.resume)
             case _:
-                self.client.run({
-                    Action.ACKED: self.dialect.acked, Action.UNACKED: self.dialect.unacked,
-                    Action.ACK: self.dialect.ack, Action.NO_ACK: self.dialect.no_ack,
-                }[step])  # fmt: skip
+                self.client.run(self._statement(action))
         return True
+
+    def _statement(self, action: Action) -> str:
+        """The statement of an action that is no more than that."""
+        statements = {
+            Action.WAIT_FOR_ACKS: self.dialect.wait_for_acks,
+            Action.STOP_WAITING_FOR_ACKS: self.dialect.stop_waiting_for_acks,
+            Action.ACKNOWLEDGE: self.dialect.acknowledge,
+            Action.STOP_ACKNOWLEDGING: self.dialect.stop_acknowledging,
+        }
+        return statements[action]
 
     def _promotion(self) -> Promotion:
-        former = self.note.get("master")
-        return Promotion(self.client, self.wanted, (former[0], former[1]) if former else None, self._account())
+        master = self.note.get("master")
+        return Promotion(self.client, self.target, (master[0], master[1]) if master else None, self._login())
 
-    def _account(self) -> dict[str, str]:
-        """Of replication, as SQL."""
-        password = self.wanted.replication_password
-        return {"user": sql(self.use.user), "password": sql(self.values[password.key] if password else "")}
+    def _login(self) -> dict[str, str]:
+        """Of replication, quoted for SQL."""
+        password = self.target.replication_password
+        return {"user": sql(self.replication.user), "password": sql(self.secrets[password.key] if password else "")}
 
-    def _follow(self, now: Standing) -> bool:
-        """Point it at its upstream. What it has acknowledged it applies first: a change throws the rest away."""
+    def _follow(self, state: ServerState) -> bool:
+        """Point the server at its upstream; returns whether it was."""
         upstream = self._upstream()
-        moved = now.upstream != _place(upstream)
-        if not moved and now.outdated and self.client.ask(_place(upstream)).refusal:
-            self.owed = f"{upstream.server} does not know the new password for replication yet"  # its next run tells it
+        address = _address(upstream)
+        moves = state.upstream != address
+        if not moves and state.password_outdated and self.client.remote_state(address).error:
+            self.pending = f"{upstream.server} does not know the new replication password yet"  # its next run sets it
             return False
-        if not moved and not now.applying:
-            self._answers()
-        if now.upstream:
-            self.client.run(self.dialect.stop_receiving)
-            if now.acks and now.applying and not self.client.has(self.client.received(), _PATIENCE):
-                raise FetchFault("not all that was received has been applied", "the next run goes on", "upstream")
-        if not now.fresh and not now.torn and self.client.behind(_place(upstream)):
-            raise UnsettledFault(  # it would be told that it has diverged, or, worse, not be told
-                f"{upstream.server} does not have yet all that this server has, so it cannot follow it",
-                f"the next run looks again; if it stays so, this server has more than was acknowledged: {EMPTY}",
+        if not moves and not state.applying:
+            self._require_upstream()
+        if state.upstream:
+            self._stop_receiver(state)
+        if not state.fresh and not state.restore_incomplete and self.client.remote_lags(address):
+            # The server would report that it has diverged or, worse, diverge without an error.
+            raise UnsettledFault(
+                f"{upstream.server} lacks writes that this server has, so this server cannot follow it yet",
+                "the next run checks again; if it stays so, this server has more than was ever acknowledged: keep what "
+                f"you need of that, then {EMPTY}",
                 "upstream",
             )
-        where = {"host": sql(upstream.address), "port": str(upstream.port)}
-        self.client.run(self.dialect.follow.format(**where, **self._account()))
-        self._remember(login=self.login)
+        host, port = sql(upstream.address), str(upstream.port)
+        self.client.run(self.dialect.follow.format(host=host, port=port, **self._login()))
+        self._remember(login=self.login_fingerprint)
         return True
 
-    def _join(self) -> None:
-        """All of the upstream's data, with the position that it is of. Nothing of it goes into this server's log."""
+    def _stop_receiver(self, state: ServerState) -> None:
+        """Receive no more, and apply what was acknowledged: a change of the upstream discards what is only received."""
+        self.client.run(self.dialect.stop_receiver)
+        if not (state.acknowledges and state.applying):
+            return
+        if not self.client.has_applied(self.client.received_position(), _APPLY_TIMEOUT):
+            raise FetchFault(
+                "this server has not yet applied all that it has received", "the next run goes on", "upstream"
+            )
+
+    def _restore(self) -> None:
         upstream = self._upstream()
-        if not self._answers().positions:
-            raise FetchFault(f"{upstream.server} has no data yet", "the next run looks again", "upstream")
-        self._end_earlier()
+        if not self._require_upstream().positions:
+            raise FetchFault(f"{upstream.server} has no data yet", "the next run checks again", "upstream")
+        end_earlier_restore(self.client)
         self._remember(joining=True)
-        dump = (*self.use.dump, f"--host={upstream.address}", f"--port={upstream.port}")
-        first = f"SELECT GET_LOCK('{_LOCK}', 0);\n{self.dialect.restore};\n".encode()
-        done = programs.pipe(dump, self.use.client, first, 6 * 3600)
-        if not done.ok:
-            words = self.client.clean(done.tail)
-            raise FetchFault(f"cannot restore from {upstream.server}: {words}", "the next run begins again", "upstream")
-        self.client.run(self.dialect.restored)
+        restore(self.client, upstream)
         self._remember(joining=False)
 
-    def _end_earlier(self) -> None:
-        """The restore of a run that was killed goes on without it: two at once would mix."""
-        until = time.monotonic() + _PATIENCE
-        while (session := self.client.rows(f"SELECT IS_USED_LOCK('{_LOCK}') AS id")[0]["id"]) != "NULL":
-            if time.monotonic() >= until:
-                raise FetchFault("an earlier restore does not end", "the next run looks again", "upstream")
-            self.client.run(f"KILL {int(session)}")
-            time.sleep(0.2)
-
     def _upstream(self) -> Endpoint:
-        if self.wanted.upstream is None or self.wanted.replication_password is None:
+        if self.target.upstream is None or self.target.replication_password is None:
             raise UnsettledFault(
-                f"databases.{self.wanted.name} has no replication_password, so nobody can follow its master",
+                f"databases.{self.target.name} has no replication_password, so nobody can follow its master",
                 "add a reference: ssm:, secretsmanager: or file:",
             )
-        return self.wanted.upstream
+        return self.target.upstream
 
-    def _answers(self) -> Neighbour:
-        """The upstream. Raises FetchFault if it does not answer: a server that was restarted throws away what it had
-        received when it starts to follow, so it has to be able to get it again.
+    def _require_upstream(self) -> RemoteState:
+        """The upstream's state. Raises FetchFault if it does not answer.
+
+        A server that was restarted discards what it had received as soon as its replication is started, so it must be
+        able to receive that again.
         """
-        there = self.client.ask(_place(self._upstream()))
-        if there.refusal:
-            words = f"{self._upstream().server} ({there.name}) does not answer: {there.refusal}"
-            raise FetchFault(words, "the next run asks again; is it up, and has its own run been?", "upstream")
-        return there
+        upstream = self._upstream()
+        remote = self.client.remote_state(_address(upstream))
+        if remote.error:
+            raise FetchFault(
+                f"{upstream.server} ({remote.name}) does not answer: {remote.error}",
+                "the next run asks again; is the server up, and has its own agent run?",
+                "upstream",
+            )
+        return remote
 
-    def _accounts(self, text: str, mark: str, now: Standing) -> bool:
-        """Schemas and accounts, when they have changed; there are passwords among them, so the note has their mark."""
-        names = set(self._names())
-        if self.note.get("accounts") == mark and not now.fresh:
+    def _update_accounts(self, accounts: str, fingerprint: str, state: ServerState) -> bool:
+        """Create and drop accounts; returns whether their SQL had changed.
+
+        It has passwords in it, so the note keeps its fingerprint.
+        """
+        if self.note.get("accounts") == fingerprint and not state.fresh:
             return False
-        until = time.monotonic() + _PATIENCE
-        while (now := self.client.standing()).acked and not now.ackers:
-            if time.monotonic() >= until:
-                raise FetchFault(
-                    f"{self.wanted.candidate} does not acknowledge, so every write waits; accounts are as they were",
-                    "look at the candidate; if it is lost, name another in the document, or none",
-                    "upstream",
-                )
-            time.sleep(0.5)
-        self._remember(made=sorted({*self.note.get("made", ()), *names}))
-        gone = sorted({*self.note["made"]} - names)
-        self.client.run(f"{text};\nDROP USER IF EXISTS {', '.join(gone)}" if gone else text, 120)
-        self._remember(accounts=mark, made=sorted(names))
+        require_acknowledgements(self.client, self.target.candidate)
+        needed, noted = account_names(self.target, self.replication.user), set(self.note.get("made", ()))
+        self._remember(made=sorted(needed | noted))
+        update_accounts(self.client, accounts, noted - needed)
+        self._remember(accounts=fingerprint, made=sorted(needed))
         return True
 
-    def _names(self) -> Iterator[str]:
-        """The accounts that the document wants, as SQL: what it wants no more, it made, and may take away."""
-        if self.wanted.replication_password:
-            yield from (f"{sql(self.use.user)}@{sql(one.address)}" for one in self.wanted.members)
-        for account in self.wanted.accounts:
-            if account.password:
-                yield from (f"{sql(account.user)}@{sql(address)}" for address in account.addresses)
 
-
-def leave(use: Replication, databases: Collection[str], notes: Notes) -> str:
-    """A server that the document has taken out of its database takes no writes, and acknowledges none; data stays.
-
-    `databases`: those that it is a server of now. Returns what was done.
-    """
-    noted = notes.read(_NOTE)
-    gone = [name for name, note in noted.items() if name not in databases and note.get("duty")]
-    if gone and not databases:
-        client = Client(use)
-        now = client.standing()
-        if not now.read_only:
-            client.close()
-        client.run(f"{client.dialect.unacked}; {client.dialect.no_ack}")
-        if now.upstream:
-            client.run(client.dialect.stop_receiving)
-    if gone:
-        notes.write(_NOTE, noted | {name: noted[name] | {"duty": "", "candidate": None} for name in gone})
-    return ", ".join(f"no server of {name} any more" for name in gone)
-
-
-def duty_of(database: str, notes: Notes) -> str:
-    """What the last run made this server in a database; '' if none did."""
-    return str(notes.read(_NOTE).get(database, {}).get("duty", ""))
-
-
-def _place(one: Endpoint) -> Location:
-    return one.address, one.port
+def _address(endpoint: Endpoint) -> Address:
+    return endpoint.address, endpoint.port

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable, Mapping
 
-from rolecall.database.server import DatabaseServer, leave
+from rolecall.database.membership import leave_databases
+from rolecall.database.server import DatabaseServer
 from rolecall.fleet.topology import NodeDatabase
 from rolecall.node.node import Node
 from rolecall.render.generation import Generation
@@ -18,9 +19,9 @@ def replicate(
     file = target.file(use.accounts)
     accounts, mark = (target.text_of(file, secrets), target.mark_of(file)) if file else ("", "")
     servers = [DatabaseServer(use, database, secrets, target.secrets, node.notes) for database in databases]
-    notes = [leave(use, [server.wanted.name for server in servers], node.notes)]
-    notes += [server.settle(accounts, mark) for server in servers]
+    notes = [leave_databases(use, [server.target.name for server in servers], node.notes)]
+    notes += [server.converge(accounts, mark) for server in servers]
     for server in servers:
-        if server.owed:
-            report.owe(server.owed)
+        if server.pending:
+            report.owe(server.pending)
     return "; ".join(filter(None, notes))
