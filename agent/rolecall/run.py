@@ -93,7 +93,7 @@ def decide(node: Node, report: Report, *, dry: bool = False) -> Decision:
     with report.step("identify") as step:
         identity = identify_machine(node, report)
         step.note = identity.instance or identity.server or identity.address or ""
-        node.account.at(identity.region)
+        node.providers.locate(identity.region)
         if identity.leaving:
             report.leaving = identity.leaving
             report.warn(identity.leaving)

@@ -83,12 +83,30 @@ class Aws(Frozen):
     imds: tuple[Text, ...] = Field(("http://169.254.169.254", "http://[fd00:ec2::254]"), min_length=1)
     endpoints: dict[Name, Text] = Field({}, description="Other addresses by service: s3, ssm, secretsmanager")
 
+    @property
+    def credentials_file(self) -> str:
+        """The file that holds the credentials; '' where they come from elsewhere."""
+        kind, _, path = self.credentials.partition(":")
+        return path if kind == "file" else ""
+
     @field_validator("credentials")
     @classmethod
     def _known(cls, source: str) -> str:
         if source not in ("instance-role", "boto3") and not source.startswith("file:/"):
             raise ValueError(f"{source!r} is no source of credentials: 'instance-role', 'file:/path' or 'boto3'")
         return source
+
+
+class Access(Frozen):
+    """What reaching others takes: the limits, and a table for each provider. A laptop has this part alone."""
+
+    network: Network = Network()
+    aws: Aws = Aws()
+
+    @property
+    def credentials_files(self) -> tuple[str, ...]:
+        """The files of this machine that hold a provider's credentials."""
+        return tuple(filter(None, (self.aws.credentials_file,)))
 
 
 class Secrets(Frozen):
@@ -104,7 +122,7 @@ class Keep(Frozen):
     reports: int = Field(50, ge=1)
 
 
-class Settings(Frozen):
+class Settings(Access):
     """All of agent.toml."""
 
     role: Name
@@ -122,8 +140,6 @@ class Settings(Frozen):
     refresh: Refresh = Refresh()
     drain: Drain = Drain()
     keep: Keep = Keep()
-    network: Network = Network()
-    aws: Aws = Aws()
     secrets: Secrets = Secrets()
     names: dict[str, str | int] = Field({}, description="Names of the platform's table that differ on this image")
 

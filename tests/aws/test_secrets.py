@@ -15,15 +15,14 @@ import pytest
 
 from box import Box
 from processes import watching
-from rolecall.aws import secrets as aws_secrets
-from rolecall.aws.session import AwsSession
 from rolecall.errors import ConfigFault, Fault, FetchFault
 from rolecall.fleet.topology import Secret
 from rolecall.host.secrets import Secrets
 from rolecall.node.node import open_node
+from rolecall.node.providers import Providers
 from rolecall.report import Report
 from rolecall.run import decide
-from rolecall.settings import Aws, Network, load_settings
+from rolecall.settings import Access, Aws, Network, load_settings
 from servers.http import Answer, Request, Server
 from servers.imds import Imds
 from servers.moto import ACCOUNT, REGION, Key, Moto
@@ -86,13 +85,14 @@ class Aside:
         except self.manager.exceptions.ResourceNotFoundException:
             self.manager.create_secret(Name=name, **form)
 
-    def account(self, timeout: float = 10.0) -> AwsSession:
-        """As a run has it."""
+    def providers(self, timeout: float = 10.0) -> Providers:
+        """As a run has them."""
         ends = {"ssm": self.relay.url, "secretsmanager": self.relay.url}
-        return AwsSession(Aws(region=REGION, imds=(self.imds.url,), endpoints=ends), Network(timeout=timeout))
+        table = Aws(region=REGION, imds=(self.imds.url,), endpoints=ends)
+        return Providers(Access(network=Network(timeout=timeout), aws=table))
 
     def fetch(self, *references: str) -> dict[str, str]:
-        return aws_secrets.fetch(list(references), self.account())
+        return self.providers().read_secrets(references)
 
 
 @pytest.fixture(scope="module")
@@ -469,7 +469,7 @@ REFUSED = [
 
 def secrets(aws: Aside, state: Path, *, keep: bool = True, timeout: float = 10.0) -> Secrets:
     """As another run has them."""
-    return Secrets(state, aws.account(timeout), keep=keep)
+    return Secrets(state, aws.providers(timeout).read_secrets, keep=keep)
 
 
 @pytest.fixture

@@ -234,7 +234,7 @@ def test_a_refresh_without_news_loads_nothing_heavy(node: Node) -> None:
     assert {name for name in more if name.startswith("rolecall")} <= OURS
     assert ("ssl" in loaded) == (node.kind != "s3")
     assert "encodings.idna" not in loaded, "its tables are for names that are no store's"
-    assert modules(node.box, tell.format("import rolecall.store.s3, boto3")) >= {"boto3", "json", "urllib3"}
+    assert modules(node.box, tell.format("import rolecall.aws.s3, boto3")) >= {"boto3", "json", "urllib3"}
 
 
 # --- it costs little -----------------------------------------------------------------------------------------------
@@ -292,7 +292,17 @@ def test_a_record_whose_question_cannot_be_read_is_none(tmp_path: Path) -> None:
     config, now = tmp_path / "agent.toml", time.time()
     config.write_text(f'run = "{tmp_path}"\n')
     good = question("127.0.0.1:9")
-    for wrong in ("s3", "\t", "\t" * 6, "\t" * 7, "\t" * 8, f"{good}x", good.replace('"x"', '"x\ty"'), good + "\t"):
+    for wrong in (
+        "aws",
+        f"nobody{good}",
+        "\t",
+        "\t" * 6,
+        "\t" * 7,
+        "\t" * 8,
+        f"{good}x",
+        good.replace('"x"', '"x\ty"'),
+        good + "\t",
+    ):
         (tmp_path / "steady").write_text(f"{now - 1} {now + 60}\n{wrong}\n")
         assert not holds(str(config)), wrong
     (tmp_path / "steady").write_text(f"{now - 1} {now + 60}\n\n")
@@ -313,7 +323,7 @@ def test_a_name_that_nobody_tells_holds_no_refresh_up(tmp_path: Path, monkeypatc
 
 def question(host: str, timeout: float = 5.0) -> str:
     """As a store writes it."""
-    return "\t".join(("https", "http", host, DOCUMENT, '"x"', "", "", str(timeout)))
+    return "\t".join(("", "http", host, DOCUMENT, '"x"', "", "", str(timeout)))
 
 
 # --- the credentials that it asks with -----------------------------------------------------------------------------

@@ -5,7 +5,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +17,12 @@ import botocore.retries.standard
 import botocore.session
 import pytest
 
+from rolecall import metadata
 from rolecall.aws.imds import Imds as ImdsClient
-from rolecall.aws.session import AwsSession
-from rolecall.settings import Aws, Network
-from rolecall.store import Store, open_store
+from rolecall.fleet.identity import Identity
+from rolecall.node.providers import Providers
+from rolecall.settings import Access, Aws, Network
+from rolecall.store import Store
 from rolecall.store.chain import Chain
 from servers.imds import Imds
 from servers.mirror import Mirror
@@ -80,6 +82,17 @@ def ends_within(seconds: float) -> Iterator[None]:
     assert time.monotonic() - began < seconds
 
 
+def open_store(url: str) -> Store:
+    """A store of a machine with no settings of its own."""
+    return Providers(Access()).open_store(url)
+
+
+def identify(sources: Iterable[str], imds: str, root: Path, seconds: float) -> Identity:
+    """Who a machine below a folder is, with a metadata service at this address."""
+    providers = Providers(Access(aws=Aws(imds=(imds,))))
+    return metadata.identify(sources, providers.identify, time.monotonic() + seconds, str(root))
+
+
 def chain(*stores: Store) -> Store:
     """Stores in order of preference, as one."""
     return cast("Store", Chain(list(stores)))
@@ -107,14 +120,15 @@ class Cloud:
         if known:
             self.s3.keys[f"ASIA{number}"] = AccessKey(f"secret-{number}", token=f"token-{number}")
 
-    def account(self, network: Network | None = None, **aws: Any) -> AwsSession:
-        """A node's account; `aws` is what agent.toml has below [aws]."""
-        return AwsSession(Aws(**{"imds": (self.imds.url,), **aws}), network or Network())
+    def providers(self, network: Network | None = None, **aws: Any) -> Providers:
+        """A node's providers; `aws` is what agent.toml has below [aws]."""
+        table = Aws(**{"imds": (self.imds.url,), **aws})
+        return Providers(Access(network=network or Network(), aws=table))
 
     @staticmethod
-    def nobody(network: Network) -> AwsSession:
-        """An account where there is nothing of AWS."""
-        return AwsSession(Aws(imds=("http://127.0.0.1:9",)), network)
+    def nobody(network: Network) -> Providers:
+        """The providers of a machine where there is nothing of AWS."""
+        return Providers(Access(network=network, aws=Aws(imds=("http://127.0.0.1:9",))))
 
     def url(self, **options: str) -> str:
         """The URL of a store, with the options that the tests need, or others."""
@@ -122,7 +136,7 @@ class Cloud:
 
     def store(self, network: Network | None = None, **options: str) -> Store:
         """A store in the S3."""
-        return open_store(self.url(**options), self.account(network))
+        return self.providers(network).open_store(self.url(**options))
 
 
 @dataclass
@@ -238,28 +252,28 @@ def make(request: pytest.FixtureRequest, tmp_path: Path, authority: Authority, n
 
         def made(name: str, network: Network | None = None) -> Kept:
             trusting = (network or Network()).model_copy(update={"ca": str(authority.file)})
-            account = AwsSession(Aws(imds=(nobody,)), trusting)
+            providers = Providers(Access(network=trusting, aws=Aws(imds=(nobody,))))
             out = f"https{nobody.removeprefix('http')}/fleet"
             (tmp_path / "store").mkdir(exist_ok=True)
             folder = f"file://{tmp_path}/store"
             match name:
                 case "file":
-                    return Kept(lambda: open_store(folder))
+                    return Kept(lambda: providers.open_store(folder))
                 case "file after https that is out":
-                    return Kept(lambda: chain(open_store(out, account), open_store(folder)))
+                    return Kept(lambda: chain(providers.open_store(out), providers.open_store(folder)))
                 case "https" | "file after https":
                     mirror = ends.enter_context(Mirror(context=authority.context()))
                     url = f"{mirror.url}/fleet"
                     if name == "https":
-                        return Kept(lambda: open_store(url, account), mirror)
-                    return Kept(lambda: chain(open_store(url, account), open_store(folder)), mirror)
+                        return Kept(lambda: providers.open_store(url), mirror)
+                    return Kept(lambda: chain(providers.open_store(url), providers.open_store(folder)), mirror)
                 case "s3" | "s3 after one that is out":
                     cloud: Cloud = request.getfixturevalue("cloud")
-                    account = cloud.account(trusting)
+                    providers = cloud.providers(trusting)
                     if name == "s3":
-                        return Kept(lambda: open_store(cloud.url(), account), cloud.s3)
+                        return Kept(lambda: providers.open_store(cloud.url()), cloud.s3)
                     stores = (out, cloud.url())
-                    return Kept(lambda: chain(*(open_store(url, account) for url in stores)), cloud.s3)
+                    return Kept(lambda: chain(*(providers.open_store(url) for url in stores)), cloud.s3)
             raise ValueError(name)
 
         yield made

@@ -11,7 +11,7 @@ import pytest
 from contract.conftest import QUICK, Cloud, Make, Raw, ends_within
 from rolecall.errors import FetchFault
 from rolecall.settings import Network
-from rolecall.store import Store, open_store
+from rolecall.store import Store
 from servers.http import KINDS
 from servers.mirror import Mirror
 from servers.s3 import FAULTS
@@ -198,7 +198,7 @@ def test_an_answer_of_any_form_ends_in_an_object_or_a_fetch_fault(
     answers = {quote(kind): answer for kind, answer in ODD.items()}
     with Raw(answers, authority.context() if name == "https" else None) as server:
         url = cloud.url(endpoint=server.url) if name == "s3" else f"{server.url}/fleet"
-        store = open_store(url, cloud.account(trusting))
+        store = cloud.providers(trusting).open_store(url)
         read(store, "nothing")  # so that all share one client
         with ends_within(20):
             found = all_at_once(store, ODD)
@@ -266,9 +266,9 @@ def silent() -> Iterator[str]:
 
 
 def test_a_server_that_does_not_shake_hands_holds_nobody_up(cloud: Cloud, silent: str) -> None:
-    account = cloud.account(QUICK)
+    providers = cloud.providers(QUICK)
     urls = [*(cloud.url(endpoint=f"{scheme}://{silent}") for scheme in ("http", "https")), f"https://{silent}/fleet"]
-    stores = [open_store(url, account) for url in urls]
+    stores = [providers.open_store(url) for url in urls]
     with ThreadPoolExecutor(16) as pool, ends_within(8):
         asked = [pool.submit(how, store, "x") for store in stores for how in (read, written, streamed)]
         assert {one.result() for one in asked} == {"too-slow"}

@@ -9,12 +9,11 @@ from typing import Any
 
 import pytest
 
-from contract.conftest import ends_within
-from rolecall import metadata
+from contract.conftest import ends_within, identify
+from rolecall.aws import ec2
 from rolecall.aws.imds import Imds as ImdsClient
 from rolecall.errors import ConfigFault, FetchFault
 from rolecall.fleet.identity import Identity
-from rolecall.metadata import ec2
 from servers.http import KINDS, Answer, Request, Server
 from servers.imds import Imds
 
@@ -404,7 +403,7 @@ def test_a_machine_whose_firmware_names_another_maker_is_not_on_ec2(node: Asker)
     node.firmware(sys_vendor="QEMU")
     (node.root / "identity.json").write_text('{"server": "web1"}')
     sources = ("ec2", f"file:{node.root}/identity.json")
-    found = metadata.identify(sources, node.client, time.monotonic() + 5, str(node.root))
+    found = identify(sources, node.imds.url, node.root, 5)
     assert found.server == "web1"
     assert not node.imds.requests, "nothing is asked at an address that may be anybody's"
 
@@ -424,10 +423,9 @@ def test_a_service_that_does_not_answer_is_no_proof_that_this_is_not_ec2(
 ) -> None:
     node.firmware(**words)
     (node.root / "identity.json").write_text('{"server": "web1"}')
-    node.client = ImdsClient((nobody,))
     sources = ("ec2", f"file:{node.root}/identity.json")
     with ends_within(5), pytest.raises(FetchFault) as told:
-        metadata.identify(sources, node.client, time.monotonic() + 0.5, str(node.root))
+        identify(sources, nobody, node.root, 0.5)
     assert told.value.cause == "imds-unreachable"
 
 

@@ -16,8 +16,8 @@ from contract.conftest import QUICK, Cloud, Kept, Raw, ends_within
 from rolecall.aws.credentials import Credentials
 from rolecall.settings import Network
 from rolecall.shortcut.request import unchanged
-from rolecall.shortcut.stamps import keep_credentials
-from rolecall.store import Store, open_store
+from rolecall.shortcut.stamps import write_signing_file
+from rolecall.store import Store
 from servers.http import KINDS
 from servers.mirror import Mirror
 from servers.s3 import FAULTS, AccessKey, S3Server
@@ -50,23 +50,23 @@ class Asked:
 def leave_credentials(run: Path, credentials: Credentials | None) -> None:
     run.mkdir(exist_ok=True)
     if credentials:
-        keep_credentials(run, credentials.lines())
+        write_signing_file(run / "credentials", credentials.lines())
 
 
 @pytest.fixture
 def of_s3(cloud: Cloud, tmp_path: Path, authority: Authority) -> Asked:
-    account = cloud.account(QUICK.model_copy(update={"ca": str(authority.file)}))
-    store = open_store(cloud.url(), account)
+    providers = cloud.providers(QUICK.model_copy(update={"ca": str(authority.file)}))
+    store = providers.open_store(cloud.url())
     question = store.question(KEY, store.put(KEY, b"{}"))
-    leave_credentials(tmp_path / "run", account.held())
+    leave_credentials(tmp_path / "run", providers.aws.session.held())
     cloud.s3.forget()
     return Asked(store, question, tmp_path / "run", Kept(lambda: store, cloud.s3))
 
 
 @pytest.fixture
 def of_https(mirror: Mirror, cloud: Cloud, tmp_path: Path, authority: Authority) -> Asked:
-    account = cloud.account(QUICK.model_copy(update={"ca": str(authority.file)}))
-    store = open_store(f"{mirror.url}/fleet", account)
+    providers = cloud.providers(QUICK.model_copy(update={"ca": str(authority.file)}))
+    store = providers.open_store(f"{mirror.url}/fleet")
     question = store.question(KEY, store.put(KEY, b"{}"))
     mirror.requests.clear()
     return Asked(store, question, tmp_path / "run", Kept(lambda: store, mirror))
@@ -215,7 +215,7 @@ def test_a_tag_with_odd_signs_breaks_no_refresh(authority: Authority, tag: str, 
     head = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nETag: " + tag.encode("latin-1") + b"\r\n\r\n{}"
     with Raw({"fleet.json": head}, authority.context()) as server:
         network = QUICK.model_copy(update={"ca": str(authority.file)})
-        store = open_store(f"{server.url}/fleet", Cloud.nobody(network))
+        store = Cloud.nobody(network).open_store(f"{server.url}/fleet")
         found = store.get(KEY, 10)
         question = store.question(KEY, found.etag)
         assert not (question and unchanged(question, str(tmp_path)))
@@ -291,19 +291,19 @@ def test_a_certificate_that_is_not_believed_is_left_to_the_run(
         "expired": authority.expired,
         "misnamed": authority.misnamed,
     }
-    account = cloud.account(Network(ca=str(authority.file)))
-    leave_credentials(tmp_path / "run", account.credentials())
+    providers = cloud.providers(Network(ca=str(authority.file)))
+    leave_credentials(tmp_path / "run", providers.aws.session.credentials())
     context = made[wrong]()
     if kind == "s3":
         with S3Server(cloud.s3.buckets, cloud.s3.keys, context=context) as s3:
             s3.put("bucket", f"fleet/{KEY}", b"{}")
-            question = open_store(cloud.url(endpoint=s3.url), account).question(
+            question = providers.open_store(cloud.url(endpoint=s3.url)).question(
                 KEY, '"99914b932bd37a50b983c5e7c90ae93b"'
             )
             assert unchanged(question, str(tmp_path / "run")) == (not wrong)
     else:
         with Mirror({f"fleet/{KEY}": b"{}"}, context) as mirror:
-            question = open_store(f"{mirror.url}/fleet", account).question(KEY, "*")
+            question = providers.open_store(f"{mirror.url}/fleet").question(KEY, "*")
             assert unchanged(question, str(tmp_path / "run")) == (not wrong)
 
 
@@ -317,23 +317,23 @@ def test_a_bucket_as_a_part_of_the_hosts_name(cloud: Cloud, tmp_path: Path, monk
     look_up = socket.getaddrinfo
     here = dict.fromkeys(("bucket.localhost", b"bucket.localhost"), "localhost")
     monkeypatch.setattr(socket, "getaddrinfo", lambda host, *rest, **more: look_up(here.get(host, host), *rest, **more))
-    account = cloud.account()
+    providers = cloud.providers()
     endpoint = cloud.s3.url.replace("127.0.0.1", "localhost")
-    store = open_store(cloud.url(endpoint=endpoint, style="virtual"), account)
+    store = providers.open_store(cloud.url(endpoint=endpoint, style="virtual"))
     question = store.question(KEY, store.put(KEY, b"{}"))
-    leave_credentials(tmp_path / "run", account.held())
+    leave_credentials(tmp_path / "run", providers.aws.session.held())
     assert unchanged(question, str(tmp_path / "run"))
 
 
 def test_servers_at_ipv6_addresses(cloud: Cloud, authority: Authority, tmp_path: Path) -> None:
-    account = cloud.account(Network(ca=str(authority.file)))
-    leave_credentials(tmp_path / "run", account.credentials())
+    providers = cloud.providers(Network(ca=str(authority.file)))
+    leave_credentials(tmp_path / "run", providers.aws.session.credentials())
     with (
         S3Server(cloud.s3.buckets, cloud.s3.keys, host="::1") as s3,
         Mirror(context=authority.context(), address="::1") as mirror,
     ):
         for url in (cloud.url(endpoint=s3.url), f"{mirror.url}/fleet"):
-            store = open_store(url, account)
+            store = providers.open_store(url)
             question = store.question(KEY, store.put(KEY, b"{}"))
             assert unchanged(question, str(tmp_path / "run"))
 

@@ -15,11 +15,12 @@ from urllib3 import HTTPResponse
 
 from contract.conftest import QUICK, Cloud, ends_within
 from rolecall.aws.credentials import Credentials
-from rolecall.aws.session import AwsSession
+from rolecall.aws.s3 import S3Store
+from rolecall.aws.signer import CREDENTIALS
 from rolecall.errors import ConfigFault, Fault, FetchFault
-from rolecall.settings import Aws, Network
-from rolecall.store import Store, open_store
-from rolecall.store.s3 import S3Store
+from rolecall.node.providers import Providers
+from rolecall.settings import Access, Aws, Network
+from rolecall.store import Store
 from servers.imds import Imds
 from servers.s3 import AccessKey, S3Server
 from servers.tls import Authority
@@ -105,9 +106,9 @@ def test_without_the_metadata_service_its_cause_is_told(cloud: Cloud, kind: int 
 
 
 def test_where_no_metadata_service_answers_it_is_unreachable(cloud: Cloud, nobody: str) -> None:
-    account = cloud.account(QUICK, imds=(nobody,))
+    providers = cloud.providers(QUICK, imds=(nobody,))
     with ends_within(5):
-        assert refused(open_store(cloud.url(), account)).cause == "imds-unreachable"
+        assert refused(providers.open_store(cloud.url())).cause == "imds-unreachable"
 
 
 def test_a_download_and_a_write_tell_the_same_causes(cloud: Cloud) -> None:
@@ -123,20 +124,21 @@ def test_a_download_and_a_write_tell_the_same_causes(cloud: Cloud) -> None:
 
 
 def test_credentials_are_asked_for_once_in_a_run(cloud: Cloud) -> None:
-    account = cloud.account()
+    providers = cloud.providers()
     for _ in range(2):
-        store = open_store(cloud.url(), account)
+        store = providers.open_store(cloud.url())
         store.put("fleet.json", b"x")
         assert store.get("fleet.json", 10).data == b"x"
     assert asked_for_credentials(cloud) == 1
     assert {one.headers["X-Amz-Security-Token"] for one in cloud.s3.requests} == {"token-1"}
 
 
-def test_credentials_of_an_earlier_run_are_used_until_shortly_before_their_end(cloud: Cloud) -> None:
+def test_credentials_of_an_earlier_run_are_used_until_shortly_before_their_end(cloud: Cloud, tmp_path: Path) -> None:
     for seconds, asked in ((3600, 0), (299, 1), (-10, 2)):
-        kept = Credentials("ASIA1", "secret-1", "token-1", time.time() + seconds)
-        account = AwsSession(Aws(imds=(cloud.imds.url,)), Network(), kept)
-        open_store(cloud.url(), account).put("fleet.json", b"x")
+        earlier = Credentials("ASIA1", "secret-1", "token-1", time.time() + seconds)
+        (tmp_path / CREDENTIALS).write_text(earlier.lines())
+        providers = Providers(Access(aws=Aws(imds=(cloud.imds.url,))), tmp_path)
+        providers.open_store(cloud.url()).put("fleet.json", b"x")
         assert asked_for_credentials(cloud) == asked
 
 
@@ -262,21 +264,21 @@ def test_a_bucket_in_another_region_is_told_with_its_region(cloud: Cloud, style:
 
 def test_the_region_is_the_instances_own_unless_another_is_set(cloud: Cloud) -> None:
     cloud.imds.meta["placement"]["region"] = "us-east-1"
-    for account, url in (
-        (cloud.account(), cloud.url(region="")),
-        (cloud.account(region="us-east-1"), cloud.url(region="")),
+    for providers, url in (
+        (cloud.providers(), cloud.url(region="")),
+        (cloud.providers(region="us-east-1"), cloud.url(region="")),
     ):
         cloud.imds.requests.clear()
-        open_store(url, account).put("x", b"x")
+        providers.open_store(url).put("x", b"x")
         asked = [one for one in cloud.imds.requests if one.path.endswith("placement/region")]
-        assert len(asked) == (0 if account.settings.region else 1)
+        assert len(asked) == (0 if providers.access.aws.region else 1)
     assert all("/us-east-1/s3/" in one.headers["Authorization"] for one in cloud.s3.requests)
 
 
 def test_without_any_region_the_setting_is_named(cloud: Cloud) -> None:
     del cloud.imds.meta["placement"]
     with pytest.raises(FetchFault, match="no AWS region") as told:
-        open_store(cloud.url(region=""), cloud.account()).get("x", 10)
+        cloud.providers().open_store(cloud.url(region="")).get("x", 10)
     assert "region" in told.value.hint
 
 
@@ -381,7 +383,7 @@ def strays(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[S3Server
 
 def test_what_lies_about_on_a_machine_never_wins_over_the_role(cloud: Cloud, strays: S3Server) -> None:
     cloud.imds.meta["placement"]["region"] = "us-east-1"
-    store = open_store(cloud.url(region=""), cloud.account())
+    store = cloud.providers().open_store(cloud.url(region=""))
     store.put("fleet.json", b"x")
     assert store.get("fleet.json", 10).data == b"x"
     assert all("ASIA1" in one.headers["Authorization"] for one in cloud.s3.requests)
@@ -436,8 +438,8 @@ def test_credentials_may_come_from_a_file_and_then_no_metadata_service_is_asked(
         "[default]\naws_access_key_id = ASIA1\naws_secret_access_key=secret-1\naws_session_token= token-1\n"
     )
     keys.chmod(0o600)
-    account = cloud.account(credentials=f"file:{keys}")
-    store = open_store(cloud.url(), account)
+    providers = cloud.providers(credentials=f"file:{keys}")
+    store = providers.open_store(cloud.url())
     store.put("fleet.json", b"x")
     assert store.get("fleet.json", 10).data == b"x"
     assert not cloud.imds.requests
@@ -448,21 +450,21 @@ def test_a_file_of_credentials_that_everybody_may_read_is_not_used(cloud: Cloud,
     keys.write_text("[default]\naws_access_key_id = ASIA1\naws_secret_access_key = secret-1\n")
     keys.chmod(0o644)
     with pytest.raises(FetchFault, match="read by everybody"):
-        open_store(cloud.url(), cloud.account(credentials=f"file:{keys}")).get("x", 10)
+        cloud.providers(credentials=f"file:{keys}").open_store(cloud.url()).get("x", 10)
     assert not cloud.s3.requests
 
 
 def test_credentials_may_be_those_of_the_aws_tools(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"ACCESS_KEY_ID": "ASIA1", "SECRET_ACCESS_KEY": "secret-1", "SESSION_TOKEN": "token-1"}.items():
         monkeypatch.setenv(f"AWS_{name}", value)
-    store = open_store(cloud.url(), cloud.account(credentials="boto3"))
+    store = cloud.providers(credentials="boto3").open_store(cloud.url())
     store.put("fleet.json", b"x")
     assert not cloud.imds.requests
 
 
 def test_where_the_aws_tools_have_no_credentials_either_it_is_told(cloud: Cloud) -> None:
     with pytest.raises(FetchFault) as told:
-        open_store(cloud.url(), cloud.account(credentials="boto3")).get("x", 10)
+        cloud.providers(credentials="boto3").open_store(cloud.url()).get("x", 10)
     assert told.value.cause == "no-credentials"
 
 
@@ -488,7 +490,7 @@ def test_a_bucket_is_a_part_of_the_path_or_of_the_hosts_name(cloud: Cloud, resol
 
 
 def test_an_endpoint_of_its_own_is_asked_by_path_unless_the_style_says_otherwise(cloud: Cloud) -> None:
-    store = open_store(cloud.url(), cloud.account())
+    store = cloud.providers().open_store(cloud.url())
     store.put("x", b"x")
     assert cloud.s3.requests[-1].path == "/bucket/fleet/x"
     assert store.question("x", '"1"').split("\t")[2:4] == [cloud.s3.url.removeprefix("http://"), "/bucket/fleet/x"]
@@ -509,17 +511,18 @@ def test_an_endpoint_of_its_own_is_asked_by_path_unless_the_style_says_otherwise
 )
 def test_bucket_prefix_and_options_make_the_address(cloud: Cloud, url: str, host: str, path: str) -> None:
     """As boto3 makes it, which a signature is for."""
-    account = cloud.account()
-    store = S3Store(url, account)
+    providers = cloud.providers()
+    session = providers.aws.session
+    store = S3Store(url, session)
     question = store.question("fleet.json", '"tag"').split("\t")
-    assert question[:5] == ["s3", "https", host, path, '"tag"']
+    assert question[:5] == ["aws", "https", host, path, '"tag"']
     asked: list[str] = []
 
     def unsent(request: Any, **_: Any) -> AWSResponse:
         asked.append(request.url)
         return AWSResponse(request.url, 404, {}, HTTPResponse(io.BytesIO(), preload_content=False))
 
-    account.client("s3", store.region, store.endpoint, store.style).meta.events.register("before-send", unsent)
+    session.client("s3", store.region, store.endpoint, store.style).meta.events.register("before-send", unsent)
     with pytest.raises(FetchFault):
         store.get("fleet.json", 10)
     # For us-east-1 boto3 takes an older name of the same.
@@ -529,8 +532,8 @@ def test_bucket_prefix_and_options_make_the_address(cloud: Cloud, url: str, host
 
 
 def test_the_endpoint_of_the_settings_is_used_where_the_url_names_none(cloud: Cloud) -> None:
-    account = cloud.account(endpoints={"s3": cloud.s3.url})
-    open_store("s3://bucket/fleet?region=us-east-1", account).put("x", b"x")
+    providers = cloud.providers(endpoints={"s3": cloud.s3.url})
+    providers.open_store("s3://bucket/fleet?region=us-east-1").put("x", b"x")
     assert cloud.s3.get("bucket", "fleet/x") == b"x"
 
 
@@ -549,7 +552,7 @@ def test_the_endpoint_of_the_settings_is_used_where_the_url_names_none(cloud: Cl
 )
 def test_a_url_that_is_wrong_is_refused_before_anything_is_asked(cloud: Cloud, url: str, words: str) -> None:
     with pytest.raises(ConfigFault, match=words) as told:
-        open_store(url, cloud.account())
+        cloud.providers().open_store(url)
     assert "secret" not in told.value.message
     assert "s3://bucket/prefix" in told.value.hint or "virtual" in told.value.hint
 
@@ -566,19 +569,19 @@ def test_a_url_that_is_wrong_is_refused_before_anything_is_asked(cloud: Cloud, u
 )
 def test_an_endpoint_or_a_bucket_that_is_none_is_named(cloud: Cloud, url: str, word: str) -> None:
     with pytest.raises(Fault) as told:
-        open_store(url, cloud.account(QUICK, region="us-east-1")).get("fleet.json", 10)
+        cloud.providers(QUICK, region="us-east-1").open_store(url).get("fleet.json", 10)
     assert word in told.value.message
     assert told.value.cause != "too-slow"
 
 
 def test_an_object_is_named_without_options_and_the_store_with_them(cloud: Cloud) -> None:
-    account = cloud.account()
+    providers = cloud.providers()
     for url, place in (
         ("s3://bucket", "s3://bucket/fleet.json"),
         ("s3://bucket/?region=r&style=path", "s3://bucket/fleet.json"),
         ("s3://bucket/a/b/?region=r", "s3://bucket/a/b/fleet.json"),
     ):
-        store = open_store(url, account)
+        store = providers.open_store(url)
         assert (store.url, store.place("fleet.json")) == (url, place)
 
 

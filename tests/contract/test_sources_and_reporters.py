@@ -5,20 +5,19 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from rolecall import metadata, readiness
-from rolecall.aws.imds import Imds as ImdsClient
+from contract.conftest import identify, open_store
+from rolecall import readiness
 from rolecall.errors import ConfigFault, FetchFault
 from rolecall.fleet.identity import Identity
+from rolecall.node import providers
 from rolecall.readiness import Metrics, open_reporter
 from rolecall.report import Report
-from rolecall.store import open_store
 from servers.imds import Imds
 
 WHO = {"instance": "i-1", "address": "10.0.0.11", "zone": "a", "region": "r", "tags": {"rolecall:role": "web"}}
@@ -32,8 +31,7 @@ class Machine:
         self.root, self.imds = root, imds
 
     def identify(self, *sources: str, seconds: float = 5.0) -> Identity:
-        client = ImdsClient((self.imds.url,))
-        return metadata.identify(sources, client, time.monotonic() + seconds, str(self.root))
+        return identify(sources, self.imds.url, self.root, seconds)
 
     def firmware(self, vendor: str) -> None:
         folder = self.root / "sys/class/dmi/id"
@@ -68,7 +66,7 @@ SOURCES: dict[str, Callable[[Machine, dict[str, Any] | None], str]] = {"file": f
 
 
 def test_every_source_is_under_this_contract() -> None:
-    assert set(metadata.KINDS) == SOURCES.keys()
+    assert set(providers.SOURCES) == SOURCES.keys()
 
 
 @pytest.mark.parametrize("kind", SOURCES)

@@ -16,16 +16,16 @@ from rolecall.errors import ConfigFault
 _AT_ONCE = 10  # names in one GetParameters
 
 
-def fetch(references: list[str], account: AwsSession) -> dict[str, str]:
+def fetch(references: list[str], session: AwsSession) -> dict[str, str]:
     """The value of each reference. Raises FetchFault with the cause; ConfigFault if it is no text."""
     kinds: dict[str, list[str]] = {"ssm": [], "secretsmanager": []}
     for reference in references:
         kinds[reference.partition(":")[0]].append(reference)
-    return {**dict(_of_ssm(kinds["ssm"], account)), **dict(_of_secretsmanager(kinds["secretsmanager"], account))}
+    return {**dict(_of_ssm(kinds["ssm"], session)), **dict(_of_secretsmanager(kinds["secretsmanager"], session))}
 
 
-def _of_ssm(references: list[str], account: AwsSession) -> Iterator[tuple[str, str]]:
-    seconds, names = account.network.timeout, iter(references)
+def _of_ssm(references: list[str], session: AwsSession) -> Iterator[tuple[str, str]]:
+    seconds, names = session.network.timeout, iter(references)
     while some := list(islice(names, _AT_ONCE)):
         by_name = {one.removeprefix("ssm:"): one for one in some}
         what = f"read the secrets {', '.join(some)}"
@@ -33,7 +33,7 @@ def _of_ssm(references: list[str], account: AwsSession) -> Iterator[tuple[str, s
         def ask(client: Any, wanted: list[str] = list(by_name)) -> Any:  # noqa: B006 - bound now, read once
             return client.get_parameters(Names=wanted, WithDecryption=True)
 
-        answer = account.ask(what, seconds, partial(account.client, "ssm"), ask)
+        answer = session.ask(what, seconds, partial(session.client, "ssm"), ask)
         if missing := answer.get("InvalidParameters"):
             raise fault(f"read the secret ssm:{missing[0]}", "there is no such parameter", "no-key")
         found = {name: one["Value"] for one in answer.get("Parameters", ()) for name in _names(one)}
@@ -48,7 +48,7 @@ def _names(parameter: dict[str, Any]) -> tuple[str, str]:
     return parameter["Name"] + selector, parameter.get("ARN", "") + selector
 
 
-def _of_secretsmanager(references: list[str], account: AwsSession) -> Iterator[tuple[str, str]]:
+def _of_secretsmanager(references: list[str], session: AwsSession) -> Iterator[tuple[str, str]]:
     answers: dict[str, Any] = {}
     for reference in references:
         name, _, key = reference.removeprefix("secretsmanager:").partition("#")
@@ -58,8 +58,8 @@ def _of_secretsmanager(references: list[str], account: AwsSession) -> Iterator[t
             def ask(client: Any, wanted: str = name) -> Any:
                 return client.get_secret_value(SecretId=wanted)
 
-            client = partial(account.client, "secretsmanager")
-            answers[name] = account.ask(what, account.network.timeout, client, ask)
+            client = partial(session.client, "secretsmanager")
+            answers[name] = session.ask(what, session.network.timeout, client, ask)
         if not answers[name].keys() & {"SecretString", "SecretBinary"}:
             raise fault(what, "the answer has no value", "broken-answer")
         yield reference, _part(answers[name].get("SecretString"), key, reference)

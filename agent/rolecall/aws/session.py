@@ -19,13 +19,13 @@ _STALE = ("credentials-expired", "credentials-refused")
 
 
 class AwsSession:
-    """Credentials and clients of one run. `kept`, `region`: what an earlier run of this boot was told."""
+    """Credentials and clients of one run. `earlier`: credentials that an earlier run of this boot has left."""
 
-    def __init__(self, settings: Aws, network: Network, kept: Credentials | None = None, region: str = "") -> None:
+    def __init__(self, settings: Aws, network: Network, earlier: Credentials | None = None) -> None:
         self.settings, self.network = settings, network
         self.imds = Imds(settings.imds)
-        self._credentials = kept
-        self._region = settings.region or region
+        self._credentials = earlier
+        self._region = settings.region or ""
         self._clients: dict[tuple[str, ...], Any] = {}
 
     def held(self) -> Credentials | None:
@@ -40,8 +40,8 @@ class AwsSession:
             self._credentials = find(self.settings.credentials, self.imds, self._until())
         return self._credentials
 
-    def at(self, region: str | None) -> None:
-        """Where this machine is, where agent.toml says nothing else."""
+    def locate(self, region: str | None) -> None:
+        """The instance's region, which counts where agent.toml names none."""
         self._region = self._region or region or ""
 
     def region(self) -> str:

@@ -7,7 +7,9 @@ and takes hundreds of milliseconds to load; this module loads little more than t
 
 import hashlib
 import hmac
+import time
 
+CREDENTIALS = "credentials"  # the file of the run folder that has what `Credentials.lines` wrote
 _ALGORITHM = "AWS4-HMAC-SHA256"
 _NO_BODY = hashlib.sha256(b"").hexdigest()
 _UNRESERVED = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~/"
@@ -17,6 +19,19 @@ _UNSIGNED = (
     *("te", "traceparent", "tracestate", "trailer", "transfer-encoding"),  # codespell:ignore te
     *("upgrade", "user-agent", "x-amzn-trace-id"),
 )
+
+
+def sign(host: str, path: str, headers: dict[str, str], region: str, run: str) -> tuple[str, dict[str, str]]:
+    """The path and all headers of a request, signed now with the credentials that a run has left in the folder `run`.
+
+    Raises OSError or ValueError where there are none that are good for long enough.
+    """
+    with open(f"{run}/{CREDENTIALS}", encoding="ascii") as file:
+        key_id, secret, token, expires = file.read().splitlines()
+    if time.time() >= float(expires) - 300:  # as Credentials.good: the run renews them
+        raise ValueError
+    moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    return encoded(path), signed_headers(host, path, headers, region, moment, key_id, secret, token)
 
 
 def encoded(path: str) -> str:

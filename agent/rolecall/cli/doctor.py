@@ -50,8 +50,8 @@ def examine(config: Path) -> list[Finding]:
 
 def _stores(found: list[Finding], node: Node) -> None:
     """Each store by itself: a run is content with the first one that is good."""
-    if any(url.startswith("s3:") for url in node.settings.store):
-        _asked(found, f"AWS credentials ({node.settings.aws.credentials})", node.account.credentials)
+    for title, question in node.providers.questions():
+        _asked(found, title, question)
     for store in node.store.stores:
         stored = _asked(found, f"store {store.url}", partial(store.get, DOCUMENT, MOST))
         if stored and stored.date:

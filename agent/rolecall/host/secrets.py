@@ -8,8 +8,6 @@ import stat
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from rolecall.aws import secrets as aws_secrets
-from rolecall.aws.session import AwsSession
 from rolecall.errors import FetchFault, HostFault
 from rolecall.fleet.topology import Secret
 from rolecall.host import files
@@ -23,10 +21,13 @@ _OUT = ("unreachable", "too-slow", "throttled", "server-error", "broken-answer",
 
 
 class Secrets:
-    """The values that references stand for. `keep`: the last good ones stay on disk, for when their store is out."""
+    """The values that references stand for. `keep`: the last good ones stay on disk, for when their store is out.
 
-    def __init__(self, state: Path, account: AwsSession, *, keep: bool) -> None:
-        self.state, self.account, self.keep = state, account, keep
+    `fetch` reads those that are in a provider's store.
+    """
+
+    def __init__(self, state: Path, fetch: Callable[[list[str]], dict[str, str]], *, keep: bool) -> None:
+        self.state, self.fetch, self.keep = state, fetch, keep
         self._read: dict[str, str] = {}
 
     def read(self, secrets: Iterable[Secret], warn: Callable[[str], None]) -> dict[str, str]:
@@ -48,7 +49,7 @@ class Secrets:
 
     def _stored(self, references: list[str], warn: Callable[[str], None]) -> dict[str, str]:
         try:
-            return aws_secrets.fetch(references, self.account)
+            return self.fetch(references)
         except FetchFault as fault:
             kept = self._kept()
             if not self.keep or fault.cause not in _OUT or not kept.keys() >= set(references):

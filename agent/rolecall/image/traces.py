@@ -201,10 +201,10 @@ def _state(image: Image) -> Iterator[Finding]:
         if kind == "file" and re.search(rb'"(server|instance|address)"', files.read(image.place(name)) or b""):
             why = "every machine of this image would take itself for this one"
             yield _finding(image, "identity", why, [image.place(name)], remedy="rm {paths}")
-    if settings and settings.aws.credentials.startswith("file:"):
-        path = image.place(settings.aws.credentials.partition(":")[2])
+    for name in settings.credentials_files if settings else ():
+        path = image.place(name)
         if path.exists():
-            yield _finding(image, "credentials", "credentials for AWS", [path])
+            yield _finding(image, "credentials", "credentials for a provider", [path])
 
 
 def _keys(image: Image) -> Iterator[Finding]:

@@ -1,17 +1,16 @@
 """This machine and everything that a run works with."""
 
-import math
 from dataclasses import dataclass
 
-from rolecall import metadata, readiness, store
-from rolecall.aws.credentials import Credentials, parse_lines
-from rolecall.aws.session import AwsSession
+from rolecall import readiness
 from rolecall.errors import ConfigFault, FetchFault
-from rolecall.host import files, hardware
+from rolecall.host import hardware
 from rolecall.host.generations import Generations
 from rolecall.host.releases import Releases
 from rolecall.host.secrets import Secrets
 from rolecall.host.units import LoadedDigests, ServiceManager, service_manager
+from rolecall.node import providers
+from rolecall.node.providers import Providers
 from rolecall.node.records import Notes, Reports
 from rolecall.render.settings import RenderPaths, RenderSettings
 from rolecall.settings import Settings
@@ -28,7 +27,7 @@ class Node:
 
     settings: Settings
     sources: tuple[str, ...]  # of identity
-    account: AwsSession  # at AWS
+    providers: Providers
     store: Chain
     reporters: tuple[str, ...]
     generations: Generations
@@ -62,19 +61,20 @@ def open_node(settings: Settings) -> Node:
     """
     settings = with_role(settings)
     notes: list[str] = []
-    sources = _known("identity", settings.identity, metadata.KINDS, notes)
-    account = AwsSession(settings.aws, settings.network, _kept_credentials(settings), _kept_region(settings))
-    stores = [store.open_store(url, account) for url in _known("store", settings.store, store.KINDS, notes)]
+    sources = _known("identity", settings.identity, providers.SOURCES, notes)
+    opened = Providers(settings, settings.run)
+    opened.locate(Notes(settings.run).read("identity").get("region"))
+    stores = [opened.open_store(url) for url in _known("store", settings.store, providers.STORES, notes)]
     reporters = _known("readiness", settings.readiness, readiness.KINDS, notes) if settings.readiness else ()
     return Node(
         settings,
         sources,
-        account,
+        opened,
         Chain(stores),
         reporters,
         Generations(settings.state),
         Releases(settings.state),
-        Secrets(settings.state, account, keep=settings.secrets.keep),
+        Secrets(settings.state, opened.read_secrets, keep=settings.secrets.keep),
         service_manager(settings.service_manager),
         LoadedDigests(settings.run),
         Reports(settings.state),
@@ -97,17 +97,6 @@ def open_ready_node(settings: Settings) -> Node:
     if node.settings.role == BASELINE:
         raise FetchFault("this baseline image has not installed its role yet", "why: `journalctl -u rolecall-role`")
     return node
-
-
-def _kept_credentials(settings: Settings) -> Credentials | None:
-    """Those of the instance's role that an earlier run of this boot has left; a file is read anew by every run."""
-    raw = files.read(settings.run / "credentials") if settings.aws.credentials == "instance-role" else None
-    kept = parse_lines(raw.decode("ascii", "replace")) if raw else None
-    return kept if kept and kept.expires < math.inf else None
-
-
-def _kept_region(settings: Settings) -> str:
-    return str(Notes(settings.run).read("identity").get("region") or "")
 
 
 def _known(key: str, named: tuple[str, ...], kinds: tuple[str, ...], notes: list[str]) -> tuple[str, ...]:

@@ -3,19 +3,19 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from rolecall.aws.session import AwsSession
 from rolecall.errors import ConfigFault
 from rolecall.fleet.assignment import assign
 from rolecall.fleet.identity import Identity
 from rolecall.fleet.schema import MAX_BYTES, Fleet, parse_fleet
 from rolecall.forms.mistakes import suggest
 from rolecall.host.roles import read_role, roles_folder
+from rolecall.node.providers import Providers
 from rolecall.render.generation import Generation
 from rolecall.render.plan import Plan, make_plan
 from rolecall.render.rendering import render
 from rolecall.render.settings import RenderSettings
-from rolecall.settings import Aws, Network, load_settings
-from rolecall.store import DOCUMENT, Store, open_store
+from rolecall.settings import Access, Aws, load_settings
+from rolecall.store import DOCUMENT, Store
 from rolecall.trust.envelope import unseal
 
 
@@ -35,9 +35,8 @@ def read_fleet(path: Path) -> Fleet:
 def store_at(url: str, config: Path | None) -> Store:
     """A store by its URL: with a node's settings, or with what the AWS tools of this user find."""
     if config:
-        settings = load_settings(config)
-        return open_store(url, AwsSession(settings.aws, settings.network))
-    return open_store(url, AwsSession(Aws(credentials="boto3"), Network()))
+        return Providers(load_settings(config)).open_store(url)
+    return Providers(Access(aws=Aws(credentials="boto3"))).open_store(url)
 
 
 def live_payload(store: Store) -> bytes:

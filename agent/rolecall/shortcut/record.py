@@ -17,8 +17,8 @@ def rest(node: Node, document: Document, wanted: Generation, seen: Mapping[str, 
     """Leave the stamps of all that was read (`seen`, taken before) and made, and the question for the store."""
     if document.degraded or document.question is None:
         return
-    if held := node.account.held():
-        stamps.keep_credentials(node.settings.run, held.lines())
+    for name, text in node.providers.signing_files().items():
+        stamps.write_signing_file(node.settings.run / name, text)
     marks = {**stamps.stamps_of(results(node, wanted)), **seen}
     stamps.write_record(node.settings.run, document.question, marks, node.settings.refresh.full_every)
 
@@ -27,8 +27,8 @@ def sources(node: Node) -> Iterator[str]:
     """Every path that a run reads before it knows the node's products. While none moves, there is nothing to learn."""
     yield from node.store.watched(DOCUMENT)
     yield from filter(None, (node.settings.trust.signers, node.settings.trust.revoked))
-    named = (*node.sources, node.settings.aws.credentials)
-    yield from (source.partition(":")[2] for source in named if source.startswith("file:"))
+    yield from node.settings.credentials_files
+    yield from (source.partition(":")[2] for source in node.sources if source.startswith("file:"))
     folder = roles_folder(node.settings.paths.templates)
     for role in (node.settings.role, *included_roles(folder, node.settings.role)):
         yield from map(str, (folder / role).glob("*"))

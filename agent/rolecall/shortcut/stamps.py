@@ -84,9 +84,9 @@ def write_record(run: "Path", question: str, stamps: "Mapping[str, str]", second
     files.replace(run / NAME, "".join(lines).encode(), 0o644)
 
 
-def keep_credentials(run: "Path", lines: str) -> None:
-    """For the next refreshes, which so need not ask for any: 0600, in the folder that a reboot empties."""
+def write_signing_file(path: "Path", text: str) -> None:
+    """Credentials for the next refreshes, which so need not ask for any: 0600, in the folder that a reboot empties."""
     from rolecall.host import files
 
-    if files.read(run / "credentials") != lines.encode():
-        files.replace(run / "credentials", lines.encode(), 0o600)
+    if files.read(path) != text.encode():
+        files.replace(path, text.encode(), 0o600)

@@ -27,7 +27,7 @@ def identify_machine(node: Node, report: Report) -> Identity:
     while True:
         try:
             deadline = max(until, time.monotonic() + min(settings.network.timeout, patience or math.inf))
-            return identify(node.sources, node.account.imds, deadline, settings.paths.root)
+            return identify(node.sources, node.providers.identify, deadline, settings.paths.root)
         except FetchFault as fault:
             if note:
                 report.warn(f"{fault.message}; this machine goes by what it was told earlier in this boot")

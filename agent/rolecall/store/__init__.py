@@ -1,20 +1,15 @@
 """Where the fleet document and the releases are read and the reports are written.
 
-To add a store: a module with a class of the methods of `Store`, its name in KINDS and a `case` in `open_store`.
+To add a store: a module with a class of the methods of `Store`, its scheme in STORES and a `case` in `open_store`, both
+in `node/providers.py`. A store that belongs to a cloud lies in that provider's folder, as `aws/s3.py` does.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Protocol
-
-from rolecall.errors import ConfigFault
-
-if TYPE_CHECKING:
-    from rolecall.aws.session import AwsSession
+from typing import Protocol
 
 DOCUMENT = "fleet.json"
-KINDS = ("s3", "https", "file")
 
 
 @dataclass(frozen=True)
@@ -56,23 +51,3 @@ class Store(Protocol):
 
     def question(self, key: str, etag: str) -> str:
         """The small request that tells whether the object has changed, for `shortcut/request.py`; '' if none does."""
-
-
-def open_store(url: str, account: "AwsSession | None" = None) -> Store:
-    """The store that a URL names. Raises ConfigFault for a kind that there is not, or a URL that is wrong."""
-    kind, _, where = url.partition("://")
-    match kind:
-        case "file":
-            from rolecall.store.file import FileStore
-
-            return FileStore(where)
-        case "s3" if account:
-            from rolecall.store.s3 import S3Store
-
-            return S3Store(url, account)
-        case "https" if account:
-            from rolecall.store.https import HttpsStore
-
-            return HttpsStore(url, account.network)
-        case _:
-            raise ConfigFault(f"there is no store of the kind {kind!r}", f"one of: {', '.join(KINDS)}")

@@ -99,7 +99,7 @@ class HttpsStore:
         """A conditional GET; none without a tag to ask with."""
         parts = urlsplit(f"{self.url}/{quote(key)}")
         limits = (self.network.ca or "", str(self.network.timeout))
-        fields = ("https", "https", parts.netloc, parts.path, etag, "", *limits)
+        fields = ("", "https", parts.netloc, parts.path, etag, "", *limits)
         return "\t".join(fields) if etag and etag.isascii() and etag.isprintable() else ""
 
     def _within(self, what: str, ask: Callable[[], T]) -> T:

@@ -22,8 +22,8 @@ _OPTIONS = ("region", "endpoint", "style")
 class S3Store:
     """Objects of a bucket below a prefix."""
 
-    def __init__(self, url: str, account: AwsSession) -> None:
-        self.account, self.url = account, url
+    def __init__(self, url: str, session: AwsSession) -> None:
+        self.session, self.url = session, url
         try:
             parts = urlsplit(url)
         except ValueError:
@@ -35,7 +35,7 @@ class S3Store:
             raise _no_store("this form")
         self.bucket, self.prefix = parts.netloc, parts.path.strip("/")
         self.region = options.get("region", "")
-        self.endpoint = options.get("endpoint", "") or account.settings.endpoints.get("s3", "")
+        self.endpoint = options.get("endpoint", "") or session.settings.endpoints.get("s3", "")
         # A bucket with a dot has no certificate as a host's name; and a server at an address has no names below it.
         self.style = options.get("style") or ("path" if self.endpoint or "." in self.bucket else "virtual")
         if self.style not in ("path", "virtual"):
@@ -74,7 +74,7 @@ class S3Store:
 
     def stream(self, key: str, start: int = 0) -> Iterator[bytes]:
         """GetObject with Range, and with If-Match where it goes on: of the same object, or not at all."""
-        what, seconds = f"read {self.place(key)}", self.account.network.release_timeout
+        what, seconds = f"read {self.place(key)}", self.session.network.release_timeout
 
         def begin(at: int, etag: str) -> tuple[Iterator[bytes], str]:
             more = {"Range": f"bytes={at}-"} if at else {}
@@ -101,7 +101,7 @@ class S3Store:
 
     def question(self, key: str, etag: str) -> str:
         """A signed conditional GET."""
-        region = self.region or self.account.region()
+        region = self.region or self.session.region()
         domain = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
         parts = urlsplit(self.endpoint or f"https://s3.{region}.{domain}")
         host, path = parts.netloc, f"/{self._at(key)['Key']}"
@@ -109,10 +109,10 @@ class S3Store:
             path = f"/{self.bucket}{path}"
         else:
             host = f"{self.bucket}.{host}"
-        network = self.account.network
+        network = self.session.network
         if not etag.isascii() or not etag.isprintable():
             return ""
-        fields = ("s3", parts.scheme, host, path, etag, region, network.ca or "", str(network.timeout))
+        fields = ("aws", parts.scheme, host, path, etag, region, network.ca or "", str(network.timeout))
         return "\t".join(fields)
 
     def _at(self, key: str) -> dict[str, str]:
@@ -120,9 +120,9 @@ class S3Store:
 
     def _ask(self, what: str, ask: Callable[[Any], T]) -> T:
         def client() -> Any:
-            return self.account.client("s3", self.region, self.endpoint, self.style)
+            return self.session.client("s3", self.region, self.endpoint, self.style)
 
-        return self.account.ask(what, self.account.network.timeout, client, ask)
+        return self.session.ask(what, self.session.network.timeout, client, ask)
 
     def _pieces(self, answer: Any, what: str, good: int) -> Iterator[bytes]:
         about, body = answer["ResponseMetadata"], answer["Body"]
