@@ -7,15 +7,15 @@ import sys
 def main() -> int:
     """`rolecall`: the exit code of the command."""
     # The common case, every minute on every machine: asked before anything is imported.
-    if sys.argv[1:2] == ["refresh"] and nothing_moved(sys.argv[2:]):
+    if sys.argv[1:2] == ["refresh"] and nothing_to_do(sys.argv[2:]):
         return 0
-    from rolecall.cli import commands
+    from rolecall.cli.dispatch import dispatch, show_fault
     from rolecall.cli.parser import parser
     from rolecall.errors import Fault, Stopped
 
     arguments = parser().parse_args()
     try:
-        code = commands.dispatch(arguments)
+        code = dispatch(arguments)
         sys.stdout.flush()  # here, where a reader who has gone is no error; at exit it would be one
     except BrokenPipeError:
         # Whoever read our answer has read enough; nothing more may be written, not even at exit.
@@ -23,13 +23,13 @@ def main() -> int:
         return 0
     except (Fault, Stopped) as error:
         fault = error.fault if isinstance(error, Stopped) else error
-        return commands.say(fault, as_json=getattr(arguments, "json", False))
+        return show_fault(fault, as_json=getattr(arguments, "json", False))
     except KeyboardInterrupt:
         return 130
     return code
 
 
-def nothing_moved(arguments: list[str]) -> bool:
+def nothing_to_do(arguments: list[str]) -> bool:
     """Whether `refresh` with these arguments has nothing to do; anything unusual is left to the run itself."""
     config = "/etc/rolecall/agent.toml"
     if len(arguments) == 2 and arguments[0] == "--config":

@@ -7,17 +7,17 @@
 
 _shtab_rolecall_fleet_subparsers=(check show diff publish fetch schema)
 _shtab_rolecall_image_subparsers=(attach detach check install)
-_shtab_rolecall_subparsers=(boot refresh plan drain status selftest doctor history rollback blame fleet image demo)
+_shtab_rolecall_subparsers=(boot refresh rollback drain plan status selftest doctor history blame fleet image demo)
 
 _shtab_rolecall_boot_option_strings=(-h --help --config --json)
 _shtab_rolecall_refresh_option_strings=(-h --help --config --json --resume)
-_shtab_rolecall_plan_option_strings=(-h --help --config --json --fleet --store --as --platform --templates --summary)
+_shtab_rolecall_rollback_option_strings=(-h --help --config --json)
 _shtab_rolecall_drain_option_strings=(-h --help --config --json --undo)
+_shtab_rolecall_plan_option_strings=(-h --help --config --json --fleet --store --as --platform --templates --summary)
 _shtab_rolecall_status_option_strings=(-h --help --config --json)
 _shtab_rolecall_selftest_option_strings=(-h --help --config --json)
 _shtab_rolecall_doctor_option_strings=(-h --help --config --json)
 _shtab_rolecall_history_option_strings=(-h --help --config --json -n)
-_shtab_rolecall_rollback_option_strings=(-h --help --config --json)
 _shtab_rolecall_blame_option_strings=(-h --help --config --json -n)
 _shtab_rolecall_fleet_check_option_strings=(-h --help --json)
 _shtab_rolecall_fleet_show_option_strings=(-h --help --json --store --config)
@@ -31,14 +31,14 @@ _shtab_rolecall_image_detach_option_strings=(-h --help --config --json)
 _shtab_rolecall_image_check_option_strings=(-h --help --config --json --root --fix --allow-unsigned --machine)
 _shtab_rolecall_image_install_option_strings=(-h --help --config --json)
 _shtab_rolecall_image_option_strings=(-h --help)
-_shtab_rolecall_demo_option_strings=(-h --help --keep --folder)
+_shtab_rolecall_demo_option_strings=(-h --help --json --keep --folder)
 _shtab_rolecall_option_strings=(-h --help --version)
 
 
 
 _shtab_rolecall_fleet_pos_0_choices=(check show diff publish fetch schema)
 _shtab_rolecall_image_pos_0_choices=(attach detach check install)
-_shtab_rolecall_pos_0_choices=(boot refresh plan drain status selftest doctor history rollback blame fleet image demo)
+_shtab_rolecall_pos_0_choices=(boot refresh rollback drain plan status selftest doctor history blame fleet image demo)
 
 _shtab_rolecall_boot__h_nargs=0
 _shtab_rolecall_boot___help_nargs=0
@@ -47,14 +47,17 @@ _shtab_rolecall_refresh__h_nargs=0
 _shtab_rolecall_refresh___help_nargs=0
 _shtab_rolecall_refresh___json_nargs=0
 _shtab_rolecall_refresh___resume_nargs=0
-_shtab_rolecall_plan__h_nargs=0
-_shtab_rolecall_plan___help_nargs=0
-_shtab_rolecall_plan___json_nargs=0
-_shtab_rolecall_plan___summary_nargs=0
+_shtab_rolecall_rollback__h_nargs=0
+_shtab_rolecall_rollback___help_nargs=0
+_shtab_rolecall_rollback___json_nargs=0
 _shtab_rolecall_drain__h_nargs=0
 _shtab_rolecall_drain___help_nargs=0
 _shtab_rolecall_drain___json_nargs=0
 _shtab_rolecall_drain___undo_nargs=0
+_shtab_rolecall_plan__h_nargs=0
+_shtab_rolecall_plan___help_nargs=0
+_shtab_rolecall_plan___json_nargs=0
+_shtab_rolecall_plan___summary_nargs=0
 _shtab_rolecall_status__h_nargs=0
 _shtab_rolecall_status___help_nargs=0
 _shtab_rolecall_status___json_nargs=0
@@ -67,9 +70,6 @@ _shtab_rolecall_doctor___json_nargs=0
 _shtab_rolecall_history__h_nargs=0
 _shtab_rolecall_history___help_nargs=0
 _shtab_rolecall_history___json_nargs=0
-_shtab_rolecall_rollback__h_nargs=0
-_shtab_rolecall_rollback___help_nargs=0
-_shtab_rolecall_rollback___json_nargs=0
 _shtab_rolecall_blame__h_nargs=0
 _shtab_rolecall_blame___help_nargs=0
 _shtab_rolecall_blame___json_nargs=0
@@ -116,6 +116,7 @@ _shtab_rolecall_image__h_nargs=0
 _shtab_rolecall_image___help_nargs=0
 _shtab_rolecall_demo__h_nargs=0
 _shtab_rolecall_demo___help_nargs=0
+_shtab_rolecall_demo___json_nargs=0
 _shtab_rolecall_demo___keep_nargs=0
 _shtab_rolecall_pos_0_nargs=A...
 _shtab_rolecall__h_nargs=0

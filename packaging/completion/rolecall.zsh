@@ -12,16 +12,16 @@ _shtab_rolecall_commands() {
   local _commands=(
     blame:'Where the last runs spent their time, the slowest step first.'
     boot:'The run at boot: become what the fleet document asks of this machine.'
-    demo:'the whole story on this machine, in one scratch folder, without AWS'
-    doctor:'Find why a node cannot boot: a line a cause, with its remedy.'
-    drain:'Tell others to send nobody here any more, and let requests under way end.'
+    demo:'The whole story on this machine, in one scratch folder, without AWS.'
+    doctor:'Find out why a node cannot boot: a line for each cause, with its remedy.'
+    drain:'Tell others to send no more requests here, and let those under way end.'
     fleet:'Work on the fleet document.'
     history:'The runs that did something, the newest first.'
     image:'Prepare an image or a machine.'
     plan:'What a run would change, as a diff, secrets redacted; changes nothing.'
-    refresh:'The run of the timer: the same, over at once where nothing has moved.'
-    rollback:'Back to an older generation, until the document changes or --resume.'
-    selftest:'The self-tests alone, of what is current.'
+    refresh:'The same run, from a timer; it ends at once if nothing has changed.'
+    rollback:'Go back to an older generation, until the document changes or a refresh with --resume.'
+    selftest:'Only the self-tests of the current generation.'
     status:'Current and ready generation, the document and its age, the last run.'
   )
   _describe 'rolecall commands' _commands
@@ -42,8 +42,8 @@ _shtab_rolecall_fleet_commands() {
 _shtab_rolecall_image_commands() {
   local _commands=(
     attach:'Lay the role'"'"'s attachments: the fixed places where daemons look.'
-    check:'What an image must not have, and what it lacks: a line each, with its remedy.'
-    detach:'Take them away again: daemons read their own configuration from their next start on.'
+    check:'What an image must not have, and what it lacks: a line for each, with its remedy.'
+    detach:'Take them away; daemons read their own configuration from their next start on.'
     install:'On a baseline image: install the role that tags or user-data name, once.'
   )
   _describe 'rolecall image commands' _commands
@@ -78,6 +78,7 @@ _shtab_rolecall_boot_defaults_added=0
 
 _shtab_rolecall_demo_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--json[answer as JSON]"
   "--keep[leave the node running and its folder in place]"
   "--folder[the scratch folder (default\: a new one)]:DIR:"
 )
@@ -98,7 +99,7 @@ _shtab_rolecall_drain_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--config[the settings (default\: \/etc\/rolecall\/agent.toml)]:FILE:"
   "--json[answer as JSON]"
-  "--undo[send people here again]"
+  "--undo[have requests sent here again]"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -210,7 +211,7 @@ _shtab_rolecall_image_check_options=(
   "--root[the image\'s root (default\: \/)]:DIR:"
   "--fix[do what takes no decision, then look again]"
   "--allow-unsigned[trust.unsigned is meant]"
-  "--machine[no image but a machine\: only what it lacks]"
+  "--machine[not an image but a machine\: only what it lacks]"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -253,7 +254,7 @@ _shtab_rolecall_refresh_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--config[the settings (default\: \/etc\/rolecall\/agent.toml)]:FILE:"
   "--json[answer as JSON]"
-  "--resume[end a roll-back that was asked for, and try a failed generation at once]"
+  "--resume[end an operator\'s roll-back, and try a failed generation at once]"
 )
 
 # guard to ensure default positional specs are added only once per session

@@ -16,8 +16,8 @@ MISTAKES = {
 }
 
 
-def rolecall(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*ROLECALL, *words], capture_output=True, text=True, timeout=60)
+def rolecall(*words: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*ROLECALL, *words], env=env, capture_output=True, text=True, timeout=60)
 
 
 @pytest.fixture(scope="module")

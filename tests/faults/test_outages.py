@@ -182,7 +182,7 @@ def test_reports_wait_for_each_store_that_is_out_the_last_one_only(node: AwsNode
         report = node.run()
         assert (report.exit_code, report.outcome) == (0, "unchanged")
     assert {url: len(waiting) for url, waiting in outbox(node).items()} == {S3: 1, node.mirror_url: 1}
-    assert [remedy for _, what, remedy in node.doctor() if "1 reports wait" in what] == [
+    assert [diagnosis.remedy for diagnosis in node.doctor() if "1 reports wait" in diagnosis.what] == [
         "written when that store takes them again"
     ] * 2
     node.mirror.start()

@@ -16,7 +16,7 @@ from faults.test_kills import Point, Story, change, failure
 from faults.tiny import UNITS, Nodes, Tiny, end, picture, text_of, wait
 from rolecall import __main__
 from rolecall.checks import probes
-from rolecall.cli import commands
+from rolecall.cli import dispatch
 from rolecall.errors import BusyFault, Stopped
 from rolecall.fleet.check import Check
 from rolecall.host import direct_units
@@ -129,7 +129,7 @@ def test_the_program_stops_while_a_self_test_waits_for_an_answer(nodes: Nodes) -
         expect = {"host": "x", "port": f"127.0.0.1:{silent.getsockname()[1]}", "status": 200, "contains": None}
         check = Check("never", "http", "/", {**expect, "headers": {}}, timeout=10)
         subject = probes.Subject(Generation("", "", "", checks=(check,)), tiny.state, "", direct_units.DirectManager())
-        usual = signal.signal(signal.SIGALRM, commands._stopped)
+        usual = signal.signal(signal.SIGALRM, dispatch._stop)
         signal.setitimer(signal.ITIMER_REAL, 0.3)
         try:
             with pytest.raises(Stopped):

@@ -14,7 +14,7 @@ from box import document
 from cli.test_commands import rolecall
 from rolecall.errors import HostFault
 from rolecall.image import check, traces
-from rolecall.image.traces import Finding
+from rolecall.image.root import Finding
 from signed import Keys, envelope, from_now, stamp
 
 CONFIG = Path("/etc/rolecall/agent.toml")
@@ -504,7 +504,7 @@ def test_the_command_tells_all_with_remedies_and_mends_what_is_safe(root: Root) 
     root.write("root/.netrc", "machine example.com\n")
     asked = rolecall("image", "check", "--root", str(root.folder))
     assert asked.returncode == 1
-    what = "✗ history: /root/.bash_history: what somebody typed, passwords perhaps"
+    what = "✗ history: /root/.bash_history: what somebody typed, perhaps passwords"
     assert f"{what}\n  remedy: rolecall image check --root={root.folder} --fix\n" in asked.stdout
     mended = rolecall("image", "check", "--root", str(root.folder), "--fix")
     assert mended.returncode == 1, "one is for a person"

@@ -20,6 +20,7 @@ from aws_node import BUCKET, DOCUMENT, KEY_ID, PREFIX, S3, SECRET, TOKEN, AwsNod
 from box import ROOT
 from database_fleet import Fleet
 from rolecall import run
+from rolecall.cli.answers import Diagnosis
 from rolecall.database import promotion
 from rolecall.node.node import open_node
 from rolecall.settings import load_settings
@@ -567,17 +568,17 @@ def test_a_run_and_doctor_tell_the_cause_with_its_remedy(row: Row, node: AwsNode
     SCENES[row.cause][row.number](node)
     if row.cause in BY_THE_PROGRAM and row.number == 0:
         report = node.json("refresh", ok=row.code)
-        found = [(one["ok"], one["what"], one["remedy"]) for one in node.json("doctor", ok=1)]
+        diagnoses = [Diagnosis(**diagnosis) for diagnosis in node.json("doctor", ok=1)]
     else:
         report = node.run().data()
-        found = node.doctor()
+        diagnoses = node.doctor()
     assert (report["cause"], report["exit_code"]) == (row.cause, row.code), report["error"]
     assert re.search(row.pattern, report["error"]), report["error"]
     assert report["hint"]
     assert report["outcome"] == ("refused" if row.code == 78 else "failed")
-    told = [(what, remedy) for well, what, remedy in found if not well and what.endswith(f" [{row.cause}]")]
-    assert any(re.search(row.pattern, what) for what, _ in told), found
-    assert all(remedy for _, remedy in told), told
+    named = [diagnosis for diagnosis in diagnoses if not diagnosis.ok and diagnosis.what.endswith(f" [{row.cause}]")]
+    assert any(re.search(row.pattern, diagnosis.what) for diagnosis in named), diagnoses
+    assert all(diagnosis.remedy for diagnosis in named), named
 
 
 @pytest.mark.parametrize(
@@ -593,7 +594,7 @@ def test_who_publishes_is_told_the_cause_with_its_remedy_and_doctor_which_writes
     assert re.search(row.pattern, answer["error"]), answer
     assert answer["hint"]
     assert f"  cause: {row.cause} (docs/reference/causes.md)" in done.stderr
-    assert all(well for well, _, _ in node.doctor())
+    assert all(diagnosis.ok for diagnosis in node.doctor())
 
 
 def test_a_database_server_tells_why_it_is_not_what_the_document_says_and_overwrites_nothing(fleet: Fleet) -> None:

@@ -24,6 +24,7 @@ import botocore.session
 from box import ROLECALL, Box
 from rolecall import run
 from rolecall.cli import doctor
+from rolecall.cli.answers import Diagnosis
 from rolecall.node.node import Node, open_node
 from rolecall.operator import offline, publish
 from rolecall.operator.publish import Published
@@ -176,9 +177,9 @@ class AwsNode(Box):
         """A run in this process."""
         return run.converge(self.node(), command, config=self.machine.config, resume=resume)
 
-    def doctor(self) -> list[doctor.Finding]:
+    def doctor(self) -> list[Diagnosis]:
         """What doctor finds, in this process."""
-        return doctor.examine(self.machine.config)
+        return doctor.diagnose(self.machine.config)
 
     def fleet_publish(self, file: Path, url: str = S3) -> Published:
         """`rolecall fleet publish`, in this process."""

@@ -9,7 +9,8 @@ from typing import TypeVar
 
 from rolecall.causes import is_skewed, skewed
 from rolecall.checks import probes
-from rolecall.errors import BusyFault, Fault
+from rolecall.cli.answers import Diagnosis
+from rolecall.errors import Fault
 from rolecall.host import attachments, programs, rehearsal
 from rolecall.host.lock import locked
 from rolecall.host.roles import read_role, roles_folder
@@ -25,95 +26,98 @@ from rolecall.store import DOCUMENT
 from rolecall.trust.selection import MOST, judge
 
 T = TypeVar("T")
-Finding = tuple[bool, str, str]
 
 
-def examine(config: Path) -> list[Finding]:
-    """(all well, what, remedy) for each thing that a boot needs."""
-    found: list[Finding] = []
-    written = _asked(found, f"settings {config}", lambda: load_settings(config))
-    opened = partial(open_ready_node, written) if written else None
-    if opened and (node := _asked(found, "stores, reporters and identity sources are known", opened)):
-        settings = node.settings
-        _asked(found, "identity", lambda: identify_machine(node, Report("doctor")))
-        _asked(found, f"role {settings.role}", lambda: read_role(roles_folder(settings.paths.templates), settings.role))
-        found.extend(
-            (False, note, "remove it from agent.toml, or install a version that has it") for note in node.passed_over
-        )
-        _stores(found, node)
-        decision = _asked(
-            found, "fleet document, assignment and rendering", lambda: decide(node, Report("doctor"), dry=True)
-        )
-        found.extend(_machine(settings, node, decision))
-    return found
+def diagnose(config: Path) -> list[Diagnosis]:
+    """Each thing that a boot needs, in the order in which a boot needs it."""
+    diagnoses: list[Diagnosis] = []
+    settings = _try(diagnoses, f"settings {config}", partial(load_settings, config))
+    if settings is None:
+        return diagnoses
+    node = _try(diagnoses, "stores, reporters and identity sources are known", partial(open_ready_node, settings))
+    if node is None:
+        return diagnoses
+    settings = node.settings
+    _try(diagnoses, "identity", lambda: identify_machine(node, Report("doctor")))
+    _try(diagnoses, f"role {settings.role}", lambda: read_role(roles_folder(settings.paths.templates), settings.role))
+    remedy = "remove it from agent.toml, or install a version that has it"
+    diagnoses += [Diagnosis(ok=False, what=note, remedy=remedy) for note in node.passed_over]
+    _diagnose_stores(diagnoses, node)
+    decide_only = partial(decide, node, Report("doctor"), dry=True)
+    decision = _try(diagnoses, "fleet document, assignment and rendering", decide_only)
+    diagnoses += _diagnose_machine(settings, node, decision)
+    return diagnoses
 
 
-def _stores(found: list[Finding], node: Node) -> None:
-    """Each store by itself: a run is content with the first one that is good."""
-    for title, question in node.providers.questions():
-        _asked(found, title, question)
-    for store in node.store.stores:
-        stored = _asked(found, f"store {store.url}", partial(store.get, DOCUMENT, MOST))
-        if stored and stored.date:
-            found.append(
-                (not is_skewed(stored.date), "this machine's clock is the store's", skewed("tell", stored.date).hint)
-            )
-        if stored:
-            _asked(found, f"document of {store.url}", partial(judge, node, store, stored))
-    for url, objects in node.notes.read("outbox").items():
-        found.append((False, f"{len(objects)} reports wait for {url}", "written when that store takes them again"))
-
-
-def _asked(found: list[Finding], what: str, ask: Callable[[], T]) -> T | None:
+def _try(diagnoses: list[Diagnosis], what: str, question: Callable[[], T]) -> T | None:
+    """Ask something, and note how that went; None where there is no answer."""
     try:
-        answer = ask()
+        answer = question()
     except Fault as fault:
         cause = f" [{fault.cause}]" if fault.cause else ""
-        found.append((False, f"{what}: {fault.message}{cause}", fault.hint))
+        diagnoses.append(Diagnosis(ok=False, what=f"{what}: {fault.message}{cause}", remedy=fault.hint))
         return None
-    found.append((True, what, ""))
+    diagnoses.append(Diagnosis(ok=True, what=what, remedy=""))
     return answer
 
 
-def _machine(settings: Settings, node: Node, decision: Decision | None) -> Iterator[Finding]:
+def _diagnose_stores(diagnoses: list[Diagnosis], node: Node) -> None:
+    """Each store by itself: a run is content with the first one that is good."""
+    for title, question in node.providers.questions():
+        _try(diagnoses, title, question)
+    for store in node.store.stores:
+        stored = _try(diagnoses, f"store {store.url}", partial(store.get, DOCUMENT, MOST))
+        if stored is None:
+            continue
+        if stored.date:
+            remedy = skewed("tell", stored.date).hint
+            diagnoses.append(Diagnosis(not is_skewed(stored.date), "this machine's clock is the store's", remedy))
+        _try(diagnoses, f"document of {store.url}", partial(judge, node, store, stored))
+    for url, reports in node.notes.read("outbox").items():
+        what = f"{len(reports)} reports wait for {url}"
+        diagnoses.append(Diagnosis(ok=False, what=what, remedy="written when that store takes them again"))
+
+
+def _diagnose_machine(settings: Settings, node: Node, decision: Decision | None) -> Iterator[Diagnosis]:
     if settings.accounts != "none":
-        yield os.geteuid() == 0, "runs as root", "accounts and owners need it; sudo rolecall doctor"
+        yield Diagnosis(os.geteuid() == 0, "runs as root", "accounts and owners need it; sudo rolecall doctor")
     try:
         with locked(settings.run, "doctor"):
-            yield True, "no other run holds the lock", ""
-    except BusyFault as fault:
-        yield False, fault.message, fault.hint
+            yield Diagnosis(ok=True, what="no other run holds the lock", remedy="")
     except Fault as fault:
-        yield False, fault.message, fault.hint
-    if rehearsal.possible(Path("/")):
-        yield True, "mount namespaces for rehearsals", ""
-    else:
-        yield True, "no mount namespaces here: generations are validated after the switch, before a daemon is told", ""
+        yield Diagnosis(ok=False, what=fault.message, remedy=fault.hint)
+    namespaces = "mount namespaces for rehearsals"
+    if not rehearsal.possible(Path("/")):
+        namespaces = (
+            "no mount namespaces here: generations are validated after the switch, before any daemon reloads them"
+        )
+    yield Diagnosis(ok=True, what=namespaces, remedy="")
     if decision:
-        yield from _generation(settings, node, decision.plan.new)
+        yield from _diagnose_generation(settings, node, decision.plan.new)
 
 
-def _generation(settings: Settings, node: Node, wanted: Generation) -> Iterator[Finding]:
-    for validator in validators(node, wanted):
-        yield (
+def _diagnose_generation(settings: Settings, node: Node, target: Generation) -> Iterator[Diagnosis]:
+    for validator in validators(node, target):
+        yield Diagnosis(
             programs.installed(validator.argv[0]),
             f"validator {validator.name} ({validator.argv[0]})",
             "install the package that brings it; role.toml lists the role's packages",
         )
     for problem in attachments.problems(bare_role(node, settings.role), settings.state, settings.paths.root):
-        yield False, f"attachment: {problem}", "rolecall image attach"
+        yield Diagnosis(ok=False, what=f"attachment: {problem}", remedy="rolecall image attach")
     live = node.generations.load(node.generations.current())
     for unit in live.units if live else ():
         if node.manager.manages(unit):
-            yield node.manager.active(unit), f"unit {unit.service} is active", "its log tells why it is not"
+            remedy = "its log says why it is not"
+            yield Diagnosis(node.manager.active(unit), f"unit {unit.service} is active", remedy)
     if live:
-        yield from _standing(settings, node, live)
+        yield from _diagnose_data(settings, node, live)
 
 
-def _standing(settings: Settings, node: Node, live: Generation) -> Iterator[Finding]:
+def _diagnose_data(settings: Settings, node: Node, live: Generation) -> Iterator[Diagnosis]:
     """What no generation is at fault for, such as a database's data."""
-    asked = replace(live, checks=tuple(one for one in live.checks if one.blameless))
-    subject = probes.Subject(asked, settings.state, settings.paths.root, node.manager)
-    for one in probes.run_checks(subject, 0):
-        hint = "`rolecall history` has what the last run said of it; docs/how-to/databases.md"
-        yield one.ok, f"{one.name}: {one.reason}" if one.reason else one.name, hint
+    blameless = replace(live, checks=tuple(check for check in live.checks if check.blameless))
+    subject = probes.Subject(blameless, settings.state, settings.paths.root, node.manager)
+    for result in probes.run_checks(subject, 0):
+        remedy = "`rolecall history` has what the last run said of it; docs/how-to/databases.md"
+        yield Diagnosis(result.ok, f"{result.name}: {result.reason}" if result.reason else result.name, remedy)

@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from rolecall.forms.answers import Answer
 from rolecall.host import journal
 from rolecall.readiness import systemd
 from rolecall.report import Report, Step
@@ -28,10 +29,9 @@ def console(*, errors: bool = False) -> "Console":
     return Console(file=stream, highlight=False, markup=False, soft_wrap=True, emoji=False, width=width)
 
 
-def answer(data: Any, code: int = 0) -> int:
-    """Answer as JSON; returns the exit code."""
-    print(json.dumps(data, indent=2, default=str))
-    return code
+def print_json(answer: Answer) -> None:
+    """Any command's answer, for machines."""
+    print(json.dumps(answer.data(), indent=2, default=str))
 
 
 @contextmanager
@@ -41,7 +41,7 @@ def progress(*, quiet: bool, patience: float) -> Iterator[Callable[[Report], Cal
     `patience`: for how many seconds a service manager should wait for a step.
     """
     if journal.listens():
-        yield lambda report: partial(_told, report, patience)
+        yield lambda report: partial(_record_step, report, patience)
         return
     if quiet:
         yield lambda _: lambda _: None
@@ -60,18 +60,23 @@ def progress(*, quiet: bool, patience: float) -> Iterator[Callable[[Report], Cal
         yield lambda _: watch
 
 
-def _told(report: Report, patience: float, step: Step) -> None:
+def _record_step(report: Report, patience: float, step: Step) -> None:
     if step.outcome == "running":
         systemd.working(step.name, patience)
     else:
         journal.ended(report, step)
 
 
+def count(number: int, noun: str) -> str:
+    """`1 change`, `19 changes`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def duration(seconds: float) -> str:
     """`68 ms`, `1.2 s`, `20 min`."""
-    return (
-        f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s" if seconds < 120 else f"{seconds / 60:g} min"
-    )
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    return f"{seconds:.1f} s" if seconds < 120 else f"{seconds / 60:g} min"
 
 
 def since(moment: str) -> str:

@@ -1,10 +1,11 @@
-"""The story that `rolecall demo` tells: real Apache, real php-fpm, the real agent, one scratch folder."""
+"""The story of `rolecall demo`: real Apache, real php-fpm, the real agent, one scratch folder."""
 
 import copy
 import shutil
 import tempfile
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from rolecall.demo import site
 from rolecall.demo.machine import MYSELF, Machine, build
 from rolecall.demo.visitors import get, traffic
 from rolecall.errors import HostFault
+from rolecall.forms.answers import Answer
 from rolecall.host import programs
 from rolecall.node.node import open_node
 from rolecall.settings import load_settings
@@ -25,36 +27,44 @@ generations = 1   # so that a removed product's release goes at once
 """
 
 
-def tell(folder: Path | None, *, keep: bool) -> int:
-    """The whole story; 0 if everything happened as it should. Raises HostFault where it did not."""
-    from rich.console import Console
+@dataclass(frozen=True)
+class Demonstration(Answer):
+    """What has happened: the chapters, each with what was seen to be true, and the node where it was kept."""
 
+    chapters: Mapping[str, tuple[str, ...]]
+    seconds: float
+    kept: bool
+    folder: str
+    store: str
+    url: str
+
+
+def run_story(folder: Path | None, *, keep: bool, out: "Console") -> Demonstration:
+    """The whole story, printed as it happens. Raises HostFault where something did not happen as it should."""
     root = (folder or Path(tempfile.mkdtemp(prefix="rolecall-demo-"))).resolve()
     root.mkdir(parents=True, exist_ok=True)
     if any(root.iterdir()):
         raise HostFault(f"{root} is not empty", "name a new folder, or none")
     began = time.monotonic()
-    out = Console(highlight=False, markup=False, soft_wrap=True, emoji=False)
     machine = build(root, settings=_SETTINGS)
     story = Story(machine, site.document(machine), out)
     try:
-        story.whole()
+        story.run()
         if keep:
             story.put_back()
     finally:
         if not keep:
             stop(machine)
-    out.print(f"\nThe whole story took {time.monotonic() - began:.0f} s.", style="bold")
-    if keep:
-        _kept(out, machine)
-    else:
-        if folder is None:
-            shutil.rmtree(root)
-        out.print("Every process is stopped. Next: `rolecall demo --keep` leaves the node running to play with;")
-        out.print(
-            "docs/tutorial.md goes on from there, templates/web/role.toml is the role, agent/rolecall/run.py the run."
-        )
-    return 0
+    if folder is None and not keep:
+        shutil.rmtree(root)
+    return Demonstration(
+        chapters={title: tuple(facts) for title, facts in story.chapters.items()},
+        seconds=round(time.monotonic() - began, 1),
+        kept=keep,
+        folder=str(root),
+        store=str(machine.store),
+        url=f"http://{site.BLOG}:{machine.port}/",
+    )
 
 
 def stop(machine: Machine) -> None:
@@ -66,15 +76,6 @@ def stop(machine: Machine) -> None:
             node.manager.stop(unit)
 
 
-def _kept(out: "Console", machine: Machine) -> None:
-    out.print(f"""The node goes on serving. In another shell:
-  . {machine.root}/env.sh            # rolecall, as this node sees it
-  curl http://{site.BLOG}:{machine.port}/
-  rolecall status
-  $EDITOR {machine.store}/fleet.json   # raise the serial, then: rolecall refresh
-  sh {machine.root}/stop.sh            # stops the daemons; then remove the folder""")
-
-
 @dataclass
 class Story:
     """What the chapters share."""
@@ -82,9 +83,9 @@ class Story:
     machine: Machine
     document: dict[str, Any]
     out: "Console"
-    number: int = 0
+    chapters: dict[str, list[str]] = field(default_factory=dict)  # title → what was seen to be true
 
-    def whole(self) -> None:
+    def run(self) -> None:
         """Chapter by chapter."""
         self.boot()
         self.promote()
@@ -111,12 +112,12 @@ class Story:
         self.chapter("The document promotes db2 to master: the node follows at its next refresh")
         self.document["databases"]["blog"] |= {"epoch": 2, "master": "db2", "candidate": "db1"}
         site.publish(self.machine, self.document)
-        with traffic(self.machine) as seen:
+        with traffic(self.machine) as answers:
             self.rolecall("refresh")
             time.sleep(0.5)
-        if seen.lost:
-            raise HostFault(f"{len(seen.lost)} of {seen.answered} requests were lost: {seen.lost[0]}")
-        self.say(f"{seen.answered} requests meanwhile, none lost")
+        if answers.lost:
+            raise HostFault(f"{len(answers.lost)} of {answers.count} requests were lost: {answers.lost[0]}")
+        self.confirm(f"{answers.count} requests meanwhile, none lost")
         self.expect(site.BLOG, "writes go to db2")
 
     def mistakes(self) -> None:
@@ -145,7 +146,7 @@ class Story:
         self.document["products"]["blog"] = old
 
     def remove(self) -> None:
-        """A product that is gone leaves nothing that runs."""
+        """A product that is removed leaves nothing that runs."""
         self.chapter("The product blog is removed: its virtual host, pool, cron jobs and release go")
         del self.document["products"]["blog"]
         self.document["servers"]["web1"]["products"] = ["video"]
@@ -155,7 +156,7 @@ class Story:
         left = [path for path in (state / "current").resolve().rglob("*") if "blog" in path.name]
         if left or (state / "releases/blog").exists() or "blog" in (state / "current/cron/rolecall").read_text():
             raise HostFault(f"something of blog is left: {left or 'its release or its cron jobs'}")
-        self.say("nothing of blog is left in the generation, in cron or among the releases")
+        self.confirm("nothing of blog is left in the generation, in cron or among the releases")
         self.expect(site.VIDEO, "release 7")
 
     def blame(self) -> None:
@@ -166,20 +167,21 @@ class Story:
     def put_back(self) -> None:
         """Both sites, for whoever goes on from here."""
         self.chapter("To play with: blog is put back")
-        kept = {key: self.document[key] for key in ("serial", "databases")}  # no node goes back to an older epoch
-        self.document = {**site.document(self.machine), **kept}
+        unchanged = {key: self.document[key] for key in ("serial", "databases")}  # no node goes back to an older epoch
+        self.document = {**site.document(self.machine), **unchanged}
         site.publish(self.machine, self.document)
         self.rolecall("refresh", show=False)
         self.expect(site.BLOG, "release 1, writes go to db2")
 
     def chapter(self, title: str) -> None:
         """Begin the next chapter."""
-        self.number += 1
-        self.out.print(f"\n{self.number}. {title}", style="bold")
+        self.chapters[title] = []
+        self.out.print(f"\n{len(self.chapters)}. {title}", style="bold")
 
-    def say(self, text: str) -> None:
-        """Something that was seen to be true."""
-        self.out.print(f"   ✓ {text}", style="green")
+    def confirm(self, fact: str) -> None:
+        """Something of this chapter that was seen to be true."""
+        self.chapters[list(self.chapters)[-1]].append(fact)
+        self.out.print(f"   ✓ {fact}", style="green")
 
     def rolecall(self, *words: str, code: int = 0, show: bool = True) -> None:
         """Run the agent as its users do; anything but the expected exit code ends the story."""
@@ -187,12 +189,13 @@ class Story:
         if show:
             self.out.print(f"   $ rolecall {' '.join(words)}", style="cyan")
         with self.out.status(f"rolecall {' '.join(words)}"):
-            done = programs.run(argv, 120, self.machine.environment())
+            result = programs.run(argv, 120, self.machine.environment())
         if show:
-            for line in done.output.splitlines():
+            for line in result.output.splitlines():
                 self.out.print(f"   {line}")
-        if done.status != code:
-            raise HostFault(f"rolecall {' '.join(words)} ended with {done.status} instead of {code}:\n{done.tail}")
+        if result.status != code:
+            ending = f"ended with {result.status} instead of {code}:\n{result.tail}"
+            raise HostFault(f"rolecall {' '.join(words)} {ending}")
         if code and show:
             self.out.print(f"   exit code {code}", style="yellow")
 
@@ -201,4 +204,4 @@ class Story:
         status, text = get(self.machine, host)
         if status != 200 or words not in text:
             raise HostFault(f"http://{host}/ answered {status} {text!r} instead of {words!r}")
-        self.say(f"http://{host}:{self.machine.port}/ → {text.strip()}")
+        self.confirm(f"http://{host}:{self.machine.port}/ → {text.strip()}")

@@ -22,17 +22,17 @@ def get(machine: Machine, host: str, path: str = "/") -> tuple[int, str]:
 
 
 @dataclass
-class Seen:
-    """What the visitors saw."""
+class Answers:
+    """What the visitors got: how many answers, and what became of those that were lost."""
 
-    answered: int = 0
+    count: int = 0
     lost: list[str] = field(default_factory=list)
 
 
 @contextmanager
-def traffic(machine: Machine) -> Iterator[Seen]:
-    """Two visitors who go on asking for both sites."""
-    seen, over, lock = Seen(), threading.Event(), threading.Lock()
+def traffic(machine: Machine) -> Iterator[Answers]:
+    """Two visitors who keep asking, one for each site."""
+    answers, over, lock = Answers(), threading.Event(), threading.Lock()
 
     def visit(host: str) -> None:
         while not over.is_set():
@@ -42,15 +42,15 @@ def traffic(machine: Machine) -> Iterator[Seen]:
             except (OSError, http.client.HTTPException) as error:
                 problem = f"{host}: {error!r}"
             with lock:
-                seen.answered += 1
-                seen.lost.extend([problem] if problem else [])
+                answers.count += 1
+                answers.lost.extend([problem] if problem else [])
 
     visitors = [threading.Thread(target=visit, args=(host,)) for host in (site.BLOG, site.VIDEO)]
-    for one in visitors:
-        one.start()
+    for visitor in visitors:
+        visitor.start()
     try:
-        yield seen
+        yield answers
     finally:
         over.set()
-        for one in visitors:
-            one.join()
+        for visitor in visitors:
+            visitor.join()

@@ -11,7 +11,7 @@ from rolecall.report import Report
 from rolecall.steps.identification import identify_machine
 
 
-def install(node: Node, say: Callable[[str], None]) -> str:
+def install(node: Node, show: Callable[[str], None]) -> str:
     """Packages, enabled daemons, attachments; returns the role. It is noted last: whoever is killed begins again.
 
     The daemons' places in the boot come first. A power cut may leave some that are installed and enabled, and the next
@@ -30,9 +30,9 @@ def install(node: Node, say: Callable[[str], None]) -> str:
     drop_ins = replace(role, attachments=node.manager.drop_ins(role, settings.state))
     attachments.attach(drop_ins, settings.state, settings.paths.root)
     node.manager.reload_unit_files()
-    say(f"installing the role {name}")
-    done = programs.run_checked((BAKE, name, "--platform", settings.platform, "--first-boot"), settings.boot.budget)
-    say(done.output.rstrip())
+    show(f"installing the role {name}")
+    bake = programs.run_checked((BAKE, name, "--platform", settings.platform, "--first-boot"), settings.boot.budget)
+    show(bake.output.rstrip())
     attachments.attach(role, settings.state, settings.paths.root)
     node.manager.reload_unit_files()  # a role may bring units of its own
     node.notes.write(ROLE, {"role": name})

@@ -1,0 +1,110 @@
+"""From the words of a command line to its answer: find the command, run it, print the answer, return the exit code."""
+
+import argparse
+import importlib.util
+import signal
+import sys
+from types import FrameType
+from typing import Any, NoReturn
+
+from rolecall.cli.answers import FaultAnswer, FaultDetails
+from rolecall.cli.command import Command
+from rolecall.cli.parser import parser
+from rolecall.cli.terminal import print_json
+from rolecall.errors import Fault, HostFault, Stopped
+from rolecall.forms.answers import Answer
+from rolecall.forms.mistakes import Mistakes
+from rolecall.host import journal
+
+# What only the commands of a node import. An operator's laptop may not have it: see decision 0033.
+NODE_LIBRARY = "psutil"
+
+
+def dispatch(arguments: argparse.Namespace) -> int:
+    """Do what the command line asks; returns the exit code."""
+    signal.signal(signal.SIGTERM, _stop)
+    if arguments.version:
+        return _print_version()
+    if not arguments.command:
+        parser().print_help(sys.stderr)
+        return 2
+    command = find_command(arguments)
+    answer: Answer = command.answer(arguments)
+    _print(answer, command, as_json=arguments.json)
+    return answer.exit_code
+
+
+def find_command(arguments: argparse.Namespace) -> Command[Any]:
+    """The command that was typed.
+
+    Its module is imported only now, and that of a node's command only where a node's libraries are: an operator's
+    machine can import neither. Raises HostFault where they are missing.
+    """
+    name = arguments.command
+    if name == "fleet":
+        from rolecall.cli import fleet_commands
+
+        return fleet_commands.COMMANDS[arguments.verb]
+    if name == "plan" and (arguments.server or arguments.fleet or arguments.store):
+        from rolecall.cli import plan_commands
+
+        return plan_commands.PLAN_OF_ANY_SERVER
+    _require_node_library(name)
+    if name == "image":
+        from rolecall.cli import image_commands
+
+        return image_commands.COMMANDS[arguments.verb]
+    if name == "plan":
+        from rolecall.cli import plan_commands
+
+        return plan_commands.PLAN_OF_THIS_NODE
+    if name == "demo":
+        from rolecall.cli import demo_command
+
+        return demo_command.DEMO
+    from rolecall.cli import node_commands
+
+    return node_commands.COMMANDS[name]
+
+
+def show_fault(fault: Fault, *, as_json: bool) -> int:
+    """A fault on standard error; as JSON on standard output too, if that was asked for. Returns the exit code."""
+    if as_json:
+        mistakes = fault.mistakes if isinstance(fault, Mistakes) else ()
+        details = FaultDetails(fault.message, fault.hint, fault.cause, fault.exit_code, mistakes)
+        print_json(FaultAnswer(details))
+    if journal.listens():
+        journal.fault(fault)
+        return fault.exit_code
+    print(f"rolecall: {fault.message}", file=sys.stderr)
+    if fault.hint:
+        print(f"  hint: {fault.hint}", file=sys.stderr)
+    if fault.cause:
+        print(f"  cause: {fault.cause} (docs/reference/causes.md)", file=sys.stderr)
+    return fault.exit_code
+
+
+def _print(answer: Answer, command: Command[Any], *, as_json: bool) -> None:
+    if as_json and not answer.verbatim:
+        print_json(answer)
+    else:
+        command.view(answer)
+
+
+def _require_node_library(name: str) -> None:
+    if importlib.util.find_spec(NODE_LIBRARY) is None:
+        raise HostFault(
+            f"`rolecall {name}` is a node's command, and this installation is an operator's: it lacks {NODE_LIBRARY}",
+            "on a node install the package for its distribution, or 'rolecall[node]' with pipx or pip",
+        )
+
+
+def _stop(number: int, _: FrameType | None) -> NoReturn:
+    raise Stopped(signal.Signals(number).name)
+
+
+def _print_version() -> int:
+    from importlib.metadata import version
+
+    print(f"rolecall {version('rolecall')}")
+    return 0

@@ -1,0 +1,92 @@
+"""The commands of an operator who works on the fleet document, on any machine."""
+
+import argparse
+import sys
+from typing import Any
+
+from rolecall.cli import fleet_views
+from rolecall.cli.command import Command
+from rolecall.cli.parser import parser
+from rolecall.cli.terminal import print_json
+from rolecall.fleet.overview import warnings
+from rolecall.fleet.schema import parse_fleet, schema
+from rolecall.operator import answers, offline
+from rolecall.operator.publish import old_epochs, publish
+from rolecall.store import DOCUMENT
+
+
+def check_document(arguments: argparse.Namespace) -> answers.FleetCheck:
+    """`fleet check`."""
+    source = str(arguments.file)
+    payload = offline.read_payload(arguments.file)
+    fleet = parse_fleet(payload, source)
+    return answers.fleet_check(fleet, source, warnings(fleet, payload))
+
+
+def show_fleet(arguments: argparse.Namespace) -> answers.FleetOverview:
+    """`fleet show`: a document on disk, or the store's."""
+    if bool(arguments.file) == bool(arguments.store):
+        parser().error("a document, or --store URL: rolecall fleet show fleet.json")
+    if arguments.store:
+        store = offline.store_at(arguments.store, arguments.config)
+        payload, source = offline.live_payload(store), store.place(DOCUMENT)
+    else:
+        payload, source = offline.read_payload(arguments.file), str(arguments.file)
+    fleet = parse_fleet(payload, source)
+    return answers.fleet_overview(fleet, source, warnings(fleet, payload))
+
+
+def compare_documents(arguments: argparse.Namespace) -> answers.FleetDiff:
+    """`fleet diff`: the blast radius of a new document, and whether `fleet publish` would take it."""
+    if (len(arguments.files) == 2) == bool(arguments.store):
+        parser().error("two documents, or one and --store URL: rolecall fleet diff --store s3://bucket/prod fleet.json")
+    payload, source = offline.read_payload(arguments.files[-1]), str(arguments.files[-1])
+    after = parse_fleet(payload, source)
+    if arguments.store:
+        before = offline.live_fleet(offline.store_at(arguments.store, arguments.config))
+    else:
+        before = offline.read_fleet(arguments.files[0])
+    plans = offline.compare(before, after, arguments.platform, arguments.templates)
+    return answers.fleet_diff(plans, source, old_epochs(before.model_dump(), after, payload.decode()))
+
+
+def publish_document(arguments: argparse.Namespace) -> answers.Publication:
+    """`fleet publish`: sign, raise the serial, write in place of the last one."""
+    if bool(arguments.key) == arguments.unsigned:
+        parser().error("either --key FILE, an OpenSSH key, or --unsigned")
+    store = offline.store_at(arguments.store, arguments.config)
+    published = publish(arguments.file, store, key=arguments.key, signers=arguments.signers, valid=arguments.valid)
+    fleet = published.fleet
+    return answers.Publication(
+        url=published.url,
+        serial=fleet.serial,
+        before=published.before,
+        signer=published.signer,
+        not_after=fleet.not_after,
+        source=str(arguments.file),
+        warnings=tuple(warnings(fleet, published.payload)),
+    )
+
+
+def fetch_document(arguments: argparse.Namespace) -> answers.FetchedDocument:
+    """`fleet fetch`: the store's document as its author wrote it."""
+    return answers.FetchedDocument(offline.live_payload(offline.store_at(arguments.store, arguments.config)))
+
+
+def document_schema(_: argparse.Namespace) -> answers.DocumentSchema:
+    """`fleet schema`."""
+    return answers.DocumentSchema(schema())
+
+
+def _write_document(answer: answers.FetchedDocument) -> None:
+    sys.stdout.buffer.write(answer.text)
+
+
+COMMANDS: dict[str, Command[Any]] = {
+    "check": Command(check_document, fleet_views.show_check),
+    "show": Command(show_fleet, fleet_views.show_overview),
+    "diff": Command(compare_documents, fleet_views.show_diff),
+    "publish": Command(publish_document, fleet_views.show_publication),
+    "fetch": Command(fetch_document, _write_document),
+    "schema": Command(document_schema, print_json),
+}

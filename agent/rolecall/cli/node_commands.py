@@ -1,0 +1,128 @@
+"""The commands of a node: its runs, where it stands, and its past."""
+
+import argparse
+from datetime import UTC, datetime
+from typing import Any
+
+from rolecall import run
+from rolecall.checks import probes
+from rolecall.cli import answers, doctor, node_views
+from rolecall.cli.command import Command
+from rolecall.cli.terminal import progress
+from rolecall.errors import HostFault
+from rolecall.node.node import Node, open_ready_node
+from rolecall.settings import load_settings
+from rolecall.steps import drain
+from rolecall.steps.finish import LEAVING
+from rolecall.trust.verification import VERIFIED
+
+_DRAIN_PATIENCE = 60.0  # seconds beyond `drain.wait`: for the run that is under way, and for telling others
+
+
+def converge(arguments: argparse.Namespace) -> answers.RunAnswer:
+    """`boot` and `refresh`."""
+    node = _open_node(arguments)
+    with progress(quiet=arguments.json, patience=node.settings.boot.budget) as watch:
+        report = run.converge(node, arguments.command, config=arguments.config, resume=arguments.resume, watch=watch)
+    return answers.RunAnswer(report)
+
+
+def roll_back(arguments: argparse.Namespace) -> answers.RunAnswer:
+    """`rollback`: hold an older generation until the document changes."""
+    node = _open_node(arguments)
+    with progress(quiet=arguments.json, patience=node.settings.boot.budget) as watch:
+        report = run.go_back(node, arguments.generation, watch=watch)
+    return answers.RunAnswer(report)
+
+
+def withdraw(arguments: argparse.Namespace) -> answers.RunAnswer | answers.DrainUndone:
+    """`drain`: used at shutdown."""
+    node = _open_node(arguments)
+    if arguments.undo:
+        return answers.DrainUndone(drain.undo(node))
+    with progress(quiet=arguments.json, patience=node.settings.drain.wait + _DRAIN_PATIENCE) as watch:
+        report = drain.drain(node, watch=watch)
+    return answers.RunAnswer(report)
+
+
+def status(arguments: argparse.Namespace) -> answers.StatusAnswer:
+    """`status`: the node is well only if what is current is ready and its self-tests pass now."""
+    node = _open_node(arguments)
+    generations = node.generations
+    current, ready = generations.current(), generations.ready()
+    live, verified = generations.load(current), node.notes.read(VERIFIED)
+    results = probes.run_checks(_subject(node, current), 0) if live else []
+    fetched = verified.get("fetched")
+    last_run = next(iter(node.reports.last(1)), None)
+    serving = bool(live) and current == ready and not probes.failed(results)
+    return answers.StatusAnswer(
+        server=verified.get("server"),
+        role=node.settings.role,
+        fleet=verified.get("fleet"),
+        current=current,
+        ready=ready,
+        serving=serving,
+        healthy=serving and not (last_run and last_run["exit_code"]),
+        serial=verified.get("serial"),
+        source=verified.get("source"),
+        document_age_seconds=_age(fetched) if fetched else None,
+        signer=verified.get("signer"),
+        unsigned=node.settings.trust.unsigned,
+        held=bool(node.notes.read("hold")),
+        leaving=str(node.run_notes.read(LEAVING).get("why", "")),
+        owed=tuple(unit.name for unit in node.loaded.owed(live, node.manager)) if live else (),
+        releases={use.product: use.version for use in live.releases} if live else {},
+        checks=tuple(results),
+        last_run=last_run,
+    )
+
+
+def selftest(arguments: argparse.Namespace) -> answers.SelftestAnswer:
+    """`selftest`: each check once."""
+    node = _open_node(arguments)
+    return answers.SelftestAnswer(tuple(probes.run_checks(_subject(node, node.generations.current()), 0)))
+
+
+def diagnose(arguments: argparse.Namespace) -> answers.DoctorAnswer:
+    """`doctor`."""
+    return answers.DoctorAnswer(tuple(doctor.diagnose(arguments.config)))
+
+
+def history(arguments: argparse.Namespace) -> answers.HistoryAnswer:
+    """`history`."""
+    return answers.HistoryAnswer(tuple(_open_node(arguments).reports.last(arguments.n)))
+
+
+def blame(arguments: argparse.Namespace) -> answers.BlameAnswer:
+    """`blame`."""
+    node = _open_node(arguments)
+    return answers.blame_answer(node.reports.last(arguments.n), node.settings.boot.budget)
+
+
+def _open_node(arguments: argparse.Namespace) -> Node:
+    return open_ready_node(load_settings(arguments.config))
+
+
+def _subject(node: Node, generation: str | None) -> probes.Subject:
+    live = node.generations.load(generation)
+    if live is None:
+        raise HostFault("this node has no generation yet", "run `rolecall boot`")
+    return probes.Subject(live, node.settings.state, node.settings.paths.root, node.manager)
+
+
+def _age(moment: str) -> float:
+    """Seconds since an ISO 8601 time."""
+    return (datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds()
+
+
+COMMANDS: dict[str, Command[Any]] = {
+    "boot": Command(converge, node_views.show_run),
+    "refresh": Command(converge, node_views.show_run),
+    "rollback": Command(roll_back, node_views.show_run),
+    "drain": Command(withdraw, node_views.show_drain),
+    "status": Command(status, node_views.show_status),
+    "selftest": Command(selftest, node_views.show_selftest),
+    "doctor": Command(diagnose, node_views.show_diagnoses),
+    "history": Command(history, node_views.show_history),
+    "blame": Command(blame, node_views.show_blame),
+}
