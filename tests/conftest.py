@@ -1,8 +1,9 @@
 """Fixtures that several folders of tests use."""
 
+import random
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,27 @@ def module_box() -> Iterator[Box]:
     finally:
         shared.stop()
         shutil.rmtree(made)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Choose the seed of the examples for all processes of this run, before Hypothesis looks for one."""
+    if config.option.hypothesis_seed is None:
+        config.option.hypothesis_seed = str(random.SystemRandom().randrange(1_000_000))
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    return f"examples: --hypothesis-seed={config.option.hypothesis_seed}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Beside a failure of generated examples stands how to have the same ones again."""
+    report = yield
+    if report.failed and item.get_closest_marker("hypothesis"):
+        seed = item.config.option.hypothesis_seed
+        report.sections.append(("the same examples again", f"pytest --hypothesis-seed={seed} '{item.nodeid}'"))
+    return report
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

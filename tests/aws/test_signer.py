@@ -51,7 +51,7 @@ def by_botocore(
     return dict(request.headers.items())
 
 
-@fuzz(1000)
+@fuzz(200)
 @given(
     scheme=st.sampled_from(["https", "http"]),
     host=HOSTS,
@@ -93,7 +93,7 @@ def test_every_header_is_that_of_botocore(
     assert headers == before, "the caller's own were changed"
 
 
-@fuzz(500)
+@fuzz(100)
 @given(PATHS | TEXT)
 def test_a_path_is_encoded_as_botocore_encodes_a_key(path: str) -> None:
     assert encoded(path) == utils.percent_encode(path, safe="/~")

@@ -25,9 +25,9 @@ def ask(tmp_path: Path, check: Check, deadline: float = 0, **parts: Any) -> Chec
     return result
 
 
-def http(port: int, path: str = "/", **expect: Any) -> Check:
+def http(port: int, path: str = "/", timeout: float = 30, **expect: Any) -> Check:
     wanted = {"host": "blog.example.com", "port": f"127.0.0.1:{port}", "status": 200, "contains": None, "headers": {}}
-    return Check("page", "http", path, wanted | expect, timeout=0.5)
+    return Check("page", "http", path, wanted | expect, timeout=timeout)
 
 
 class Site(BaseHTTPRequestHandler):
@@ -77,7 +77,6 @@ def test_a_page_passes_by_status_text_and_header_and_is_asked_by_its_hostname(tm
         ("/", {"contains": "broken"}, "the answer does not contain 'broken': 'all is well'"),
         ("/", {"headers": {"X-Config": "a"}}, "another configuration answered (X-Config: none, not a)"),
         ("/moved", {}, "answered 302 instead of 200"),
-        ("/slow", {}, "timed out"),
     ],
 )
 def test_a_page_fails_with_its_reason(
@@ -87,9 +86,14 @@ def test_a_page_fails_with_its_reason(
     assert (result.ok, reason in result.reason) == (False, True), result.reason
 
 
+def test_a_page_that_is_not_answered_in_its_time_fails_with_this_reason(tmp_path: Path, port: int) -> None:
+    result = ask(tmp_path, http(port, "/slow", timeout=0.3))
+    assert (result.ok, "timed out" in result.reason) == (False, True), result.reason
+
+
 def test_a_closed_port_is_named_by_http_and_tcp(tmp_path: Path, closed: int) -> None:
     assert "Connection refused" in ask(tmp_path, http(closed)).reason
-    tcp = ask(tmp_path, Check("master", "tcp", f"127.0.0.1:{closed}", timeout=0.5))
+    tcp = ask(tmp_path, Check("master", "tcp", f"127.0.0.1:{closed}", timeout=30))
     assert tcp.reason == f"cannot connect to 127.0.0.1:{closed}: Connection refused"
 
 
@@ -99,14 +103,13 @@ def test_an_open_port_passes(tmp_path: Path, port: int) -> None:
 
 def test_a_required_check_is_tried_until_the_deadline(tmp_path: Path, port: int) -> None:
     assert not ask(tmp_path, http(port, "/soon"), deadline=0).ok
-    assert ask(tmp_path, http(port, "/soon"), deadline=5).ok
+    assert ask(tmp_path, http(port, "/soon"), deadline=60).ok
 
 
 def test_an_advisory_check_is_tried_once(tmp_path: Path, port: int) -> None:
     check = http(port, "/gone")
-    began = time.monotonic()
     result = ask(tmp_path, Check(check.name, "http", "/gone", check.expect, required=False), deadline=5)
-    assert (result.ok, time.monotonic() - began < 2) == (False, True)
+    assert (result.ok, Site.asked) == (False, 1)
 
 
 def test_a_process_is_found_by_its_name(tmp_path: Path) -> None:
@@ -114,7 +117,6 @@ def test_a_process_is_found_by_its_name(tmp_path: Path) -> None:
     program = tmp_path / "roll-call-prog"
     program.symlink_to("/bin/sleep")
     with subprocess.Popen([program, "30"]) as running:
-        time.sleep(0.1)
         assert ask(tmp_path, Check("program", "process", "roll-call-prog")).ok
         running.kill()
     assert ask(tmp_path, Check("program", "process", "roll-call-prog")).reason == "no process is called roll-call-prog"

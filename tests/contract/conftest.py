@@ -6,7 +6,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, Self, cast
@@ -72,14 +72,6 @@ def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, models: Any) -> Itera
     monkeypatch.setattr(socket.socket, "connect", guarded)
     yield
     assert not strayed
-
-
-@contextmanager
-def ends_within(seconds: float) -> Iterator[None]:
-    """A generous bound: it tells a deadline that holds from one that does not, not how fast this machine is."""
-    began = time.monotonic()
-    yield
-    assert time.monotonic() - began < seconds
 
 
 def open_store(url: str) -> Store:

@@ -8,7 +8,8 @@ from urllib.parse import quote
 
 import pytest
 
-from contract.conftest import QUICK, Cloud, Make, Raw, ends_within
+from contract.conftest import QUICK, Cloud, Make, Raw
+from patience import ends_within
 from rolecall.errors import FetchFault
 from rolecall.settings import Network
 from rolecall.store import Store

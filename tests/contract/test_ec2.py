@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from contract.conftest import ends_within, identify
+from contract.conftest import identify
+from patience import ends_within, on_this_machine
 from rolecall.aws import ec2
 from rolecall.aws.imds import Imds as ImdsClient
 from rolecall.errors import ConfigFault, FetchFault
@@ -33,7 +34,7 @@ class Asker:
         assert found
         return found
 
-    def refused(self, cause: str, seconds: float = 0.3) -> str:
+    def refused(self, cause: str, seconds: float = 1.0) -> str:
         """The words of the fault, which has this cause and comes in time."""
         with ends_within(5 * seconds + 1), pytest.raises(FetchFault) as told:
             self.identify(seconds)
@@ -291,7 +292,7 @@ def outcome(kind: int | str, method: str, root: Path) -> str:
             told = fault.cause or type(fault).__name__
         except Exception as error:  # noqa: BLE001 - shown with the others, not alone
             told = f"{type(error).__name__}!"
-        told += " late" if time.monotonic() - began > 6 else ""
+        told += " late" if time.monotonic() - began > on_this_machine(6) else ""
         imds.heal()
         return told if node.identify().instance == "i-0123456789abcdef0" else f"{told}, and stuck"
 

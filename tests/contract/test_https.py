@@ -7,7 +7,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from contract.conftest import QUICK, ends_within
+from contract.conftest import QUICK
+from patience import ends_within
 from rolecall.errors import ConfigFault, ConflictFault, Fault, FetchFault
 from rolecall.settings import Network
 from rolecall.store import Store

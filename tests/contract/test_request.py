@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from contract.conftest import QUICK, Cloud, Kept, Raw, ends_within
+from contract.conftest import QUICK, Cloud, Kept, Raw
+from patience import ends_within
 from rolecall.aws.credentials import Credentials
 from rolecall.settings import Network
 from rolecall.shortcut.request import unchanged

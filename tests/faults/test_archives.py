@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from faults import hostile_archives as hostile
@@ -25,6 +25,7 @@ from faults.hostile_archives import END, GOOD, HARMLESS, HOSTILE, MTIME, WHOLE, 
 from rolecall.errors import ConfigFault, HostFault
 from rolecall.host import files
 from rolecall.host.archive import Limits, unpack
+from samples import fuzz
 
 FORMATS: dict[str, Callable[[bytes], bytes]] = {
     "1.tar": bytes,
@@ -481,7 +482,7 @@ def flat(tree: dict[str, Any], above: str = "") -> Iterator[tuple[str, bytes | N
             yield above + name, content
 
 
-@settings(max_examples=60, deadline=None)
+@fuzz(30)
 @given(tree=TREES, name=st.sampled_from(list(FORMATS)), form=st.sampled_from([tarfile.GNU_FORMAT, tarfile.PAX_FORMAT]))
 def test_every_good_tree_comes_back(tree: dict[str, Any], name: str, form: int) -> None:
     packed = io.BytesIO()
@@ -506,7 +507,7 @@ PIECES = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@fuzz(60)
 @given(chosen=PIECES, cut=st.integers(0, 4096), flips=st.lists(st.integers(0, 4096), max_size=3))
 def test_whatever_is_damaged_ends_in_a_refusal_or_in_a_tree_by_the_rules(
     chosen: list[str], cut: int, flips: list[int]

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from aws_node import DOCUMENT, PREFIX, S3, SECRET, TOKEN, AwsNode, aws_node, in_this_process
+from patience import on_this_machine
 from processes import watching
 from servers.http import Answer, Request, Server
 
@@ -119,7 +120,7 @@ def test_a_reboot_with_all_stores_out_serves_what_was_served_before(serving: Aws
     report = serving.json("boot", ok=True)
     assert (report["outcome"], report["cause"]) == ("unchanged", "unreachable")
     assert AGES.search(report["degraded"])
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < on_this_machine(30)
     assert serving.links == before
     assert serving.get("blog.example.com")[0] == 200
     assert serving.json("status", ok=True)["healthy"] is True
@@ -152,7 +153,7 @@ def test_a_machine_that_has_nothing_waits_its_time_and_ends_with_75_and_the_caus
     stores_are_out(node)
     began = time.monotonic()
     report = node.run("boot")
-    assert 1 <= time.monotonic() - began < 10
+    assert 1 <= time.monotonic() - began < on_this_machine(10)
     assert (report.outcome, report.exit_code, report.cause) == ("failed", 75, "unreachable")
     for what in (f"cannot read {S3}/fleet.json", f"cannot read {node.mirror_url}/fleet.json"):
         assert what in report.error
@@ -267,7 +268,7 @@ def test_without_the_metadata_service_a_boot_waits_its_time_and_ends_with_75_tho
     node.imds.stop()
     began = time.monotonic()
     report = node.run("boot")
-    assert 1 <= time.monotonic() - began < 10
+    assert 1 <= time.monotonic() - began < on_this_machine(10)
     assert (report.outcome, report.exit_code, report.cause) == ("failed", 75, "imds-unreachable")
     assert report.hint
     assert node.links == before, "who it is it does not know, but what it served it serves"

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from box import ROLECALL, archive, document
+from patience import on_this_machine
 from rolecall import run
 from rolecall.node.node import Node, open_node
 from rolecall.report import Report
@@ -288,7 +289,7 @@ def end(pid: int, number: int) -> None:
 
 def wait(done: Callable[[], bool], what: str, seconds: float = 30) -> None:
     """Wait until something is so."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + on_this_machine(seconds)
     while not done():
         assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
         time.sleep(0.0005)

@@ -212,7 +212,7 @@ def parsed(data: dict[str, Any]) -> Fleet:
     return parse_fleet(json.dumps(data).encode())
 
 
-@fuzz(150)
+@fuzz(30)
 @given(fleets())
 def test_every_server_is_counted_once_in_its_role_and_in_each_thing_that_it_is_for(data: dict[str, Any]) -> None:
     made = parsed(data)
@@ -226,7 +226,7 @@ def test_every_server_is_counted_once_in_its_role_and_in_each_thing_that_it_is_f
         assert sorted(having) == sorted(server for server, one in made.servers.items() if name in one.products)
 
 
-@fuzz(150)
+@fuzz(30)
 @given(fleets())
 def test_the_matrix_has_each_server_of_a_serving_role_once_with_exactly_its_products(data: dict[str, Any]) -> None:
     made = parsed(data)
@@ -239,7 +239,7 @@ def test_the_matrix_has_each_server_of_a_serving_role_once_with_exactly_its_prod
             assert (one.role, one.zone, frozenset(one.products)) == (row.role, row.zone, row.products)
 
 
-@fuzz(150)
+@fuzz(30)
 @given(fleets())
 def test_every_warning_has_a_place_and_a_remedy_and_the_order_of_servers_changes_none(data: dict[str, Any]) -> None:
     raw = json.dumps(data, indent=1).encode()
@@ -250,7 +250,7 @@ def test_every_warning_has_a_place_and_a_remedy_and_the_order_of_servers_changes
     assert {(one.path, one.message, one.hint) for one in again} == {(one.path, one.message, one.hint) for one in found}
 
 
-@fuzz(150)
+@fuzz(30)
 @given(fleets(), st.data())
 def test_who_does_what_a_warning_about_zones_says_does_not_hear_it_again(
     data: dict[str, Any], choice: st.DataObject

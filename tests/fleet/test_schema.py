@@ -379,7 +379,7 @@ def test_a_header_that_is_wrong_is_told_with_its_place_and_with_all_the_other_mi
     assert found[path].line
 
 
-@fuzz(200)
+@fuzz(40)
 @given(ANY_JSON.map(lambda data: json.dumps(data).encode()) | st.binary(max_size=60))
 def test_any_bytes_that_have_no_header_are_refused_in_words(raw: bytes) -> None:
     with pytest.raises(Mistakes) as caught:
@@ -387,7 +387,7 @@ def test_any_bytes_that_have_no_header_are_refused_in_words(raw: bytes) -> None:
     assert caught.value.exit_code == 78
 
 
-@fuzz(300)
+@fuzz(60)
 @given(st.randoms(use_true_random=False), st.lists(ANY_JSON | ANY_TEXT, min_size=1, max_size=3), ANY_TEXT)
 def test_what_is_a_fleet_has_the_header_of_that_fleet(choice: random.Random, values: list[Any], key: str) -> None:
     raw = json.dumps(changed(choice, values, key)).encode()
@@ -397,19 +397,19 @@ def test_what_is_a_fleet_has_the_header_of_that_fleet(choice: random.Random, val
         assert [getattr(header, key) for key in HEADER] == [getattr(fleet, key) for key in HEADER]
 
 
-@fuzz(400)
+@fuzz(80)
 @given(ANY_JSON)
 def test_any_json_is_refused_in_words_or_is_a_fleet(data: Any) -> None:
     outcome(json.dumps(data).encode())
 
 
-@fuzz(200)
+@fuzz(40)
 @given(st.binary(max_size=60) | ANY_TEXT.map(lambda text: text.encode("utf-8", "surrogatepass")))
 def test_any_bytes_are_refused_in_words_or_are_a_fleet(raw: bytes) -> None:
     outcome(raw)
 
 
-@fuzz(500)
+@fuzz(100)
 @given(st.randoms(use_true_random=False), st.lists(ANY_JSON | ANY_TEXT, min_size=1, max_size=3), ANY_TEXT)
 def test_any_change_of_the_example_is_refused_in_words_or_is_a_fleet(
     choice: random.Random, values: list[Any], key: str
@@ -427,7 +427,7 @@ PLAUSIBLE = [
 KEYS = "candidate replicas groups writable environment secrets databases caches cron checks runtime workers A".split()
 
 
-@fuzz(120)
+@fuzz(24)
 @given(st.randoms(use_true_random=False), st.lists(st.sampled_from(PLAUSIBLE), min_size=1, max_size=3),
        st.sampled_from(KEYS))  # fmt: skip
 def test_what_passes_the_door_can_be_rendered(choice: random.Random, values: list[Any], key: str) -> None:

@@ -20,7 +20,7 @@ def every_path(data: Any, path: tuple[str | int, ...] = ()) -> dict[tuple[str | 
     return found
 
 
-@fuzz(300)
+@fuzz(60)
 @given(ANY_JSON)
 def test_the_place_of_every_value_is_where_the_json_library_reads_it(data: Any) -> None:
     for indent, ascii_only in ((None, True), (1, False), (4, True)):
@@ -38,7 +38,7 @@ def test_the_place_of_every_value_is_where_the_json_library_reads_it(data: Any) 
             assert repr(read) == repr(paths[path])
 
 
-@fuzz(300)
+@fuzz(60)
 @given(
     st.dictionaries(ANY_TEXT, ANY_JSON, min_size=1, max_size=5),
     st.lists(st.sampled_from(["", " ", "\n", "\t", "\r\n"]), min_size=4, max_size=4),
@@ -179,7 +179,7 @@ def test_mistakes_are_told_in_the_order_of_the_document() -> None:
     assert Mistakes("f", [Mistake((), "x")]).message.startswith("f has 1 mistake;")
 
 
-@fuzz(200)
+@fuzz(40)
 @given(ANY_TEXT)
 def test_no_key_of_a_document_can_forge_a_line_of_a_message_or_colour_a_terminal(key: str) -> None:
     words = dotted(("products", key, 0))

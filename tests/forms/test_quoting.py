@@ -57,7 +57,7 @@ def test_what_a_format_cannot_express_is_refused(form: str, value: str) -> None:
         FORMATS[form](value)
 
 
-@fuzz(300)
+@fuzz(60)
 @given(ANY_TEXT)
 def test_no_format_writes_a_second_line_or_a_control_character(text: str) -> None:
     for form in FORMATS.values():

@@ -1,11 +1,11 @@
 """A machine that runs follows its document, by the timer, and keeps serving whatever goes wrong."""
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 from machine.container import BOOT, EVERY_2_S, READY, REFRESH, TIMER, Machine
 from machine.world import DOCUMENT, PREFIX
+from patience import ends_within
 from rolecall.host import journal
 from roots import sh
 
@@ -76,9 +76,8 @@ def test_a_run_that_is_told_to_stop_ends_at_once_and_the_next_one_completes_it(r
     world.publish()
     world.s3.fault("delay", key=f"{PREFIX}/releases/*", seconds=60)
     begun(ready, "stage")
-    since = time.monotonic()
-    ready.run(f"systemctl stop {REFRESH}")
-    assert time.monotonic() - since < 5
+    with ends_within(15):  # the store takes a minute
+        ready.run(f"systemctl stop {REFRESH}")
     assert ready.show(REFRESH, "ExecMainStatus") == "75"
     assert ready.journal(f"_SYSTEMD_UNIT={REFRESH}", "ROLECALL_OUTCOME=interrupted")
     assert world.get("blog.example.com")[2].startswith("release=1 ")

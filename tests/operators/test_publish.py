@@ -269,7 +269,7 @@ def old_values(draw: st.DrawFn) -> str:
     return draw(values(draw(st.integers(1) | ANY_TEXT | ANY_JSON))).strip(" \t\r\n")
 
 
-@fuzz(60)
+@fuzz(12)
 @given(documents())
 def test_of_a_documents_text_three_values_are_renewed_and_not_a_byte_more(texts: tuple[str, str]) -> None:
     before, after = texts

@@ -67,7 +67,7 @@ def monitor(fleet: Mapping[str, Any], **names: Any) -> Generation:
     return render(MONITOR, assigned(fleet["document"], server=fleet["name"]), RenderSettings("debian", names=names))
 
 
-@fuzz(15, batches=True)
+@fuzz(3, batches=True)
 @given(fleet=fleets())
 def test_munin_knows_every_server_by_its_zone_role_and_address(scratch: Path, fleet: dict[str, Any]) -> None:
     includes = scratch / "includes"
@@ -90,7 +90,7 @@ def test_munin_knows_every_server_by_its_zone_role_and_address(scratch: Path, fl
         )
 
 
-@fuzz(15, batches=True)
+@fuzz(3, batches=True)
 @given(fleet=fleets())
 def test_nagios_knows_every_server_its_groups_and_its_products(scratch: Path, fleet: dict[str, Any]) -> None:
     read = format_readers.nagios(scratch, text_of(monitor(fleet), "nagios/objects.cfg", {}))
@@ -108,7 +108,7 @@ def test_nagios_knows_every_server_its_groups_and_its_products(scratch: Path, fl
     assert {one for one in asked if one[1].startswith("product ")} == wanted
 
 
-@fuzz(15, batches=True)
+@fuzz(3, batches=True)
 @given(fleet=fleets())
 def test_a_munin_node_and_the_message_of_the_day_tell_the_server(scratch: Path, fleet: dict[str, Any]) -> None:
     made, name = monitor(fleet), fleet["name"]
@@ -131,7 +131,7 @@ TEXTS = st.lists(ANY_TEXT | st.sampled_from(HOSTILE), min_size=8, max_size=12)
 ASKS = '#!/bin/sh\nprintf \'%s\\0\' "${0##*/}" "$@"\n'
 
 
-@fuzz(6, batches=True)
+@fuzz(2, batches=True)
 @example(texts=HOSTILE[::2], paths=["/'", "/$HOME", "/`id`", "/\\", "/#", "/;x", "/-n", "/%", "/!x", "/|"])
 @example(texts=HOSTILE[1::2], paths=["/{{x}}", "/{%x%}", "/*", "/~", "/&", "/(", '/"', "/<x>", "/x", "/?a=b"])
 @given(texts=TEXTS, paths=st.lists(PATHS, min_size=8, max_size=12))
@@ -176,7 +176,7 @@ def caches(draw: st.DrawFn) -> dict[str, Any]:
     return {"caches": made, "address": draw(ADDRESSES), "zone": draw(ZONES)}
 
 
-@fuzz(20, batches=True)
+@fuzz(4, batches=True)
 @given(drawn=caches())
 def test_systemd_reads_what_a_memcached_is_started_with_as_it_was_written(scratch: Path, drawn: dict[str, Any]) -> None:
     data = edited()

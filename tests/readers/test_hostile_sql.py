@@ -71,7 +71,7 @@ def hexed(text: str) -> str:
     return text.encode().hex().upper()
 
 
-@fuzz(30, batches=True)
+@fuzz(6, batches=True)
 @example(texts=HOSTILE, mode="")
 @example(texts=HOSTILE, mode="ANSI_QUOTES")
 @given(texts=TEXTS, mode=st.sampled_from(MODES))
@@ -84,7 +84,7 @@ def test_a_string_is_read_as_it_was_written_in_any_mode_in_which_a_backslash_esc
     assert read == [[hexed(one), str(n)] for n, one in enumerate(good)]
 
 
-@fuzz(15, batches=True)
+@fuzz(3, batches=True)
 @example(texts=HOSTILE)
 @given(texts=TEXTS)
 def test_where_a_backslash_does_not_escape_a_string_stays_one_and_only_its_backslashes_are_doubled(
@@ -96,7 +96,7 @@ def test_where_a_backslash_does_not_escape_a_string_stays_one_and_only_its_backs
     assert read == [[hexed(one.replace("\\", "\\\\")), str(n)] for n, one in enumerate(good)]
 
 
-@fuzz(15, batches=True)
+@fuzz(3, batches=True)
 @example(texts=HOSTILE)
 @given(texts=TEXTS)
 def test_an_account_has_the_name_and_the_password_that_were_written(ask: Ask, texts: list[str]) -> None:
@@ -169,7 +169,7 @@ def role_of(data: dict[str, Any], **place: Any) -> Generation:
 NAMES = st.lists(st.from_regex(r"[a-z][a-z0-9-]{0,39}", fullmatch=True), min_size=4, max_size=8, unique=True)
 
 
-@fuzz(8, batches=True)
+@fuzz(2, batches=True)
 @example(texts=HOSTILE, names=["a", "select", "mysql-x", "a-b", "a-1", "x" * 40, "a-", "null"])
 @given(texts=TEXTS, names=NAMES)
 def test_a_master_has_the_schemas_and_accounts_that_the_document_and_its_secrets_say(
@@ -202,7 +202,7 @@ def test_a_master_has_the_schemas_and_accounts_that_the_document_and_its_secrets
     assert sorted(map(tuple, rights)) == sorted(granted)
 
 
-@fuzz(4, batches=True)
+@fuzz(2, batches=True)
 @example(texts=HOSTILE)
 @given(texts=TEXTS)
 def test_a_followers_client_reads_the_password_as_it_was_written(scratch: Path, texts: list[str]) -> None:
@@ -218,7 +218,7 @@ SETTINGS = {"mysql_user": "user", "mysql_data": "datadir", "mysql_socket": "sock
             "mysql_error_log": "log-error", "mysql_bind": "bind-address"}  # fmt: skip
 
 
-@fuzz(25, batches=True)
+@fuzz(5, batches=True)
 @given(texts=st.lists(ANY_TEXT | st.sampled_from(HOSTILE), min_size=7, max_size=7))
 def test_a_server_reads_the_names_of_its_platform_as_they_were_written(scratch: Path, texts: list[str]) -> None:
     texts = [(taken("my_cnf", [text]) or ["x"])[0].replace("{", "(") for text in texts]  # {{ }} is the settings' own

@@ -44,7 +44,7 @@ def test_what_a_document_says_of_others_is_no_reason_to_change() -> None:
     assert {web(edit).id for edit in edits} == {web().id}
 
 
-@fuzz(15)
+@fuzz(5)
 @given(st.randoms(use_true_random=False))
 def test_an_equal_document_in_another_key_order_gives_the_same_generation(choice: random.Random) -> None:
     def shuffled(data: Any) -> Any:
@@ -69,7 +69,7 @@ def test_what_is_no_generation_is_a_value_or_a_key_error(text: str) -> None:
         from_json(text)
 
 
-@fuzz(200)
+@fuzz(40)
 @given(st.randoms(use_true_random=False), ANY_JSON)
 def test_a_damaged_manifest_is_a_value_or_a_key_error_or_a_generation(choice: random.Random, value: Any) -> None:
     data = json.loads(WEB_JSON)

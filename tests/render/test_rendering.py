@@ -270,7 +270,7 @@ WORDS = """{{ }} {% %} ( ) [ ] . | ~ , product products node names paths tag for
 __class__ release parse_raw environment variable 'x' 0 1 include import macro call filter self loop range""".split()
 
 
-@fuzz(250)
+@fuzz(50)
 @given(st.lists(st.sampled_from(WORDS), max_size=12).map(" ".join))
 def test_any_template_is_rendered_or_refused_in_words(template: str) -> None:
     try:

@@ -8,9 +8,10 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
-from database_fleet import ADDRESSES, APP, PASSWORD, Fleet, Load, wait_until
+from database_fleet import ADDRESSES, APP, PASSWORD, Fleet, Load
 from database_fleet import fleet as fleet  # noqa: PLC0414 - a fixture
 from database_fleet import template as template  # noqa: PLC0414 - a fixture
+from patience import wait_until
 
 SEMI = "SELECT @@rpl_semi_sync_master_enabled, @@rpl_semi_sync_slave_enabled"
 

@@ -91,7 +91,7 @@ def test_a_machine_becomes_what_its_golden_tree_says(case: Path, platform: str) 
 def test_an_equal_document_in_another_order_gives_the_same_generation(case: Path) -> None:
     data = json.loads((case / "fleet.json").read_bytes())
     wanted = generation(case, "debian").id
-    for seed in range(20):
+    for seed in range(3):
         assert generation(case, "debian", json.dumps(shuffled(data, random.Random(seed))).encode()).id == wanted
 
 

@@ -15,6 +15,7 @@ import pytest
 
 from box import ROOT, Box, alive
 from munin import fetched, munin_node
+from patience import on_this_machine
 from rolecall.demo.machine import free_port
 from rolecall.fleet.assignment import Assignment
 from rolecall.host.roles import read_role
@@ -142,7 +143,7 @@ def test_a_memcached_that_somebody_started_in_its_place_fails_its_self_test(cach
     port = caches.document["caches"]["sessions"]["port"]
     other = ["memcached", "-d", "-u", "root", "-l", "127.0.0.1", "-p", str(port), "-m", "32", "-P", str(pidfile)]
     subprocess.run(other, check=True)
-    end = time.monotonic() + 10
+    end = time.monotonic() + on_this_machine(10)
     while checks(caches)["sessions: set and get"]["reason"].startswith("Connection refused") and time.monotonic() < end:
         time.sleep(0.05)
     told = checks(caches)["sessions: set and get"]

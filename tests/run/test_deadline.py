@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from patience import on_this_machine
 from rolecall.deadline import within
 from rolecall.errors import FetchFault, Stopped
 
@@ -31,7 +32,7 @@ def test_a_question_without_an_end_is_left_behind() -> None:
     began = time.monotonic()
     with pytest.raises(TimeoutError):
         within(0.1, over.wait)
-    assert 0.1 <= time.monotonic() - began < 5
+    assert 0.1 <= time.monotonic() - began < on_this_machine(5)
     over.set()
 
 
@@ -41,7 +42,7 @@ def test_where_no_time_is_left_nobody_waits(seconds: float) -> None:
     began = time.monotonic()
     with pytest.raises(TimeoutError):
         within(seconds, over.wait)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < on_this_machine(5)
     over.set()
 
 
@@ -57,41 +58,44 @@ def test_an_end_of_time_of_the_question_itself_is_one_too() -> None:
 
 def test_what_is_left_behind_does_not_keep_the_process() -> None:
     """A run that has ended ends, whoever still waits for whom."""
-    over, seen = threading.Event(), []
+    over, begun, threads = threading.Event(), threading.Event(), list[threading.Thread]()
 
     def ask() -> None:
-        seen.append(threading.current_thread())
+        threads.append(threading.current_thread())
+        begun.set()
         over.wait()
 
     with pytest.raises(TimeoutError):
         within(0.1, ask)
-    assert [thread.daemon for thread in seen] == [True]
+    assert begun.wait(60)
+    assert [thread.daemon for thread in threads] == [True]
     over.set()
 
 
 def test_what_comes_too_late_goes_to_nobody() -> None:
-    done = threading.Event()
+    too_late, done = threading.Event(), threading.Event()
 
     def late() -> None:
-        time.sleep(0.2)
+        too_late.wait()
         done.set()
         raise ValueError
 
     with pytest.raises(TimeoutError):
         within(0.05, late)
-    assert done.wait(5)
+    too_late.set()
+    assert done.wait(60)
     assert within(5, lambda: 1) == 1
 
 
 def test_many_may_wait_at_once() -> None:
-    def later(n: int) -> int:
-        time.sleep(0.1)
+    everybody = threading.Barrier(20)
+
+    def together(n: int) -> int:
+        everybody.wait()  # side by side: nobody passes before the last one has come
         return n
 
     def wait(n: int) -> int:
-        return within(5, lambda: later(n))
+        return within(60, lambda: together(n))
 
-    began = time.monotonic()
     with ThreadPoolExecutor(20) as pool:
         assert list(pool.map(wait, range(20))) == list(range(20))
-    assert time.monotonic() - began < 1.9, "side by side"

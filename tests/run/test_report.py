@@ -19,7 +19,7 @@ def test_a_step_has_its_time_and_how_it_ended() -> None:
         ]
     [told] = report.data()["steps"]
     assert (told["outcome"], told["note"]) == ("done", "from the store")
-    assert 0 <= told["seconds"] < 5
+    assert 0 <= told["seconds"] < 300
 
 
 @pytest.mark.parametrize(

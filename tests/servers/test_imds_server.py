@@ -16,6 +16,7 @@ import boto3
 import pytest
 import requests
 
+from patience import ends_within, wait_until
 from servers.imds import Imds, facts
 
 TTL = "X-aws-ec2-metadata-token-ttl-seconds"
@@ -104,9 +105,9 @@ def test_nothing_is_told_without_a_token_or_with_a_foreign_or_an_expired_one(cli
 
 
 def test_a_token_expires_by_itself(client: Client) -> None:
-    client.token = client.put("1").text
+    client.token = client.put("2").text
     assert client.status("meta-data/mac") == 200
-    time.sleep(1.05)
+    time.sleep(2.05)
     assert client.status("meta-data/mac") == 401
 
 
@@ -283,7 +284,7 @@ def test_a_late_answer_is_right(client: Client) -> None:
     client.server.fault("delay", seconds=0.2, times=1)
     started = time.monotonic()
     assert client.get("meta-data/mac") == "02:00:0a:00:01:0b"
-    assert 0.2 <= time.monotonic() - started < 2
+    assert time.monotonic() - started >= 0.2
 
 
 def test_a_garbage_answer_says_that_all_is_well(client: Client) -> None:
@@ -338,13 +339,11 @@ def test_stop_ends_what_hangs_at_once_and_the_same_port_serves_again(
     asking = [threading.Thread(target=ask, args=(path,)) for path in paths]
     for thread in asking:
         thread.start()
-    while len(client.server.requests) < 3:
-        time.sleep(0.01)
-    started = time.monotonic()
-    client.server.stop()
-    for thread in asking:
-        thread.join(5)
-    assert time.monotonic() - started < 1
+    wait_until(lambda: len(client.server.requests) == 3, "the server has all questions")
+    with ends_within(5):  # the clients wait for half a minute
+        client.server.stop()
+        for thread in asking:
+            thread.join(25)
     assert sorted(ended) == sorted(paths)
     assert threading.active_count() < threads_before
 

@@ -23,6 +23,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.config import Config
 from botocore.credentials import Credentials
 
+from patience import wait_until
 from servers.s3 import BUCKET, FAULTS, KEY_ID, REGION, SECRET, AccessKey, S3Server, etag_of
 from servers.tls import Authority
 
@@ -199,8 +200,8 @@ def test_the_servers_clock_can_be_moved_and_refuses_what_is_too_far_off(server: 
         server.skew(seconds)
         ahead = server.now() - time.time()
         told = s3.get_object(Bucket=BUCKET, Key="key")["ResponseMetadata"]["HTTPHeaders"]["date"]
-        assert abs(ahead - seconds) < 1
-        assert abs(time.mktime(time.strptime(told, "%a, %d %b %Y %H:%M:%S GMT")) - time.timezone - server.now()) < 2
+        assert abs(ahead - seconds) < 60
+        assert abs(time.mktime(time.strptime(told, "%a, %d %b %Y %H:%M:%S GMT")) - time.timezone - server.now()) < 60
     for seconds in (16 * 60, -16 * 60):
         server.skew(seconds)
         assert refusal(s3.get_object) == (403, "RequestTimeTooSkewed")
@@ -515,16 +516,19 @@ def test_a_connection_ends_without_an_answer(server: S3Server, s3: Any, kind: st
 
 
 def test_a_server_that_hangs_is_noticed_by_the_read_timeout_and_ends_at_stop(server: S3Server) -> None:
-    hasty = client(server, read_timeout=0.3)
+    hasty, patient, failures = client(server, read_timeout=0.3), client(server, read_timeout=600), list[str]()
     server.fault("hang")
     assert failure(lambda: hasty.get_object(Bucket=BUCKET, Key="key")) == "ReadTimeoutError"
-    waiting = threading.Thread(target=failure, args=[lambda: client(server).head_object(Bucket=BUCKET, Key="key")])
+
+    def ask() -> None:
+        failures.append(failure(lambda: patient.head_object(Bucket=BUCKET, Key="key")))
+
+    waiting = threading.Thread(target=ask)
     waiting.start()
-    time.sleep(0.2)
-    began = time.monotonic()
+    wait_until(lambda: len(server.requests) == 2, "the server has the second question")
     server.stop()
-    waiting.join()
-    assert time.monotonic() - began < 1
+    waiting.join(60)
+    assert failures == ["ConnectionClosedError"], "it was not the client who gave up"
 
 
 def test_a_delay_is_only_a_delay(server: S3Server, s3: Any) -> None:
@@ -535,13 +539,14 @@ def test_a_delay_is_only_a_delay(server: S3Server, s3: Any) -> None:
 
 
 def test_a_slow_answer_escapes_the_read_timeout(server: S3Server) -> None:
-    hasty = client(server, read_timeout=0.3)
+    read_timeout = 1.0  # so long a busy machine may stop between two pieces
+    hasty = client(server, read_timeout=read_timeout)
     server.put(BUCKET, "key", b"slow")
-    for part, least in {"body": 0.4, "header": 0.8}.items():
-        server.fault("slow", part=part, seconds=0.1 if part == "body" else 0.005)
+    for part in ("body", "header"):
+        server.fault("slow", part=part, seconds=0.3 if part == "body" else 0.01)
         began = time.monotonic()
         assert hasty.get_object(Bucket=BUCKET, Key="key")["Body"].read() == b"slow"
-        assert time.monotonic() - began >= least
+        assert time.monotonic() - began > read_timeout
         server.heal()
 
 

@@ -22,6 +22,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from patience import on_this_machine
 from rolecall.demo import machine
 
 ROOT = Path(__file__).parents[2]
@@ -167,7 +168,7 @@ class Box:
                 os.kill(pid, signal.SIGTERM)
             except ProcessLookupError:
                 continue
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + on_this_machine(20)
         while any(alive(pid) for pid in pids) and time.monotonic() < deadline:
             time.sleep(0.02)
 

@@ -17,6 +17,7 @@ from typing import Any, Self
 import pytest
 
 from box import Box, alive
+from patience import wait_until
 from rolecall.demo.machine import free_port
 
 ADDRESSES = {f"db{n}": f"127.0.0.2{n}" for n in (1, 2, 3, 4)}
@@ -24,13 +25,6 @@ PASSWORD = "re'pl\\ica \"3"  # every character that a format has to escape
 APP = "s3cret'\\"
 WRITER = "writer"  # not the administrator, who may write to a server that is read-only
 ADMIN = ("mariadb", "--no-defaults", "--user=root", "--batch", "--skip-column-names", "--unbuffered")
-
-
-def wait_until(true: Callable[[], bool], what: str, seconds: float = 60) -> None:
-    until = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < until, f"not in {seconds:g} s: {what}"
-        time.sleep(0.05)
 
 
 class Fleet:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from patience import on_this_machine
 from rolecall.demo.machine import Machine
 
 ENVIRONMENT = {"PATH": f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin", "LC_ALL": "C.UTF-8"}
@@ -97,7 +98,7 @@ def mariadb(data: Path) -> Iterator[Callable[..., list[Row]]]:
 
     with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as it:
         try:
-            until = time.monotonic() + 60
+            until = time.monotonic() + on_this_machine(60)
             while not socket.exists():
                 assert (it.poll(), time.monotonic() < until) == (None, True), Path(f"{data}.log").read_text()
                 time.sleep(0.05)

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from box import Box
+from patience import on_this_machine
 
 # munin-node knows one folder of plugins, and one of what they run as.
 _BESIDE = """for part in plugins plugin-conf.d; do
@@ -29,7 +30,7 @@ def munin_node(box: Box) -> Iterator[tuple[str, int]]:
     argv = ["unshare", "--mount", "--", "sh", "-c", _BESIDE, "sh", str(folder)]
     with subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT) as daemon:
         try:
-            end = time.monotonic() + 30
+            end = time.monotonic() + on_this_machine(30)
             while not _answers(where):
                 assert time.monotonic() < end, "munin-node does not answer"
                 time.sleep(0.1)

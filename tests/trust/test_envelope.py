@@ -25,7 +25,7 @@ KEYS = st.sampled_from(["rolecall", "payload", "signature", "Payload"]) | ANY_TE
 NEARLY = st.dictionaries(KEYS, st.just(KIND) | TEXT | ANY_JSON, max_size=5).map(lambda made: {"rolecall": KIND, **made})
 
 
-@fuzz(300)
+@fuzz(60)
 @given(TEXT, ARMOR)
 def test_what_was_sealed_is_unsealed_to_the_byte(payload: str, signature: str) -> None:
     sealed = seal(payload.encode(), signature)
@@ -33,7 +33,7 @@ def test_what_was_sealed_is_unsealed_to_the_byte(payload: str, signature: str) -
     assert json.loads(sealed) == {"rolecall": KIND, "payload": payload, "signature": signature}, "as jq reads it"
 
 
-@fuzz(300)
+@fuzz(60)
 @given(TEXT)
 def test_an_envelope_in_an_envelope_is_a_payload(payload: str) -> None:
     inner = seal(payload.encode(), "inner")
@@ -51,14 +51,14 @@ def opened(raw: bytes) -> Envelope | None:
     return found
 
 
-@fuzz(500)
+@fuzz(100)
 @given(st.binary() | st.binary().map(lambda tail: b'{"rolecall"' + tail))
 @example(b'{"rolecall": "signed document", "payload": "", "signature": "\\ud800"}')
 def test_any_bytes_are_an_envelope_or_are_refused(raw: bytes) -> None:
     opened(raw)
 
 
-@fuzz(500)
+@fuzz(100)
 @given(NEARLY, st.booleans())
 def test_an_envelope_has_three_texts_and_nothing_else(made: dict[str, Any], ascii_only: bool) -> None:
     try:
@@ -72,7 +72,7 @@ def test_an_envelope_has_three_texts_and_nothing_else(made: dict[str, Any], asci
         assert made == {"rolecall": KIND, "payload": found.payload.decode(), "signature": found.signature}
 
 
-@fuzz(500)
+@fuzz(100)
 @given(TEXT, ARMOR, st.data())
 def test_one_other_byte_makes_no_envelope_that_reads_the_same(
     payload: str, signature: str, data: st.DataObject
