@@ -19,6 +19,7 @@ from rolecall.host.roles import read_role, roles_folder
 from rolecall.host.secrets import ensure_key, fingerprints, paths_of
 from rolecall.node.node import Node
 from rolecall.render.generation import Generation
+from rolecall.render.parameters import unknown_parameters
 from rolecall.render.plan import Plan, make_plan
 from rolecall.render.rendering import render
 from rolecall.report import Report, Watcher
@@ -115,6 +116,8 @@ def decide(node: Node, report: Report, *, dry: bool = False) -> Decision:
             ensure_key(settings.state)
         brought = release_templates(node, role, assignment, dry=dry)
         wanted = render(role, assignment, node.render_settings, fingerprints(secrets, settings.state), brought)
+        for note in unknown_parameters(role, fleet.roles):
+            report.warn(note)
         step.note = f"generation {wanted.id[:12]}"
     with report.step("plan") as step:
         current = node.generations.load(node.generations.current()) or Generation("", "", "")

@@ -115,6 +115,7 @@ _shtab_rolecall_fleet_defaults_added=0
 _shtab_rolecall_fleet_check_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--json[answer as JSON]"
+  "--templates[another folder of roles]:DIR:"
   ":FILE:"
 )
 
@@ -153,6 +154,7 @@ _shtab_rolecall_fleet_publish_options=(
   "--signers[allowed_signers of the images\: a key they lack is refused]:FILE:"
   "--unsigned[for fleets whose images have trust.unsigned]"
   "--valid[until it expires (default\: 7d)]:TIME:"
+  "--templates[another folder of roles]:DIR:"
   ":gets the new serial, and the times:"
 )
 
@@ -162,6 +164,7 @@ _shtab_rolecall_fleet_publish_defaults_added=0
 _shtab_rolecall_fleet_schema_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--json[answer as JSON]"
+  "--templates[another folder of roles]:DIR:"
 )
 
 # guard to ensure default positional specs are added only once per session

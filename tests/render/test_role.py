@@ -7,7 +7,8 @@ import pytest
 from rolecall.errors import ConfigFault
 from rolecall.forms.mistakes import Mistakes, dotted
 from rolecall.host.roles import read_role, roles_folder
-from rolecall.render.role import names_on, parse_role
+from rolecall.render.platforms import names_on, platforms
+from rolecall.render.role import parse_role
 from samples import HEAD, WEB
 
 FILE = '[[file]]\nsource = "a.j2"\npath = "a"\n'
@@ -21,7 +22,7 @@ def refused(text: str) -> Mistakes:
 
 
 def test_the_role_web_says_who_reads_each_of_its_files_and_how_each_is_told() -> None:
-    assert set(WEB.table.platform) == {"centos", "debian"} == set(WEB.table.packages)
+    assert platforms(WEB.table.platform) == ["centos", "debian"] == sorted(WEB.table.packages)
     assert set(WEB.table.platform["centos"]) == set(WEB.table.platform["debian"]), "templates may use every name"
     assert [unit.name for unit in WEB.table.unit][:2] == ["php-fpm", "apache"], "pools before what uses them"
     assert {one.source for one in WEB.table.file} == set(WEB.templates)
@@ -102,18 +103,18 @@ name = "c"
 
 
 def test_a_variant_of_a_platform_has_its_names_and_its_own_over_them() -> None:
-    table = parse_role(VARIANTS, "x/role.toml", {})
+    table = parse_role(VARIANTS, "x/role.toml", {}).platform
     assert names_on(table, "centos") == {"port": 1, "name": "a"}
     assert names_on(table, "centos-mysql") == {"port": 1, "name": "b"}
     assert names_on(table, "debian") == {"port": 2, "name": "c"}
 
 
 def test_a_variant_that_a_role_does_not_have_is_unknown_where_it_has_others() -> None:
-    table = parse_role(VARIANTS, "x/role.toml", {})
+    table = parse_role(VARIANTS, "x/role.toml", {}).platform
     assert [names_on(table, one) for one in ("centos-msyql", "suse", "suse-mysql", "centosx")] == [None] * 4
 
 
 def test_a_role_without_variants_takes_each_for_the_platform_itself() -> None:
-    table = parse_role(VARIANTS, "x/role.toml", {})
+    table = parse_role(VARIANTS, "x/role.toml", {}).platform
     assert names_on(table, "debian-mysql") == names_on(table, "debian")
-    assert names_on(WEB.table, "centos-mysql") == names_on(WEB.table, "centos")
+    assert names_on(WEB.table.platform, "centos-mysql") == names_on(WEB.table.platform, "centos")

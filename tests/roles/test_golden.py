@@ -25,6 +25,7 @@ from rolecall.fleet.schema import parse_fleet
 from rolecall.host.roles import read_role
 from rolecall.render.contents import DirectCommands
 from rolecall.render.generation import Generation, shown
+from rolecall.render.platforms import platforms
 from rolecall.render.rendering import render
 from rolecall.render.settings import RenderSettings
 
@@ -33,7 +34,7 @@ CASES = sorted(path.parent for path in HERE.glob("*/*/fleet.json"))
 BOTH = [
     pytest.param(case, platform, id=f"{case.parent.name}-{case.name}-{platform}")
     for case in CASES
-    for platform in read_role(ROOT / "templates", case.parent.name).table.platform
+    for platform in platforms(read_role(ROOT / "templates", case.parent.name).table.platform)
 ]
 
 

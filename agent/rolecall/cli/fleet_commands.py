@@ -9,9 +9,10 @@ from rolecall.cli.command import Command
 from rolecall.cli.parser import parser
 from rolecall.cli.terminal import print_json
 from rolecall.fleet.overview import warnings
-from rolecall.fleet.schema import parse_fleet, schema
+from rolecall.fleet.schema import parse_fleet
 from rolecall.operator import answers, offline
 from rolecall.operator.publish import old_epochs, publish
+from rolecall.operator.roles import document_schema, parse_document
 from rolecall.store import DOCUMENT
 
 
@@ -19,7 +20,7 @@ def check_document(arguments: argparse.Namespace) -> answers.FleetCheck:
     """`fleet check`."""
     source = str(arguments.file)
     payload = offline.read_payload(arguments.file)
-    fleet = parse_fleet(payload, source)
+    fleet = parse_document(payload, source, arguments.templates)
     return answers.fleet_check(fleet, source, warnings(fleet, payload))
 
 
@@ -55,7 +56,14 @@ def publish_document(arguments: argparse.Namespace) -> answers.Publication:
     if bool(arguments.key) == arguments.unsigned:
         parser().error("either --key FILE, an OpenSSH key, or --unsigned")
     store = offline.store_at(arguments.store, arguments.config)
-    published = publish(arguments.file, store, key=arguments.key, signers=arguments.signers, valid=arguments.valid)
+    published = publish(
+        arguments.file,
+        store,
+        key=arguments.key,
+        signers=arguments.signers,
+        valid=arguments.valid,
+        templates=arguments.templates,
+    )
     fleet = published.fleet
     return answers.Publication(
         url=published.url,
@@ -73,9 +81,9 @@ def fetch_document(arguments: argparse.Namespace) -> answers.FetchedDocument:
     return answers.FetchedDocument(offline.live_payload(offline.store_at(arguments.store, arguments.config)))
 
 
-def document_schema(_: argparse.Namespace) -> answers.DocumentSchema:
+def show_schema(arguments: argparse.Namespace) -> answers.DocumentSchema:
     """`fleet schema`."""
-    return answers.DocumentSchema(schema())
+    return answers.DocumentSchema(document_schema(arguments.templates))
 
 
 def _write_document(answer: answers.FetchedDocument) -> None:
@@ -88,5 +96,5 @@ COMMANDS: dict[str, Command[Any]] = {
     "diff": Command(compare_documents, fleet_views.show_diff),
     "publish": Command(publish_document, fleet_views.show_publication),
     "fetch": Command(fetch_document, _write_document),
-    "schema": Command(document_schema, print_json),
+    "schema": Command(show_schema, print_json),
 }

@@ -75,6 +75,11 @@ def add_store(command: argparse.ArgumentParser, text: str, *, required: bool = T
     )
 
 
+def add_templates(command: argparse.ArgumentParser) -> None:
+    """`--templates DIR`: the roles, for an operator who has some of their own."""
+    command.add_argument("--templates", type=Path, metavar="DIR", help="another folder of roles")
+
+
 def _add_run_commands(commands: Commands) -> None:
     boot = add_command(commands, "boot", "the run at boot: become what the fleet document asks of this machine")
     boot.set_defaults(resume=False)
@@ -103,7 +108,7 @@ def _add_plan_command(commands: Commands) -> None:
     plan.add_argument(
         "--platform", metavar="NAME", help="with --as: the platform (default: that of agent.toml, or centos)"
     )
-    plan.add_argument("--templates", type=Path, metavar="DIR", help="another folder of roles")
+    add_templates(plan)
     plan.add_argument("--summary", action="store_true", help="the list of changes without the diff")
 
 
@@ -122,6 +127,7 @@ def _add_fleet_commands(commands: Commands) -> None:
     text = "all mistakes of a document at once, each with its path and line:column"
     check = add_command(fleet, "check", text, config=False)
     check.add_argument("file", type=Path, metavar="FILE")
+    add_templates(check)
     text = "servers, zones and products as tables, and what is out of balance among them"
     show = add_command(fleet, "show", text, config=False)
     show.add_argument("file", type=Path, metavar="FILE", nargs="?", help="a document on disk; or --store")
@@ -132,11 +138,12 @@ def _add_fleet_commands(commands: Commands) -> None:
     )
     add_store(diff, "the old document is the one that this store has now", required=False)
     diff.add_argument("--platform", default="centos", metavar="NAME", help="the platform (default: %(default)s)")
-    diff.add_argument("--templates", type=Path, metavar="DIR", help="another folder of roles")
+    add_templates(diff)
     _add_publish_command(fleet)
     fetch = add_command(fleet, "fetch", "the document that a store has now, as its author wrote it", config=False)
     add_store(fetch, "where from")
-    add_command(fleet, "schema", "the JSON Schema of the document, for editors", config=False)
+    schema = add_command(fleet, "schema", "the JSON Schema of the document, for editors", config=False)
+    add_templates(schema)
 
 
 def _add_publish_command(fleet: Commands) -> None:
@@ -150,6 +157,7 @@ def _add_publish_command(fleet: Commands) -> None:
     publish.add_argument("--signers", metavar="FILE", help="allowed_signers of the images: a key they lack is refused")
     publish.add_argument("--unsigned", action="store_true", help="for fleets whose images have trust.unsigned")
     publish.add_argument("--valid", type=_duration, default="7d", metavar="TIME", help="until it expires (default: 7d)")
+    add_templates(publish)
 
 
 def _duration(text: str) -> float:

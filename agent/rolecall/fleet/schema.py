@@ -16,6 +16,8 @@ from rolecall.forms.scalars import (
     Frozen,
     Hostname,
     Name,
+    ParameterName,
+    ParameterValue,
     RelativePath,
     Schedule,
     SecretReference,
@@ -139,6 +141,9 @@ class Fleet(Header):
     servers: dict[Name, Server] = {}
     databases: dict[Name, Database] = {}
     caches: dict[Name, Cache] = {}
+    roles: dict[Name, dict[ParameterName, ParameterValue]] = Field(
+        {}, description="What the servers of a role are told: the parameters that its role.toml declares"
+    )
 
 
 def parse_header(raw: bytes, source: str) -> Header:

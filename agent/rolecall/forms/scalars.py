@@ -10,7 +10,7 @@ import unicodedata
 from collections.abc import Callable
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator
 
 # Bidirectional overrides make a line read differently from what it says ("Trojan Source", CVE-2021-42574).
 _BIDI = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
@@ -164,6 +164,17 @@ def _duration(value: object) -> object:
     return int(found[1]) * {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}[found[2]]
 
 
+def _parameter_value(value: object) -> object:
+    """What a role may be told, before its role.toml is asked: a scalar or a list of texts, nothing that is nested."""
+    if isinstance(value, str):
+        return _text(value)
+    if isinstance(value, int) and abs(value) < 2**63:
+        return value
+    if isinstance(value, list | tuple) and all(isinstance(text, str) for text in value):
+        return tuple(_text(text) for text in value)
+    raise ValueError("must be text in quotes, a whole number, true or false, or a list of texts")
+
+
 _PART = r"(?!\.{1,2}(?:/|$))[A-Za-z0-9._@+-]{1,255}"
 
 Text = Annotated[str, AfterValidator(_text)]
@@ -200,5 +211,12 @@ SecretReference = Annotated[
             "a secret's reference: 'file:/path', 'ssm:/name' or 'secretsmanager:name'",
         )
     ),
+]
+ParameterName = Annotated[
+    str, AfterValidator(_matching(r"[a-z][a-z0-9_]{0,39}", "a parameter's name: a-z, 0-9 and _, at most 40"))
+]
+ParameterValue = Annotated[
+    bool | int | str | tuple[str, ...],
+    PlainValidator(_parameter_value, json_schema_input_type=bool | int | str | tuple[str, ...]),
 ]
 Word = Annotated[str, AfterValidator(_matching(r"[A-Za-z0-9._:@+-]{1,128}", "a word: letters, digits and . _ : @ + -"))]

@@ -1,12 +1,11 @@
 """Where the roles are, and how one is read."""
 
-import functools
 import sys
 from pathlib import Path
 
 from rolecall.errors import ConfigFault
 from rolecall.forms.mistakes import suggest
-from rolecall.render.role import Role, checked, joined, named, parse_table
+from rolecall.render.role import Role, checked, parse_table, with_included
 
 _PACKAGED = "/usr/lib/rolecall/site/rolecall"  # where the deb and the RPM have the agent, whichever Python runs it
 
@@ -22,26 +21,36 @@ def roles_folder(named: str | None) -> Path:
     return packaged if package == Path(_PACKAGED) else Path(sys.prefix) / "share/rolecall/templates"
 
 
-def read_role(folder: Path, name: str) -> Role:
-    """The role `name` from a folder of roles, with those that it includes. Raises ConfigFault."""
+def role_names(folder: Path) -> list[str]:
+    """The names of the roles in a folder, sorted."""
+    return sorted(path.parent.name for path in folder.glob("*/role.toml"))
+
+
+def read_role(folder: Path, name: str, includers: tuple[str, ...] = ()) -> Role:
+    """The role `name` from a folder of roles, with those that it includes. Raises ConfigFault.
+
+    `includers` are the roles that led here; one that includes itself by way of others is refused.
+    """
     path = folder / name / "role.toml"
+    if name in includers:
+        raise ConfigFault(f"the role {name!r} in {folder} includes itself: {' → '.join((*includers, name))}")
     try:
         text = path.read_text("utf-8")
         templates = {template.name: template.read_text("utf-8") for template in sorted(path.parent.glob("*.j2"))}
     except FileNotFoundError:
-        known = sorted(role.parent.name for role in folder.glob("*/role.toml"))
-        hint = suggest(name, known, f"roles there: {', '.join(known) or 'none'}")
+        names = role_names(folder)
+        hint = suggest(name, names, f"roles there: {', '.join(names) or 'none'}")
         raise ConfigFault(f"no role {name!r} in {folder}", hint) from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigFault(f"cannot read the role {name!r} in {folder}: {error}") from None
     table = parse_table(text, str(path))
-    included = [read_role(folder, other) for other in table.include if other != name]
-    for role in included:
+    for other in table.include:
+        included = read_role(folder, other, (*includers, name))
         templates |= {
-            source if "/" in source else f"{role.name}/{source}": template
-            for source, template in role.templates.items()
+            source if "/" in source else f"{other}/{source}": template
+            for source, template in included.templates.items()
         }
-    table = functools.reduce(joined, (named(role) for role in included), table)
+        table = with_included(table, included)
     return Role(name, checked(table, text, str(path), templates), templates)
 
 

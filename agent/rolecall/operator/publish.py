@@ -14,6 +14,7 @@ from rolecall.fleet.schema import Fleet, Header, parse_fleet
 from rolecall.forms.mistakes import Mistake, Mistakes, locate
 from rolecall.forms.positions import json_positions, json_span
 from rolecall.host import files
+from rolecall.operator.roles import parse_document
 from rolecall.store import DOCUMENT, Store, Stored
 from rolecall.trust import signatures
 from rolecall.trust.envelope import NAMESPACE, seal, unseal
@@ -33,8 +34,17 @@ class Published:
     payload: bytes  # the document as it is published now
 
 
-def publish(path: Path, store: Store, *, key: str | None, signers: str | None, valid: float) -> Published:
+def publish(
+    path: Path,
+    store: Store,
+    *,
+    key: str | None,
+    signers: str | None,
+    valid: float,
+    templates: Path | None = None,
+) -> Published:
     """Publish a document's file. `key`: an OpenSSH key, None for unsigned; `valid`: seconds until it expires.
+    `templates`: the folder of the roles whose parameters the document may set, by default the one installed.
 
     The file's serial tells which document it was made from: where the store has a higher one, somebody else has
     published since, and nothing is written. Afterwards the file has the new serial. Raises ConfigFault (also for a key
@@ -42,7 +52,7 @@ def publish(path: Path, store: Store, *, key: str | None, signers: str | None, v
     """
     path = path.resolve()  # a link stays one
     url, text = store.place(DOCUMENT), _text(path)
-    mine = parse_fleet(text.encode(), str(path))
+    mine = parse_document(text.encode(), str(path), templates)
     found = current(store)
     payload = _replaced(found, url, signed=bool(key)) if found else b""
     before = _header(payload, url) if found else None

@@ -41,6 +41,11 @@ class Evaluator:
         """Several values, such as the words of a command."""
         return tuple(self.text(template, scope) for template in templates)
 
+    def number(self, template: str) -> float:
+        """A single value that is a number; 0 where it is not, which is collected as a mistake."""
+        compiled = functools.partial(self._plain.from_string, template)
+        return float(self._guarded("role.toml", lambda: float(compiled().render(self.context)), template) or 0)
+
     def optional_text(self, template: str | None, scope: Scope) -> str | None:
         """A single value that may be absent."""
         return None if template is None else self.text(template, scope)

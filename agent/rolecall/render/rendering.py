@@ -16,7 +16,9 @@ from rolecall.forms.quoting import FORMATS
 from rolecall.render.contents import Attachment, DeployedRelease, DirectCommands, Replication, Unit, Validator
 from rolecall.render.evaluation import Evaluator, Scope
 from rolecall.render.generation import ITSELF, Generation, ManagedFile, clashes, sealed, secret_token, tag_token
-from rolecall.render.role import AttachmentSpec, DirectSpec, FileSpec, Role, UnitSpec, ValidatorSpec, names_on
+from rolecall.render.parameters import parameter_values
+from rolecall.render.platforms import names_on, platforms
+from rolecall.render.role import AttachmentSpec, DirectSpec, FileSpec, Role, UnitSpec, ValidatorSpec
 from rolecall.render.selftests import checks
 from rolecall.render.settings import RenderSettings
 from rolecall.render.templating import Quoted, environment
@@ -67,6 +69,10 @@ class _Renderer:
         }
         self.evaluator = Evaluator(role, self.context)
         self.context["names"] = self._names()
+        # An attachment is laid when the image is baked, before there is a document, and a run only compares it.
+        self.attachment_context = dict(self.context)
+        roles = assignment.everything.roles if assignment.everything else {}
+        self.context["parameters"] = parameter_values(role, roles)
 
     def generation(self, fingerprints: Mapping[str, str]) -> Generation:
         table, assignment, mistakes = self.role.table, self.assignment, self.evaluator.mistakes
@@ -111,17 +117,18 @@ class _Renderer:
     def _names(self) -> dict[str, Any]:
         """The platform's names, with those of agent.toml over them. Raises ConfigFault for an unknown one."""
         table = self.role.table
-        platform_names = names_on(table, self.settings.platform)
+        platform_names = names_on(table.platform, self.settings.platform)
         if platform_names is None:
             raise ConfigFault(
                 f"the role {self.role.name!r} has no platform {self.settings.platform!r}",
-                f"set platform in agent.toml to one of: {', '.join(sorted(table.platform))}",
+                f"set platform in agent.toml to one of: {', '.join(platforms(table.platform))}",
             )
         node_names = dict(self.settings.names or {})
         if unknown := sorted(node_names.keys() - platform_names.keys()):
             raise ConfigFault(
                 f"[names] in agent.toml: the platform has no {', '.join(unknown)}",
-                f"it has: {', '.join(sorted(platform_names))}",
+                f"it has: {', '.join(sorted(platform_names))}; "
+                f"the document's roles.{self.role.name} may have: {', '.join(sorted(table.parameter)) or 'nothing'}",
             )
         names = platform_names | node_names
         return {key: self.evaluator.text(value) if isinstance(value, str) else value for key, value in names.items()}
@@ -182,7 +189,7 @@ class _Renderer:
         return ManagedFile(path, text, int(spec.mode, 8), owner, group, tuple(readers))
 
     def _attachment(self, spec: AttachmentSpec) -> Attachment:
-        evaluator, scope = self.evaluator, self.context
+        evaluator, scope = self.evaluator, self.attachment_context
         return Attachment(
             path=evaluator.text(spec.path, scope),
             link=evaluator.optional_text(spec.link, scope),
@@ -205,7 +212,7 @@ class _Renderer:
             dump=evaluator.texts(spec.dump),
             user=evaluator.text(spec.user),
             accounts=spec.accounts,
-            max_lag=spec.max_lag,
+            max_lag=evaluator.number(str(spec.max_lag)),
             duties={
                 database.name: f"{database.duty}, epoch {database.epoch}" for database in self.assignment.databases
             },

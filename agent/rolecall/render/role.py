@@ -1,15 +1,17 @@
 """A role as data: `templates/<role>/role.toml` and the templates beside it. No role has any Python of its own."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from pydantic import Field, ValidationError
 
 from rolecall.fleet.check import RoleCheck
-from rolecall.forms.mistakes import Mistake, Mistakes, locate, mistakes_of, suggest
+from rolecall.forms.mistakes import Mistake, Mistakes, Path, locate, mistakes_of, suggest
 from rolecall.forms.positions import parse_toml, toml_positions
-from rolecall.forms.scalars import Frozen, Name, RelativePath
+from rolecall.forms.scalars import Frozen, Name, ParameterName, RelativePath
+from rolecall.render.parameters import Parameter, Values
+from rolecall.render.platforms import joined_tables
 
 Each: TypeAlias = Literal["product", "cache", "database"]
 
@@ -81,7 +83,7 @@ class ReplicationSpec(Frozen):
     dump: tuple[str, ...] = Field(min_length=1, description="Writes all data of another server as SQL")
     user: str = Field(description="The account for replication")
     accounts: str = Field(description="The generation's file of SQL that makes schemas and accounts")
-    max_lag: float = Field(60.0, description="Seconds that a replica may be behind")
+    max_lag: str | int = Field(60, description="Seconds that a replica may be behind")
 
 
 class RoleFile(Frozen):
@@ -90,7 +92,8 @@ class RoleFile(Frozen):
     description: str
     include: tuple[Name, ...] = Field((), description="Other roles whose parts this one has too")
     packages: dict[Name, tuple[str, ...]] = {}
-    platform: dict[Name, dict[str, str | int]] = Field({}, description="Names that differ between platforms")
+    platform: dict[Name, dict[str, str | int]] = Field({}, description="Names of the platforms; `any` is for all")
+    parameter: dict[ParameterName, Parameter] = Field({}, description="What the fleet document may tell this role")
     accounts: str | None = Field(None, description="The generation's file for systemd-sysusers")
     folders: str | None = Field(None, description="The generation's file for systemd-tmpfiles")
     file: tuple[FileSpec, ...] = ()
@@ -109,36 +112,35 @@ class Role(NamedTuple):
     templates: Mapping[str, str]
 
 
-def named(role: Role) -> RoleFile:
-    """The table of a role as another one includes it: its templates have its name before them."""
-    files = [one if one.release or "/" in one.source else
-             one.model_copy(update={"source": f"{role.name}/{one.source}"}) for one in role.table.file]  # fmt: skip
-    return role.table.model_copy(update={"file": tuple(files)})
+def with_included(table: RoleFile, included: Role) -> RoleFile:
+    """The table with the parts of another role behind its own; its templates have that role's name before them.
 
-
-def joined(table: RoleFile, included: RoleFile) -> RoleFile:
-    """Lists follow the role's own; of names and packages both are there, and the role's own word counts."""
-    lists = ("file", "attachment", "validator", "unit", "check")
-    joined: dict[str, Any] = {key: getattr(table, key) + getattr(included, key) for key in lists}
-    joined["packages"] = {
-        platform: tuple(dict.fromkeys(table.packages.get(platform, ()) + included.packages.get(platform, ())))
-        for platform in table.packages | included.packages
-    }
-    joined["platform"] = {
-        platform: included.platform.get(platform, {}) | names for platform, names in table.platform.items()
-    }
-    return table.model_copy(update=joined)
-
-
-def names_on(table: RoleFile, platform: str) -> dict[str, str | int] | None:
-    """The names of a platform, if the role has it. `centos-mysql` has those of `centos`, and its own over them.
-
-    A role that has no variants takes each for the platform itself: one word serves all roles of a fleet.
+    Of names, packages and parameters both are there, and where both have one, the role's own counts.
     """
-    known, base = table.platform, platform.partition("-")[0]
-    variants = any(one.startswith(f"{base}-") for one in known)
-    there = platform in known or (base in known and not variants)
-    return known.get(base, {}) | known.get(platform, {}) if there else None
+    part = included.table
+    lists: dict[str, Any] = {
+        key: getattr(table, key) + getattr(part, key) for key in ("attachment", "validator", "unit", "check")
+    }
+    files = tuple(
+        file
+        if file.release or "/" in file.source
+        else file.model_copy(update={"source": f"{included.name}/{file.source}"})
+        for file in part.file
+    )
+    packages = {
+        platform: tuple(dict.fromkeys(table.packages.get(platform, ()) + part.packages.get(platform, ())))
+        for platform in table.packages | part.packages
+    }
+    return table.model_copy(
+        update={
+            **lists,
+            "file": table.file + files,
+            "include": tuple(dict.fromkeys(table.include + part.include)),
+            "packages": packages,
+            "parameter": part.parameter | table.parameter,
+            "platform": joined_tables(table.platform, part.platform),
+        }
+    )
 
 
 def parse_role(text: str, source: str, templates: Mapping[str, str]) -> RoleFile:
@@ -157,24 +159,28 @@ def parse_table(text: str, source: str) -> RoleFile:
 
 def checked(table: RoleFile, text: str, source: str, templates: Mapping[str, str]) -> RoleFile:
     """The table, if its names agree with one another and with the templates. Raises Mistakes."""
-    found = []
+    if mistakes := list(_mistakes(table, templates)):
+        raise Mistakes(source, locate(mistakes, toml_positions(text)))
+    return table
+
+
+def _mistakes(table: RoleFile, templates: Mapping[str, str]) -> Iterator[Mistake]:
     units = [unit.name for unit in table.unit]
+
+    def unknown_unit(path: Path, unit: str) -> Mistake:
+        return Mistake(path, f"there is no unit {unit!r}", suggest(unit, units, "add [[unit]]"))
+
     for i, file in enumerate(table.file):
         if not file.release and file.source not in templates:
             hint = suggest(file.source, templates, "add the template")
-            found.append(Mistake(("file", i, "source"), f"there is no template {file.source!r}", hint))
-        found += [
-            Mistake(("file", i, "units"), f"there is no unit {unit!r}", suggest(unit, units, "add [[unit]]"))
-            for unit in file.units
-            if unit not in units
-        ]
+            yield Mistake(("file", i, "source"), f"there is no template {file.source!r}", hint)
+        yield from (unknown_unit(("file", i, "units"), unit) for unit in file.units if unit not in units)
     for i, validator in enumerate(table.validator):
         if validator.unit is not None and validator.unit not in units:
-            hint = suggest(validator.unit, units, "add [[unit]]")
-            found.append(Mistake(("validator", i, "unit"), f"there is no unit {validator.unit!r}", hint))
+            yield unknown_unit(("validator", i, "unit"), validator.unit)
     for i, attachment in enumerate(table.attachment):
         if [attachment.link, attachment.to, attachment.content].count(None) != 2:
-            found.append(Mistake(("attachment", i), "must have exactly one of 'link', 'to' and 'content'"))
-    if found:
-        raise Mistakes(source, locate(found, toml_positions(text)))
-    return table
+            yield Mistake(("attachment", i), "must have exactly one of 'link', 'to' and 'content'")
+    for name in table.parameter:
+        if hasattr(Values, name) or name.startswith("model_"):
+            yield Mistake(("parameter", name), f"a parameter cannot be called {name!r}", "choose another name")
