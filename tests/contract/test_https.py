@@ -231,7 +231,7 @@ def test_a_server_without_tags_will_do_but_has_no_cheap_question(authority: Auth
         assert store.put("x", b"old") == ""
         known = store.get("x", 10)
         assert (known.data, known.etag) == (b"old", "")
-        assert store.question("x", known.etag) == ""
+        assert store.revalidation("x", known.etag) == ""
         store.put("x", b"new")
         assert store.get("x", 10, known).data == b"new"
         assert not any("If-None-Match" in one.headers for one in mirror.requests)
@@ -267,7 +267,7 @@ def test_a_write_over_a_weak_tag_is_a_conflict_not_a_write(mirror: Mirror, store
     mirror.compress = "always"
     tag = store.get("x", 10).etag
     with pytest.raises(ConflictFault):
-        store.put("x", b"new", over=tag)
+        store.put("x", b"new", replacing=tag)
     assert mirror.read("fleet/x") == b"old"
 
 
@@ -341,7 +341,7 @@ def test_a_store_at_an_ipv6_address(authority: Authority, network: Network) -> N
         store = open_https(mirror.url, network)
         tag = store.put("x", b"x")
         assert b"".join(store.stream("x")) == b"x"
-        assert store.question("x", tag).split("\t")[2] == urlsplit(mirror.url).netloc
+        assert store.revalidation("x", tag).split("\t")[2] == urlsplit(mirror.url).netloc
 
 
 # Proxies

@@ -58,7 +58,7 @@ def leave_credentials(run: Path, credentials: Credentials | None) -> None:
 def of_s3(cloud: Cloud, tmp_path: Path, authority: Authority) -> Asked:
     providers = cloud.providers(QUICK.model_copy(update={"ca": str(authority.file)}))
     store = providers.open_store(cloud.url())
-    question = store.question(KEY, store.put(KEY, b"{}"))
+    question = store.revalidation(KEY, store.put(KEY, b"{}"))
     leave_credentials(tmp_path / "run", providers.aws.session.held())
     cloud.s3.forget()
     return Asked(store, question, tmp_path / "run", Kept(lambda: store, cloud.s3))
@@ -68,7 +68,7 @@ def of_s3(cloud: Cloud, tmp_path: Path, authority: Authority) -> Asked:
 def of_https(mirror: Mirror, cloud: Cloud, tmp_path: Path, authority: Authority) -> Asked:
     providers = cloud.providers(QUICK.model_copy(update={"ca": str(authority.file)}))
     store = providers.open_store(f"{mirror.url}/fleet")
-    question = store.question(KEY, store.put(KEY, b"{}"))
+    question = store.revalidation(KEY, store.put(KEY, b"{}"))
     mirror.requests.clear()
     return Asked(store, question, tmp_path / "run", Kept(lambda: store, mirror))
 
@@ -111,7 +111,7 @@ def test_a_document_that_is_gone_is_a_change(asked: Asked) -> None:
 @both
 def test_a_key_or_a_prefix_with_odd_signs_is_asked_for_rightly(asked: Asked) -> None:
     for key in ("a b", "ü.json", "100%", "a+b&c=d", "#/?"):
-        question = asked.store.question(key, asked.store.put(key, key.encode()))
+        question = asked.store.revalidation(key, asked.store.put(key, key.encode()))
         assert unchanged(question, str(asked.run))
         asked.store.put(key, b"another")
         assert not unchanged(question, str(asked.run))
@@ -218,7 +218,7 @@ def test_a_tag_with_odd_signs_breaks_no_refresh(authority: Authority, tag: str, 
         network = QUICK.model_copy(update={"ca": str(authority.file)})
         store = Cloud.nobody(network).open_store(f"{server.url}/fleet")
         found = store.get(KEY, 10)
-        question = store.question(KEY, found.etag)
+        question = store.revalidation(KEY, found.etag)
         assert not (question and unchanged(question, str(tmp_path)))
 
 
@@ -298,13 +298,13 @@ def test_a_certificate_that_is_not_believed_is_left_to_the_run(
     if kind == "s3":
         with S3Server(cloud.s3.buckets, cloud.s3.keys, context=context) as s3:
             s3.put("bucket", f"fleet/{KEY}", b"{}")
-            question = providers.open_store(cloud.url(endpoint=s3.url)).question(
+            question = providers.open_store(cloud.url(endpoint=s3.url)).revalidation(
                 KEY, '"99914b932bd37a50b983c5e7c90ae93b"'
             )
             assert unchanged(question, str(tmp_path / "run")) == (not wrong)
     else:
         with Mirror({f"fleet/{KEY}": b"{}"}, context) as mirror:
-            question = providers.open_store(f"{mirror.url}/fleet").question(KEY, "*")
+            question = providers.open_store(f"{mirror.url}/fleet").revalidation(KEY, "*")
             assert unchanged(question, str(tmp_path / "run")) == (not wrong)
 
 
@@ -321,7 +321,7 @@ def test_a_bucket_as_a_part_of_the_hosts_name(cloud: Cloud, tmp_path: Path, monk
     providers = cloud.providers()
     endpoint = cloud.s3.url.replace("127.0.0.1", "localhost")
     store = providers.open_store(cloud.url(endpoint=endpoint, style="virtual"))
-    question = store.question(KEY, store.put(KEY, b"{}"))
+    question = store.revalidation(KEY, store.put(KEY, b"{}"))
     leave_credentials(tmp_path / "run", providers.aws.session.held())
     assert unchanged(question, str(tmp_path / "run"))
 
@@ -335,7 +335,7 @@ def test_servers_at_ipv6_addresses(cloud: Cloud, authority: Authority, tmp_path:
     ):
         for url in (cloud.url(endpoint=s3.url), f"{mirror.url}/fleet"):
             store = providers.open_store(url)
-            question = store.question(KEY, store.put(KEY, b"{}"))
+            question = store.revalidation(KEY, store.put(KEY, b"{}"))
             assert unchanged(question, str(tmp_path / "run"))
 
 

@@ -494,7 +494,7 @@ def test_an_endpoint_of_its_own_is_asked_by_path_unless_the_style_says_otherwise
     store = cloud.providers().open_store(cloud.url())
     store.put("x", b"x")
     assert cloud.s3.requests[-1].path == "/bucket/fleet/x"
-    assert store.question("x", '"1"').split("\t")[2:4] == [cloud.s3.url.removeprefix("http://"), "/bucket/fleet/x"]
+    assert store.revalidation("x", '"1"').split("\t")[2:4] == [cloud.s3.url.removeprefix("http://"), "/bucket/fleet/x"]
 
 
 @pytest.mark.parametrize(
@@ -515,7 +515,7 @@ def test_bucket_prefix_and_options_make_the_address(cloud: Cloud, url: str, host
     providers = cloud.providers()
     session = providers.aws.session
     store = S3Store(url, session)
-    question = store.question("fleet.json", '"tag"').split("\t")
+    question = store.revalidation("fleet.json", '"tag"').split("\t")
     assert question[:5] == ["aws", "https", host, path, '"tag"']
     asked: list[str] = []
 
@@ -583,7 +583,7 @@ def test_an_object_is_named_without_options_and_the_store_with_them(cloud: Cloud
         ("s3://bucket/a/b/?region=r", "s3://bucket/a/b/fleet.json"),
     ):
         store = providers.open_store(url)
-        assert (store.url, store.place("fleet.json")) == (url, place)
+        assert (store.url, store.location("fleet.json")) == (url, place)
 
 
 def test_this_process_has_a_home_of_its_own() -> None:

@@ -182,10 +182,10 @@ def test_the_stores_own_time_is_told_with_the_object_changed_or_not(kept: Kept) 
 
 @every_store
 def test_what_must_not_be_there_yet_is_written_once(store: Store) -> None:
-    first = store.put("fleet.json", b"first", over="")
+    first = store.put("fleet.json", b"first", replacing="")
     for data in (b"second", b"first"):
         with pytest.raises(ConflictFault, match=r"fleet\.json") as told:
-            store.put("fleet.json", data, over="")
+            store.put("fleet.json", data, replacing="")
         assert told.value.cause == "conflict"
     assert store.get("fleet.json", 10).etag == first
 
@@ -193,9 +193,9 @@ def test_what_must_not_be_there_yet_is_written_once(store: Store) -> None:
 @every_store
 def test_what_has_changed_meanwhile_is_not_written_over(store: Store) -> None:
     first = store.put("fleet.json", b"first")
-    second = store.put("fleet.json", b"second", over=first)
+    second = store.put("fleet.json", b"second", replacing=first)
     with pytest.raises(ConflictFault, match=r"fleet\.json"):
-        store.put("fleet.json", b"third", over=first)
+        store.put("fleet.json", b"third", replacing=first)
     assert store.get("fleet.json", 10).data == b"second"
     assert store.get("fleet.json", 10).etag == second
 
@@ -204,16 +204,16 @@ def test_what_has_changed_meanwhile_is_not_written_over(store: Store) -> None:
 def test_of_two_who_write_the_same_in_place_of_the_same_one_is_told_so(store: Store) -> None:
     """A counter that two read as 1: if both may write 2, one step is lost."""
     first = store.put("counter", b"1")
-    store.put("counter", b"2", over=first)
+    store.put("counter", b"2", replacing=first)
     with pytest.raises(ConflictFault):
-        store.put("counter", b"2", over=first)
+        store.put("counter", b"2", replacing=first)
 
 
 @every_store
 def test_what_is_gone_is_not_written_over(store: Store) -> None:
     tag = store.put("other", b"first")
     with pytest.raises(FetchFault, match=r"fleet\.json"):
-        store.put("fleet.json", b"second", over=tag)
+        store.put("fleet.json", b"second", replacing=tag)
 
 
 @every_store
@@ -226,7 +226,7 @@ def test_of_eighty_steps_that_eight_count_at_once_none_is_lost(kept: Kept) -> No
             while True:
                 found = store.get("counter", 10)
                 try:
-                    store.put("counter", b"%d" % (int(found.data) + 1), over=found.etag)
+                    store.put("counter", b"%d" % (int(found.data) + 1), replacing=found.etag)
                     break
                 except ConflictFault:
                     time.sleep(chance.uniform(0, 0.05))
@@ -242,7 +242,7 @@ def test_what_was_written_counts_as_written_though_the_answer_is_lost(kept: Kept
     store = kept.open()
     first = store.put("fleet.json", b"first")
     kept.break_with("lost", method="PUT", times=1)
-    tag = store.put("fleet.json", b"second", over=first if over else None)
+    tag = store.put("fleet.json", b"second", replacing=first if over else None)
     found = kept.open().get("fleet.json", 10)
     assert (found.data, found.etag) == (b"second", tag)
 
@@ -250,7 +250,7 @@ def test_what_was_written_counts_as_written_though_the_answer_is_lost(kept: Kept
 @over_the_net
 def test_what_was_made_counts_as_made_though_the_answer_is_lost(kept: Kept) -> None:
     kept.break_with("lost", method="PUT", times=1)
-    tag = kept.open().put("fleet.json", b"first", over="")
+    tag = kept.open().put("fleet.json", b"first", replacing="")
     found = kept.open().get("fleet.json", 10)
     assert (found.data, found.etag) == (b"first", tag)
 
@@ -336,21 +336,21 @@ def test_watched_paths_tell_every_change(store: Store, tmp_path: Path) -> None:
 
     path = tmp_path / "store" / "fleet.json"
     path.write_bytes(b"old")
-    before = [stamp(path) for path in store.watched("fleet.json")]
+    before = [stamp(path) for path in store.watched_paths("fleet.json")]
     assert before
     open_store(f"file://{path.parent}").put(path.name, b"new")
-    assert [stamp(path) for path in store.watched("fleet.json")] != before
+    assert [stamp(path) for path in store.watched_paths("fleet.json")] != before
 
 
 @at_one_server
 def test_what_is_on_no_disk_is_watched_by_a_question(store: Store) -> None:
-    assert store.watched("fleet.json") == []
-    assert store.question("fleet.json", store.put("fleet.json", b"x"))
+    assert store.watched_paths("fleet.json") == []
+    assert store.revalidation("fleet.json", store.put("fleet.json", b"x"))
 
 
 @pytest.mark.parametrize("kept", ["file"], indirect=True)
 def test_a_local_file_needs_no_question(store: Store) -> None:
-    assert store.question("fleet.json", store.put("fleet.json", b"x")) == ""
+    assert store.revalidation("fleet.json", store.put("fleet.json", b"x")) == ""
 
 
 # Folders
@@ -394,10 +394,10 @@ def test_a_folder_in_the_place_of_an_object_is_a_fetch_fault(tmp_path: Path) -> 
 
 def test_nothing_is_left_beside_an_object_in_a_folder(tmp_path: Path) -> None:
     store = file_store(tmp_path)
-    tag = store.put("fleet.json", b"x", over="")
-    store.put("fleet.json", b"y", over=tag)
+    tag = store.put("fleet.json", b"x", replacing="")
+    store.put("fleet.json", b"y", replacing=tag)
     with pytest.raises(ConflictFault):
-        store.put("fleet.json", b"z", over=tag)
+        store.put("fleet.json", b"z", replacing=tag)
     assert [path.name for path in tmp_path.iterdir()] == ["fleet.json"]
 
 

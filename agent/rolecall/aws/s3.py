@@ -10,8 +10,8 @@ from rolecall.aws.session import AwsSession
 from rolecall.causes import fault, moment, too_large
 from rolecall.errors import ConfigFault
 from rolecall.store import Stored
-from rolecall.store.confirmation import settled
-from rolecall.store.download import PIECE, whole
+from rolecall.store.confirmation import confirmed
+from rolecall.store.download import PIECE, resumed
 
 T = TypeVar("T")
 _LOOK = 1 << 25  # bytes; more than is ever written under a condition
@@ -41,24 +41,24 @@ class S3Store:
         if self.style not in ("path", "virtual"):
             raise _no_store(f"the style {self.style!r}")
 
-    def place(self, key: str) -> str:
+    def location(self, key: str) -> str:
         """`s3://bucket/prefix/key`."""
         return f"s3://{self.bucket}/{self._at(key)['Key']}"
 
-    def get(self, key: str, limit: int, known: Stored | None = None) -> Stored:
+    def get(self, key: str, limit: int, cached: Stored | None = None) -> Stored:
         """GetObject with If-None-Match; S3 answers 304 where nothing has changed."""
         from botocore.exceptions import ClientError
 
-        what = f"read {self.place(key)}"
-        condition = {"IfNoneMatch": known.etag} if known and known.etag else {}
+        what = f"read {self.location(key)}"
+        condition = {"IfNoneMatch": cached.etag} if cached and cached.etag else {}
 
         def ask(client: Any) -> Stored:
             try:
                 answer = client.get_object(**self._at(key), **condition)
             except ClientError as error:
-                if known and error.response.get("Error", {}).get("Code") == "304":
+                if cached and error.response.get("Error", {}).get("Code") == "304":
                     headers = error.response["ResponseMetadata"]["HTTPHeaders"]
-                    return Stored(known.data, known.etag, moment(headers.get("date")))
+                    return Stored(cached.data, cached.etag, moment(headers.get("date")))
                 raise
             data = bytearray()
             # To the end, which is where botocore looks whether all has come.
@@ -74,7 +74,7 @@ class S3Store:
 
     def stream(self, key: str, start: int = 0) -> Iterator[bytes]:
         """GetObject with Range, and with If-Match where it goes on: of the same object, or not at all."""
-        what, seconds = f"read {self.place(key)}", self.session.network.release_timeout
+        what, seconds = f"read {self.location(key)}", self.session.network.release_timeout
 
         def begin(at: int, etag: str) -> tuple[Iterator[bytes], str]:
             more = {"Range": f"bytes={at}-"} if at else {}
@@ -83,23 +83,23 @@ class S3Store:
             good = HTTPStatus.PARTIAL_CONTENT if at else HTTPStatus.OK
             return self._pieces(answer, what, good), str(answer.get("ETag", ""))
 
-        return whole(what, seconds, start, begin)
+        return resumed(what, seconds, start, begin)
 
-    def put(self, key: str, data: bytes, over: str | None = None) -> str:
-        """PutObject; with `over` by If-Match or If-None-Match."""
-        what = f"write {self.place(key)}"
-        condition = {} if over is None else {"IfMatch": over} if over else {"IfNoneMatch": "*"}
+    def put(self, key: str, data: bytes, replacing: str | None = None) -> str:
+        """PutObject; with `replacing` by If-Match or If-None-Match."""
+        what = f"write {self.location(key)}"
+        condition = {} if replacing is None else {"IfMatch": replacing} if replacing else {"IfNoneMatch": "*"}
 
         def ask(client: Any) -> str:
             return str(client.put_object(**self._at(key), Body=data, **condition).get("ETag", ""))
 
-        return settled(lambda: self._ask(what, ask), lambda: self.get(key, _LOOK), data, over)
+        return confirmed(lambda: self._ask(what, ask), lambda: self.get(key, _LOOK), data, replacing)
 
-    def watched(self, key: str) -> list[str]:  # noqa: ARG002 - the contract of all stores
+    def watched_paths(self, key: str) -> list[str]:  # noqa: ARG002 - the contract of all stores
         """Nothing on this machine."""
         return []
 
-    def question(self, key: str, etag: str) -> str:
+    def revalidation(self, key: str, etag: str) -> str:
         """A signed conditional GET."""
         region = self.region or self.session.region()
         domain = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"

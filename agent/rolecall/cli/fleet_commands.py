@@ -30,7 +30,7 @@ def show_fleet(arguments: argparse.Namespace) -> answers.FleetOverview:
         parser().error("a document, or --store URL: rolecall fleet show fleet.json")
     if arguments.store:
         store = offline.store_at(arguments.store, arguments.config)
-        payload, source = offline.live_payload(store), store.place(DOCUMENT)
+        payload, source = offline.live_payload(store), store.location(DOCUMENT)
     else:
         payload, source = offline.read_payload(arguments.file), str(arguments.file)
     fleet = parse_fleet(payload, source)

@@ -52,7 +52,7 @@ class Outbox:
             except Fault as fault:  # of one store: the others have it all the same
                 failed = fault
                 if store is not None and isinstance(fault, FetchFault):
-                    chain.noted(store, fault)
+                    chain.mark_out(store, fault)
                 if fault.cause == "not-writable":  # a mirror that takes none, ever
                     objects.clear()
                     break

@@ -41,12 +41,12 @@ def store_at(url: str, config: Path | None) -> Store:
 
 def live_payload(store: Store) -> bytes:
     """The document that a store has now; its signature is for nodes to judge. Raises FetchFault, ConfigFault."""
-    return unseal(store.get(DOCUMENT, 2 * MAX_BYTES).data, store.place(DOCUMENT)).payload
+    return unseal(store.get(DOCUMENT, 2 * MAX_BYTES).data, store.location(DOCUMENT)).payload
 
 
 def live_fleet(store: Store) -> Fleet:
     """That document as a type."""
-    return parse_fleet(live_payload(store), store.place(DOCUMENT))
+    return parse_fleet(live_payload(store), store.location(DOCUMENT))
 
 
 def platform_of(config: Path) -> str:

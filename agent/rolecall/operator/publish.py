@@ -51,7 +51,7 @@ def publish(
     that `signers` does not have, and for a master that changes without its epoch), ConflictFault, FetchFault.
     """
     path = path.resolve()  # a link stays one
-    url, text = store.place(DOCUMENT), _text(path)
+    url, text = store.location(DOCUMENT), _text(path)
     mine = parse_document(text.encode(), str(path), templates)
     found = current(store)
     payload = _replaced(found, url, signed=bool(key)) if found else b""
@@ -76,7 +76,7 @@ def publish(
     signer = signatures.signer_of(
         new, signature, signers=signers, revoked=None, namespace=NAMESPACE, when=now
     ).name if signature and signers else ""  # fmt: skip
-    store.put(DOCUMENT, seal(new, signature) if signature else new, over=found.etag if found else "")
+    store.put(DOCUMENT, seal(new, signature) if signature else new, replacing=found.etag if found else "")
     try:
         files.replace(path, new, path.stat().st_mode & 0o777)
     except HostFault as fault:

@@ -14,18 +14,18 @@ from rolecall.trust.verification import Document
 
 
 def rest(node: Node, document: Document, wanted: Generation, seen: Mapping[str, str]) -> None:
-    """Leave the stamps of all that was read (`seen`, taken before) and made, and the question for the store."""
-    if document.degraded or document.question is None:
+    """Leave the stamps of all that was read (`seen`, taken before) and made, and how to revalidate the document."""
+    if document.degraded or document.revalidation is None:
         return
     for name, text in node.providers.signing_files().items():
         stamps.write_signing_file(node.settings.run / name, text)
     marks = {**stamps.stamps_of(results(node, wanted)), **seen}
-    stamps.write_record(node.settings.run, document.question, marks, node.settings.refresh.full_every)
+    stamps.write_record(node.settings.run, document.revalidation, marks, node.settings.refresh.full_every)
 
 
 def sources(node: Node) -> Iterator[str]:
     """Every path that a run reads before it knows the node's products. While none moves, there is nothing to learn."""
-    yield from node.store.watched(DOCUMENT)
+    yield from node.store.watched_paths(DOCUMENT)
     yield from filter(None, (node.settings.trust.signers, node.settings.trust.revoked))
     yield from node.settings.credentials_files
     yield from (source.partition(":")[2] for source in node.sources if source.startswith("file:"))

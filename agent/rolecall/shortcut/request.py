@@ -12,10 +12,13 @@ import time
 _MOST = 16384  # bytes of an answer's head
 
 
-def unchanged(question: str, run: str) -> bool:
-    """Whether the store answers 304. `question` is what a store's `question` wrote; `run` has the credentials."""
+def unchanged(revalidation: str, run: str) -> bool:
+    """Whether the store answers 304.
+
+    `revalidation`: what the store's method of that name wrote. `run`: the folder that has the credentials.
+    """
     try:
-        signer, scheme, host, path, etag, scope, ca, timeout = question.split("\t")
+        signer, scheme, host, path, etag, scope, ca, timeout = revalidation.split("\t")
         until = time.monotonic() + float(timeout)
         headers = {"If-None-Match": etag}
         if any(name.lower() in (f"{scheme}_proxy", "all_proxy") for name in os.environ):

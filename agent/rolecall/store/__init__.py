@@ -31,23 +31,23 @@ class Store(Protocol):
     def url(self) -> str:
         """As agent.toml has it: what tells two stores apart."""
 
-    def place(self, key: str) -> str:
+    def location(self, key: str) -> str:
         """Where an object is, in words for people."""
 
-    def get(self, key: str, limit: int, known: Stored | None = None) -> Stored:
-        """A small object, whole, at most `limit` bytes; `known` itself if it is still the same, without a download."""
+    def get(self, key: str, limit: int, cached: Stored | None = None) -> Stored:
+        """A small object, whole, at most `limit` bytes; `cached` itself if it is still the same, without a download."""
 
     def stream(self, key: str, start: int = 0) -> Iterator[bytes]:
         """An object of any size, in pieces, from its byte `start` on; a connection that is cut is taken up again."""
 
-    def put(self, key: str, data: bytes, over: str | None = None) -> str:
+    def put(self, key: str, data: bytes, replacing: str | None = None) -> str:
         """Write an object; readers see the old or the new one, whole. Returns its new tag.
 
-        `over`: only in place of the object with this tag, '' where there must be none yet; else a ConflictFault.
+        `replacing`: only in place of the object with this tag, '' where there must be none yet; else a ConflictFault.
         """
 
-    def watched(self, key: str) -> list[str]:
+    def watched_paths(self, key: str) -> list[str]:
         """Local paths whose stamps tell that the object may have changed; none if that cannot be told so."""
 
-    def question(self, key: str, etag: str) -> str:
+    def revalidation(self, key: str, etag: str) -> str:
         """The small request that tells whether the object has changed, for `shortcut/request.py`; '' if none does."""

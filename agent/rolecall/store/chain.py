@@ -25,7 +25,7 @@ class Chain:
         """The preferred store's."""
         return self.stores[0].url
 
-    def noted(self, store: Store, fault: FetchFault) -> None:
+    def mark_out(self, store: Store, fault: FetchFault) -> None:
         """Remember that a store is out, for the rest of this run."""
         if fault.cause in _OUT:
             self.out[store.url] = fault
@@ -34,13 +34,13 @@ class Chain:
         """Those that are not out; if all are, all: one may have come back."""
         return [store for store in self.stores if store.url not in self.out] or self.stores
 
-    def get(self, key: str, limit: int, known: Stored | None = None) -> Stored:
+    def get(self, key: str, limit: int, cached: Stored | None = None) -> Stored:
         """From the first that has it."""
-        return self._first(lambda store: store.get(key, limit, known))
+        return self._first(lambda store: store.get(key, limit, cached))
 
-    def put(self, key: str, data: bytes, over: str | None = None) -> str:
+    def put(self, key: str, data: bytes, replacing: str | None = None) -> str:
         """To the first that takes it."""
-        return self._first(lambda store: store.put(key, data, over))
+        return self._first(lambda store: store.put(key, data, replacing))
 
     def stream(self, key: str, start: int = 0) -> Iterator[bytes]:
         """From the first that has it; where one breaks off the next goes on: the SHA-256 of the whole decides."""
@@ -51,19 +51,19 @@ class Chain:
                     at += len(piece)
                     yield piece
             except FetchFault as fault:
-                self.noted(store, fault)
+                self.mark_out(store, fault)
                 causes.append(fault)
             else:
                 return
         raise all_of(causes)
 
-    def watched(self, key: str) -> list[str]:
+    def watched_paths(self, key: str) -> list[str]:
         """All of them: a store that comes back is noticed too."""
-        return [path for store in self.stores for path in store.watched(key)]
+        return [path for store in self.stores for path in store.watched_paths(key)]
 
-    def question(self, key: str, etag: str) -> str:
+    def revalidation(self, key: str, etag: str) -> str:
         """The preferred store's."""
-        return self.stores[0].question(key, etag)
+        return self.stores[0].revalidation(key, etag)
 
     def _first(self, ask: Callable[[Store], T]) -> T:
         causes = []
@@ -73,7 +73,7 @@ class Chain:
             except ConflictFault:
                 raise
             except FetchFault as fault:
-                self.noted(store, fault)
+                self.mark_out(store, fault)
                 causes.append(fault)
         raise all_of(causes)
 

@@ -8,8 +8,8 @@ from rolecall.store import Stored
 _PASSING = ("unreachable", "broken-answer", "server-error")  # the write may have been made all the same
 
 
-def settled(put: Callable[[], str], look: Callable[[], Stored], data: bytes, over: str | None) -> str:
-    """Put `data` in place of the object with the tag `over` ('' for none, None for any); returns the new tag.
+def confirmed(put: Callable[[], str], look: Callable[[], Stored], data: bytes, replacing: str | None) -> str:
+    """Put `data` in place of the object with the tag `replacing` ('' for none, None for any); returns the new tag.
 
     Where it is not known how the first try ended, a look tells; while nothing has changed, there is a second one.
     Raises ConflictFault where somebody else's object is there, FetchFault where the store is out.
@@ -19,14 +19,14 @@ def settled(put: Callable[[], str], look: Callable[[], Stored], data: bytes, ove
             return put()
         except FetchFault as fault:
             doubtful = fault.doubtful if isinstance(fault, ConflictFault) else fault.cause in _PASSING
-            doubtful = doubtful or (over is not None and fault.cause == "too-slow")  # else the deadline is over
+            doubtful = doubtful or (replacing is not None and fault.cause == "too-slow")  # else the deadline is over
             if last or not doubtful:
                 raise
-            if over is not None:
+            if replacing is not None:
                 found = _found(look, fault)
                 if found and found.data == data:
                     return found.etag
-                if (found.etag if found else "") != over:
+                if (found.etag if found else "") != replacing:
                     raise
     raise AssertionError
 

@@ -15,7 +15,7 @@ _LASTING = ("no-key", "no-bucket", "access-denied", "conflict", "clock-skew", "m
 Begin = Callable[[int, str], tuple[Iterator[bytes], str]]
 
 
-def whole(what: str, seconds: float, start: int, begin: Begin) -> Iterator[bytes]:
+def resumed(what: str, seconds: float, start: int, begin: Begin) -> Iterator[bytes]:
     """All pieces from the byte `start` on. Raises FetchFault once it is clear that the rest will not come."""
     until = time.monotonic() + seconds
     at, etag, failed = start, "", 0

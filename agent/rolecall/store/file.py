@@ -22,18 +22,18 @@ class FileStore:
         self.folder = Path(folder)
         self.url = f"file://{folder}"
 
-    def place(self, key: str) -> str:
+    def location(self, key: str) -> str:
         """`file:///folder/key`."""
         return f"{self.url}/{key}"
 
-    def get(self, key: str, limit: int, known: Stored | None = None) -> Stored:
+    def get(self, key: str, limit: int, cached: Stored | None = None) -> Stored:
         """Read a file; more than `limit` bytes are a FetchFault."""
         with self._open(key) as file:
             data = self._read(file, key, limit + 1)
         if len(data) > limit:
             raise too_large(f"read {self.folder / key}", limit)
         found = Stored(data, _etag(data))
-        return known if known and known.etag == found.etag else found
+        return cached if cached and cached.etag == found.etag else found
 
     def stream(self, key: str, start: int = 0) -> Iterator[bytes]:
         """Read a file in pieces."""
@@ -42,7 +42,7 @@ class FileStore:
             while piece := self._read(file, key, _PIECE):
                 yield piece
 
-    def put(self, key: str, data: bytes, over: str | None = None) -> str:
+    def put(self, key: str, data: bytes, replacing: str | None = None) -> str:
         """Write beside and rename: whoever reads sees the old or the new file."""
         path = self.folder / key
         new = path.with_name(f".{path.name}.{os.getpid()}")
@@ -50,8 +50,8 @@ class FileStore:
             # Never the store's own folder: where nothing is mounted, nothing may be written.
             for folder in reversed(Path(key).parents[:-1]):
                 (self.folder / folder).mkdir(exist_ok=True)
-            with self._alone(over):
-                if over is not None and over != (_etag(path.read_bytes()) if path.exists() else ""):
+            with self._alone(replacing):
+                if replacing is not None and replacing != (_etag(path.read_bytes()) if path.exists() else ""):
                     raise conflict(f"write {path}")
                 new.write_bytes(data)
                 new.replace(path)
@@ -60,18 +60,18 @@ class FileStore:
             raise FetchFault(f"cannot write {path}: {error.strerror}", hint, "unreachable") from None
         return _etag(data)
 
-    def watched(self, key: str) -> list[str]:
+    def watched_paths(self, key: str) -> list[str]:
         """The file itself."""
         return [str(self.folder / key)]
 
-    def question(self, key: str, etag: str) -> str:  # noqa: ARG002 - the contract of all stores
+    def revalidation(self, key: str, etag: str) -> str:  # noqa: ARG002 - the contract of all stores
         """None is needed: its stamp tells."""
         return ""
 
     @contextmanager
-    def _alone(self, over: str | None) -> Iterator[None]:
+    def _alone(self, replacing: str | None) -> Iterator[None]:
         """Between the look and the write nobody else may write; who writes without a condition asks nobody."""
-        if over is None:
+        if replacing is None:
             yield
             return
         fd = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)

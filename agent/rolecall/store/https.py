@@ -11,8 +11,8 @@ from rolecall.deadline import within
 from rolecall.errors import ConfigFault, FetchFault
 from rolecall.settings import Network
 from rolecall.store import Stored
-from rolecall.store.confirmation import settled
-from rolecall.store.download import whole
+from rolecall.store.confirmation import confirmed
+from rolecall.store.download import resumed
 
 if TYPE_CHECKING:
     import requests
@@ -42,21 +42,21 @@ class HttpsStore:
                 "no store's address: an https:// URL is wrong", "https://host/prefix, without a user or ?"
             )
 
-    def place(self, key: str) -> str:
+    def location(self, key: str) -> str:
         """`https://host/prefix/key`."""
         return f"{self.url}/{key}"
 
-    def get(self, key: str, limit: int, known: Stored | None = None) -> Stored:
+    def get(self, key: str, limit: int, cached: Stored | None = None) -> Stored:
         """GET with If-None-Match."""
-        what = f"read {self.place(key)}"
-        condition = {"If-None-Match": known.etag} if known and known.etag else {}
+        what = f"read {self.location(key)}"
+        condition = {"If-None-Match": cached.etag} if cached and cached.etag else {}
 
         def ask() -> Stored:
             good = (HTTPStatus.OK, HTTPStatus.NOT_MODIFIED) if condition else (HTTPStatus.OK,)
             with self._answer("GET", key, what, condition, good) as answer:
                 etag, date = answer.headers.get("ETag", ""), moment(answer.headers.get("Date"))
-                if known and answer.status_code == HTTPStatus.NOT_MODIFIED:
-                    return Stored(known.data, known.etag, date)
+                if cached and answer.status_code == HTTPStatus.NOT_MODIFIED:
+                    return Stored(cached.data, cached.etag, date)
                 data = bytearray()
                 for piece in answer.iter_content(_PIECE):
                     data += piece
@@ -68,7 +68,7 @@ class HttpsStore:
 
     def stream(self, key: str, start: int = 0) -> Iterator[bytes]:
         """GET with Range, and with If-Match where it goes on: of the same object, or not at all."""
-        what = f"read {self.place(key)}"
+        what = f"read {self.location(key)}"
 
         def begin(at: int, etag: str) -> tuple[Iterator[bytes], str]:
             # A weak tag cannot be asked for by If-Match; the SHA-256 of the whole decides in any case.
@@ -77,25 +77,25 @@ class HttpsStore:
             pieces = self._pieces(key, what, more, at)
             return pieces, next(pieces).decode("latin-1")
 
-        return whole(what, self.network.release_timeout, start, begin)
+        return resumed(what, self.network.release_timeout, start, begin)
 
-    def put(self, key: str, data: bytes, over: str | None = None) -> str:
-        """PUT; with `over` by If-Match or If-None-Match."""
-        what = f"write {self.place(key)}"
-        condition = {} if over is None else {"If-Match": over} if over else {"If-None-Match": "*"}
+    def put(self, key: str, data: bytes, replacing: str | None = None) -> str:
+        """PUT; with `replacing` by If-Match or If-None-Match."""
+        what = f"write {self.location(key)}"
+        condition = {} if replacing is None else {"If-Match": replacing} if replacing else {"If-None-Match": "*"}
         good = (HTTPStatus.OK, HTTPStatus.CREATED, HTTPStatus.NO_CONTENT)
 
         def ask() -> str:
             with self._answer("PUT", key, what, condition, good, data) as answer:
                 return answer.headers.get("ETag", "")
 
-        return settled(lambda: self._within(what, ask), lambda: self.get(key, _LOOK), data, over)
+        return confirmed(lambda: self._within(what, ask), lambda: self.get(key, _LOOK), data, replacing)
 
-    def watched(self, key: str) -> list[str]:  # noqa: ARG002 - the contract of all stores
+    def watched_paths(self, key: str) -> list[str]:  # noqa: ARG002 - the contract of all stores
         """Nothing on this machine."""
         return []
 
-    def question(self, key: str, etag: str) -> str:
+    def revalidation(self, key: str, etag: str) -> str:
         """A conditional GET; none without a tag to ask with."""
         parts = urlsplit(f"{self.url}/{quote(key)}")
         limits = (self.network.ca or "", str(self.network.timeout))
@@ -190,8 +190,8 @@ def _told(error: Exception, what: str, ca: str | None) -> FetchFault:
     reason = str(error).rpartition(": ")[2].strip("'\")>( ") or type(error).__name__
     reason += ")" * (reason.count("(") - reason.count(")"))
     if isinstance(error, (requests.exceptions.SSLError, SSLError)):
-        known = f" (authorities: {ca})" if ca else ""
-        return fault(what, f"the certificate is not accepted{known}: {reason}", "tls")
+        authorities = f" (authorities: {ca})" if ca else ""
+        return fault(what, f"the certificate is not accepted{authorities}: {reason}", "tls")
     if isinstance(error, requests.Timeout) or "timed out" in str(error):
         return fault(what, "no answer in time", "too-slow")
     if isinstance(error, (requests.exceptions.ChunkedEncodingError, requests.exceptions.ContentDecodingError)):

@@ -74,32 +74,32 @@ def _first_good(
 
 
 def _read(node: Node, store: Store, kept: Document | None) -> Document:
-    source = store.place(DOCUMENT)
+    source = store.location(DOCUMENT)
     known = Stored(kept.raw, kept.etag) if kept and kept.store == store.url else None
     try:
         found = store.get(DOCUMENT, MOST, known)
     except FetchFault as fault:
-        node.store.noted(store, fault)
+        node.store.mark_out(store, fault)
         raise
     node.store.out.pop(store.url, None)
-    question = _question(node, store, found.etag)
-    return _opened(found.data, source, store=store.url, etag=found.etag, date=found.date, question=question)
+    revalidation = _revalidation(node, store, found.etag)
+    return _opened(found.data, source, store=store.url, etag=found.etag, date=found.date, revalidation=revalidation)
 
 
 def judge(node: Node, store: Store, stored: Stored) -> Fleet:
     """What one store's document says, if it may be believed. Raises ConfigFault."""
-    opened = _opened(stored.data, store.place(DOCUMENT), date=stored.date)
+    opened = _opened(stored.data, store.location(DOCUMENT), date=stored.date)
     return verify(node, opened, Report("doctor"))[0]
 
 
-def _question(node: Node, store: Store, etag: str) -> str | None:
+def _revalidation(node: Node, store: Store, etag: str) -> str | None:
     """How the next refresh can ask cheaply. Not at all, while a store that is preferred to this one is out."""
     before = node.store.stores[: node.store.stores.index(store)]
-    if store.watched(DOCUMENT):
-        question = ""
-    elif not (question := store.question(DOCUMENT, etag)):
+    if store.watched_paths(DOCUMENT):
+        revalidation = ""
+    elif not (revalidation := store.revalidation(DOCUMENT, etag)):
         return None
-    return question if all(one.watched(DOCUMENT) for one in before) else None
+    return revalidation if all(one.watched_paths(DOCUMENT) for one in before) else None
 
 
 def _opened(raw: bytes, source: str, **more: Any) -> Document:

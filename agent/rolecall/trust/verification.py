@@ -33,7 +33,7 @@ class Document:
     etag: str = ""
     date: datetime | None = None  # the store's own time
     degraded: str = ""
-    question: str | None = None  # how a refresh asks whether it is still this one: '' by its stamp, None not cheaply
+    revalidation: str | None = None  # the request that asks whether it has changed: '' its stamp does, None not cheaply
 
     @property
     def sha256(self) -> str:
