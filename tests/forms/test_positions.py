@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rolecall.forms.mistakes import Mistake, Mistakes, dotted, locate, suggest
-from rolecall.forms.positions import json_positions, json_span, parse_json, parse_toml, toml_positions
+from rolecall.forms.positions import json_members, json_positions, parse_json, parse_toml, toml_positions
 from samples import ANY_JSON, ANY_TEXT, fuzz
 
 
@@ -40,49 +40,43 @@ def test_the_place_of_every_value_is_where_the_json_library_reads_it(data: Any) 
 
 @fuzz(60)
 @given(
-    st.dictionaries(ANY_TEXT, ANY_JSON, min_size=1, max_size=5),
+    st.dictionaries(ANY_TEXT, ANY_JSON, max_size=5),
     st.lists(st.sampled_from(["", " ", "\n", "\t", "\r\n"]), min_size=4, max_size=4),
     st.booleans(),
 )
-def test_the_span_of_a_member_is_what_another_value_can_be_put_into(
+def test_the_parts_of_each_member_of_an_object_and_of_each_entry_of_a_list_are_found(
     data: dict[str, Any], blanks: list[str], ascii_only: bool
 ) -> None:
     before, around, after, end = blanks
-    members = [f"{json.dumps(key, ensure_ascii=ascii_only)}{before}:{around}{json.dumps(value)}"
-               for key, value in data.items()]  # fmt: skip
+    keys, values = [json.dumps(key, ensure_ascii=ascii_only) for key in data], [*map(json.dumps, data.values())]
+    members = [f"{key}{before}:{around}{value}" for key, value in zip(keys, values, strict=True)]
     text = f"{before}{{{around}{f'{after},{before}'.join(members)}{end}}}{after}"
     assert repr(json.loads(text)) == repr(data), "NaN equals nothing"
-    for key, value in data.items():
-        start, stop = json_span(text, key)
-        assert text[start:stop] == json.dumps(value)
-        new = json.loads(f'{text[:start]}"new"{text[stop:]}')
-        assert list(new) == list(data), "every other byte stays"
-        assert repr(new) == repr({**data, key: "new"})
+    found = json_members(text, len(before))
+    assert [member.key for member in found] == list(data)
+    assert [text[member.start : member.colon] for member in found] == keys
+    assert [text[member.value : member.end] for member in found] == values
+    entries = json_members(f"[{around}{f'{after},{before}'.join(values)}{end}]", 0)
+    assert [(member.key, member.end - member.start) for member in entries] == list(enumerate(map(len, values)))
 
 
 @pytest.mark.parametrize(
-    ("text", "key", "value"),
+    ("text", "members"),
     [
-        ('{"serial": 42}', "serial", "42"),
-        ('{"serial":42}', "serial", "42"),
-        ('{"a": {"serial": 1}, "serial": 2}', "serial", "2"),
-        ('{"a": [{"serial": 1}], "serial": -2.5e3 , "b": 1}', "serial", "-2.5e3"),
-        ('{"x": "\\"serial\\": 7", "serial": {"serial": [1, 2]}\n}', "serial", '{"serial": [1, 2]}'),
-        ('{"se\\u0072ial" : "\\"}"}', "serial", '"\\"}"'),
-        ('{"ü": [ ] , "serial": null}', "ü", "[ ]"),
-        ('{"": true}', "", "true"),
-        ('{"a.b": 1, "0": 2}', "0", "2"),
+        ('{"serial":42}', {"serial": "42"}),
+        ('{"a": {"serial": 1}, "serial": -2.5e3 }', {"a": '{"serial": 1}', "serial": "-2.5e3"}),
+        ('{"x": "\\"serial\\": 7", "y": [1, {"z": 2}]\n}', {"x": '"\\"serial\\": 7"', "y": '[1, {"z": 2}]'}),
+        ('{"se\\u0072ial" : "\\"}"}', {"serial": '"\\"}"'}),
+        ('{"": true, "0": [ ] }', {"": "true", "0": "[ ]"}),
+        ("[[1], 2 ]", {0: "[1]", 1: "2"}),
+        ("{ }", {}),
+        ("[\n]", {}),
+        ('"{}"', {}),
+        ("1", {}),
     ],
 )
-def test_the_span_is_that_of_the_objects_own_member(text: str, key: str, value: str) -> None:
-    start, end = json_span(text, key)
-    assert text[start:end] == value
-
-
-@pytest.mark.parametrize("text", ["{}", '{"a": {"serial": 1}}', '[{"serial": 1}]', '["serial"]', '"serial"', "1"])
-def test_a_member_that_there_is_not_has_no_span(text: str) -> None:
-    with pytest.raises(KeyError, match="serial"):
-        json_span(text, "serial")
+def test_the_members_are_those_of_the_object_itself(text: str, members: dict[str | int, str]) -> None:
+    assert {member.key: text[member.value : member.end] for member in json_members(text, 0)} == members
 
 
 def test_places_are_found_in_text_as_deep_as_json_goes() -> None:

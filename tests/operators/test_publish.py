@@ -19,7 +19,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from box import ROLECALL, document
-from rolecall.operator.publish import renewed
+from rolecall.errors import ConflictFault
+from rolecall.forms.editing import Edit
+from rolecall.forms.mistakes import Mistakes
+from rolecall.operator.offline import live_payload
+from rolecall.operator.publish import Published, Signing, publish, publish_file, renewed
+from rolecall.store.file import FileStore
 from samples import ANY_JSON, ANY_TEXT, fuzz
 from servers.s3 import BUCKET, KEY_ID, REGION, SECRET, Answer, Request, S3Server
 from signed import NAMESPACE, Keys, Member
@@ -289,7 +294,7 @@ def test_who_began_from_an_older_document_is_told_so_and_nothing_is_written(desk
     said = desk.refused(ok=75)
     assert f"was made from serial 2, but {desk.url}/fleet.json has serial 3 already" in said
     assert "rolecall fleet fetch" in said
-    assert "set the file's serial to 3" in said
+    assert "set the document's serial to 3" in said
     theirs = desk.rolecall("fleet", "fetch", "--store", desk.url).stdout
     desk.file.write_text(theirs.replace('"epoch": 1', '"epoch": 2'))
     assert "published serial 4, in place of serial 3" in desk.publish().stdout
@@ -438,6 +443,86 @@ def test_a_store_that_is_out_is_told_and_the_file_is_as_it_was(desk: Desk) -> No
 )
 def test_what_the_program_was_told_wrongly_is_said(desk: Desk, words: tuple[str, ...], code: int, said: str) -> None:
     assert said in desk.refused(*words, key="", ok=code)
+
+
+# A change, instead of a whole file: of a file's text, or of the text that the store has
+
+
+def signing(desk: Desk) -> Signing:
+    """As the words of `Desk.publish` have it."""
+    return Signing(str(desk.keys.file("ops")), str(desk.signers), 3600)
+
+
+def change(desk: Desk, *edits: Edit, text: str | None = None) -> Published:
+    """Edit and publish the document of the store; `text`: as it was when somebody read it."""
+    store = FileStore(str(desk.live.parent))
+    source = store.location("fleet.json")
+    return publish(text or live_payload(store).decode(), edits, store, signing(desk), source=source)
+
+
+ZONE = Edit("replace", ("servers", "web1", "zone"), "b")
+
+
+def test_a_change_of_the_stores_document_is_published_and_its_author_finds_all_the_rest_as_it_was(desk: Desk) -> None:
+    desk.file.write_bytes(LAYOUTS["with the line ends of Windows"](desk.file.read_text()))
+    desk.publish()
+    before = desk.file.read_bytes()
+    published = change(
+        desk,
+        ZONE,
+        Edit("add", ("caches", "sessions", "servers", "-"), "mc2"),
+        Edit("add", ("servers", "mc2"), {"role": "memcached", "address": "10.9.0.1", "zone": "b"}),
+    )
+    payload, _ = opened(desk.live.read_bytes())
+    assert (published.payload, published.before, published.fleet.serial) == (payload, 2, 3)
+    assert published.signer == "ops@example.com"
+    assert desk.file.read_bytes() == before, "the operator's own file is not looked at"
+    data = json.loads(payload)
+    assert (data["servers"]["web1"]["zone"], data["caches"]["sessions"]["servers"]) == ("b", ["mc1", "mc2"])
+    lines = payload.splitlines(keepends=True)
+    assert all(line.endswith(b"\r\n") for line in lines)
+    removed = [line for line in before.splitlines(keepends=True) if line not in lines]
+    assert [line.split(b'"')[1] for line in removed] == [b"serial", b"issued", b"not_after", b"zone", b"mc1"], "a comma"
+
+
+def test_a_change_of_a_file_is_published_and_stands_in_the_file_then(desk: Desk) -> None:
+    published = publish_file(desk.file, (ZONE,), FileStore(str(desk.live.parent)), signing(desk))
+    assert published.payload == desk.file.read_bytes() == opened(desk.live.read_bytes())[0]
+    assert (desk.data()["servers"]["web1"]["zone"], desk.data()["serial"]) == ("b", 2)
+
+
+def test_a_change_of_a_text_that_somebody_has_replaced_since_is_not_published(desk: Desk) -> None:
+    desk.publish()
+    text = desk.file.read_text()
+    desk.publish(key="two")
+    before = desk.look()
+    with pytest.raises(ConflictFault, match=r"was made from serial 2, but .* has serial 3 already"):
+        change(desk, ZONE, text=text)
+    assert desk.look() == before
+
+
+@pytest.mark.parametrize(
+    ("edit", "says"),
+    [
+        (Edit("replace", ("servers", "web9", "zone"), "b"), "servers.web9.zone: there is no 'web9' here"),
+        (Edit("replace", ("servers", "web1", "zone"), "b c"), "servers.web1.zone: 'b c' is not a word"),
+        (Edit("replace", ("databases", "blog", "master"), "db2"), "server 'db2' is master of this database already"),
+        (Edit("remove", ("servers", "mc1")), "caches.sessions.servers[0]: there is no server 'mc1'"),
+        (Edit("add", ("servers", "web1", "colour"), "red"), "servers.web1.colour: unknown key"),
+    ],
+)
+def test_a_change_that_is_a_mistake_is_refused_with_its_position_and_nothing_is_written(
+    desk: Desk, edit: Edit, says: str
+) -> None:
+    desk.publish()
+    before = desk.look()
+    with pytest.raises(Mistakes) as caught:
+        change(desk, edit)
+    assert says in caught.value.message
+    assert all(mistake.line for mistake in caught.value.mistakes)
+    with pytest.raises(Mistakes):
+        publish_file(desk.file, (edit,), FileStore(str(desk.live.parent)), signing(desk))
+    assert desk.look() == before
 
 
 # Keys with a passphrase

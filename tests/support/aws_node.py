@@ -184,7 +184,7 @@ class AwsNode(Box):
     def fleet_publish(self, file: Path, url: str = S3) -> Published:
         """`rolecall fleet publish`, in this process."""
         store = offline.store_at(url, self.machine.config)
-        return publish.publish(file, store, key=str(self.key), signers=str(self.signers), valid=86400)
+        return publish.publish_file(file, (), store, publish.Signing(str(self.key), str(self.signers), 86400))
 
     def fleet_publish_program(self, file: Path, url: str = S3) -> "subprocess.CompletedProcess[str]":
         """The same by the program itself, with --json."""

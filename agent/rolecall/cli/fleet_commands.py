@@ -11,7 +11,7 @@ from rolecall.cli.terminal import print_json
 from rolecall.fleet.overview import warnings
 from rolecall.fleet.schema import parse_fleet
 from rolecall.operator import answers, offline
-from rolecall.operator.publish import old_epochs, publish
+from rolecall.operator.publish import Signing, old_epochs, publish_file
 from rolecall.operator.roles import document_schema, parse_document
 from rolecall.store import DOCUMENT
 
@@ -56,14 +56,8 @@ def publish_document(arguments: argparse.Namespace) -> answers.Publication:
     if bool(arguments.key) == arguments.unsigned:
         parser().error("either --key FILE, an OpenSSH key, or --unsigned")
     store = offline.store_at(arguments.store, arguments.config)
-    published = publish(
-        arguments.file,
-        store,
-        key=arguments.key,
-        signers=arguments.signers,
-        valid=arguments.valid,
-        templates=arguments.templates,
-    )
+    signing = Signing(arguments.key, arguments.signers, arguments.valid)
+    published = publish_file(arguments.file, (), store, signing, templates=arguments.templates)
     fleet = published.fleet
     return answers.Publication(
         url=published.url,

@@ -1,6 +1,9 @@
-"""`rolecall fleet publish`: check, raise the serial, sign, put it in place of the last one, or not at all."""
+"""Publishing a document: check it, raise its serial, sign it, put it in place of the last one, or not at all.
 
-from collections.abc import Iterator
+`publish` takes a text, wherever it comes from; `publish_file` is `rolecall fleet publish`, whose text is a file's.
+"""
+
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,16 +14,26 @@ from pydantic_core import from_json
 
 from rolecall.errors import ConfigFault, ConflictFault, FetchFault, HostFault
 from rolecall.fleet.schema import Fleet, Header, parse_fleet
+from rolecall.forms.editing import Edit, edited
 from rolecall.forms.mistakes import Mistake, Mistakes, locate
-from rolecall.forms.positions import json_positions, json_span
+from rolecall.forms.positions import json_positions
 from rolecall.host import files
 from rolecall.operator.roles import parse_document
-from rolecall.store import DOCUMENT, Store, Stored
+from rolecall.store import DOCUMENT, Store
 from rolecall.trust import signatures
 from rolecall.trust.envelope import NAMESPACE, seal, unseal
 from rolecall.trust.selection import MOST
 
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
+
+
+@dataclass(frozen=True)
+class Signing:
+    """How a document is signed, and for how long."""
+
+    key: str | None  # the file of an OpenSSH key; None for a document without a signature
+    signers: str | None  # the allowed_signers of the images: a key that it lacks is refused
+    valid: float  # seconds until the document expires
 
 
 @dataclass(frozen=True)
@@ -34,58 +47,79 @@ class Published:
     payload: bytes  # the document as it is published now
 
 
+@dataclass(frozen=True)
+class _Predecessor:
+    """The document that is replaced. By default none; all of it but the header may be as wrong as it likes."""
+
+    payload: bytes = b"{}"
+    etag: str = ""
+    fleet: str = ""
+    serial: int = 0
+
+
 def publish(
-    path: Path,
+    text: str,
+    edits: Sequence[Edit],
     store: Store,
+    signing: Signing,
     *,
-    key: str | None,
-    signers: str | None,
-    valid: float,
+    source: str,
     templates: Path | None = None,
 ) -> Published:
-    """Publish a document's file. `key`: an OpenSSH key, None for unsigned; `valid`: seconds until it expires.
+    """Put the text of a document, with these edits, in place of the store's. `source` names the text in messages.
+
     `templates`: the folder of the roles whose parameters the document may set, by default the one installed.
 
-    The file's serial tells which document it was made from: where the store has a higher one, somebody else has
-    published since, and nothing is written. Afterwards the file has the new serial. Raises ConfigFault (also for a key
-    that `signers` does not have, and for a master that changes without its epoch), ConflictFault, FetchFault.
+    The text's serial tells which document it was made from: where the store has a higher one, somebody else has
+    published since, and nothing is written. Raises ConfigFault (also for a key that `signers` lacks, and for a master
+    that changes without its epoch), ConflictFault, FetchFault.
     """
-    path = path.resolve()  # a link stays one
-    url, text = store.location(DOCUMENT), _text(path)
-    mine = parse_document(text.encode(), str(path), templates)
-    found = current(store)
-    payload = _replaced(found, url, signed=bool(key)) if found else b""
-    before = _header(payload, url) if found else None
-    if before and before.fleet != mine.fleet:
-        raise ConfigFault(f"{url} is the document of the fleet {before.fleet!r}, {path} that of {mine.fleet!r}")
-    if before and before.serial > mine.serial:
-        raise ConflictFault(
-            f"{path} was made from serial {mine.serial}, but {url} has serial {before.serial} already",
-            f"`rolecall fleet fetch` shows it; take over what it brought, and set the file's serial to {before.serial}",
-            "conflict",
-        )
-    if before and (wrong := old_epochs(from_json(payload), mine, text)):
-        raise Mistakes(str(path), wrong)
+    url, fleet = store.location(DOCUMENT), parse_document(text.encode(), source, templates)
+    if edits:
+        text = edited(text, edits, f"the change of {source}")
+        source = f"{source}, changed,"
+        fleet = parse_document(text.encode(), source, templates)
+    predecessor = _predecessor(store, url, signed=bool(signing.key))
+    _check(fleet, text, predecessor, source, url)
     now = datetime.now(UTC).replace(microsecond=0)
     # The first time too: another first document, made from nothing as well, then has a lower one.
-    serial = max(mine.serial, before.serial if before else 0) + 1
-    new = renewed(text, serial, now, now + timedelta(seconds=valid)).encode()
-    fleet = parse_fleet(new, str(path))
-    signature = signatures.sign(new, key, NAMESPACE) if key else ""
-    # Before anything is written: what no node would believe is not published.
-    signer = signatures.signer_of(
-        new, signature, signers=signers, revoked=None, namespace=NAMESPACE, when=now
-    ).name if signature and signers else ""  # fmt: skip
-    store.put(DOCUMENT, seal(new, signature) if signature else new, replacing=found.etag if found else "")
+    serial = max(fleet.serial, predecessor.serial) + 1
+    payload = renewed(text, serial, now, now + timedelta(seconds=signing.valid)).encode()
+    fleet = parse_fleet(payload, source)
+    signature, signer = _signature(payload, signing, now)
+    store.put(DOCUMENT, seal(payload, signature) if signature else payload, replacing=predecessor.etag)
+    return Published(url, fleet, predecessor.serial, signer, payload)
+
+
+def publish_file(
+    path: Path, edits: Sequence[Edit], store: Store, signing: Signing, *, templates: Path | None = None
+) -> Published:
+    """Publish a document's file, which then has the new serial. Raises what `publish` does, and HostFault."""
+    path = path.resolve()  # a link stays one
     try:
-        files.replace(path, new, path.stat().st_mode & 0o777)
+        mode, raw = path.stat().st_mode & 0o777, path.read_bytes()
+        text = raw.decode("utf-8")  # bytes, for reading as text would change the line ends
+    except OSError as error:
+        raise ConfigFault(f"cannot read {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ConfigFault(f"{path} is not UTF-8") from None
+    published = publish(text, edits, store, signing, source=str(path), templates=templates)
+    try:
+        files.replace(path, published.payload, mode)
     except HostFault as fault:
+        serial = published.fleet.serial
         raise HostFault(f"serial {serial} is published, but {fault.message}", f"set its serial to {serial}") from None
-    return Published(url, fleet, before.serial if before else 0, signer, new)
+    return published
+
+
+def renewed(text: str, serial: int, issued: datetime, not_after: datetime) -> str:
+    """The same text with other values of three keys."""
+    values = {"serial": serial, "issued": f"{issued:{_TIME}}", "not_after": f"{not_after:{_TIME}}"}
+    return edited(text, [Edit("replace", (key,), value) for key, value in values.items()], "the document")
 
 
 def old_epochs(before: Any, after: Fleet, text: str) -> list[Mistake]:
-    """What nodes refuse: another master in the same epoch, or an older epoch, with its place in the new text."""
+    """What nodes refuse: another master in the same epoch, or an older epoch, with its position in the new text."""
     return locate(_old_epochs(before, after), json_positions(text))
 
 
@@ -98,53 +132,56 @@ def _old_epochs(before: Any, after: Fleet) -> Iterator[Mistake]:
         if new is None or type(epoch) is not int:
             continue
         if new.epoch < epoch:
-            says = f"is {new.epoch}, and {epoch} in the document that this one replaces"
-            yield Mistake(path, says, f"set it to {epoch}; to {epoch + 1}, if the master changes")
+            message = f"is {new.epoch}, and {epoch} in the document that this one replaces"
+            yield Mistake(path, message, f"set it to {epoch}; to {epoch + 1}, if the master changes")
         elif new.epoch == epoch and new.master != master:
-            says = f"is still {epoch}, but the master was {master!r} and is {new.master!r} now"
-            yield Mistake(path, says, f"raise it to {epoch + 1}: nodes refuse another master of the same epoch")
+            message = f"is still {epoch}, but the master was {master!r} and is {new.master!r} now"
+            yield Mistake(path, message, f"raise it to {epoch + 1}: nodes refuse another master of the same epoch")
 
 
-def current(store: Store) -> Stored | None:
-    """The store's document as it is; None where there is none yet. Raises FetchFault."""
+def _check(fleet: Fleet, text: str, predecessor: _Predecessor, source: str, url: str) -> None:
+    """Whether this document may follow that one."""
+    if predecessor.fleet not in ("", fleet.fleet):
+        raise ConfigFault(f"{url} is the document of the fleet {predecessor.fleet!r}, {source} that of {fleet.fleet!r}")
+    if predecessor.serial > fleet.serial:
+        raise ConflictFault(
+            f"{source} was made from serial {fleet.serial}, but {url} has serial {predecessor.serial} already",
+            "`rolecall fleet fetch` shows it; take over what it brought, and set the document's serial to "
+            f"{predecessor.serial}",
+            "conflict",
+        )
+    if mistakes := old_epochs(from_json(predecessor.payload), fleet, text):
+        raise Mistakes(source, mistakes)
+
+
+def _predecessor(store: Store, url: str, *, signed: bool) -> _Predecessor:
+    """The document that the store has, as its author wrote it. Raises FetchFault, ConfigFault."""
     try:
-        return store.get(DOCUMENT, MOST)
+        stored = store.get(DOCUMENT, MOST)
     except FetchFault as fault:
         if fault.cause == "no-key":
-            return None
+            return _Predecessor()
         raise
-
-
-def renewed(text: str, serial: int, issued: datetime, not_after: datetime) -> str:
-    """The same text with other values of three keys; all the rest, also its form, stays as its author wrote it."""
-    for key, value in (
-        ("serial", str(serial)), ("issued", f'"{issued:{_TIME}}"'), ("not_after", f'"{not_after:{_TIME}}"'),
-    ):  # fmt: skip
-        start, end = json_span(text, key)
-        text = text[:start] + value + text[end:]
-    return text
-
-
-def _replaced(found: Stored, url: str, *, signed: bool) -> bytes:
-    """The document that is to be replaced, as its author wrote it."""
-    opened = unseal(found.data, url)
-    if opened.signature and not signed:
+    envelope = unseal(stored.data, url)
+    if envelope.signature and not signed:
         raise ConfigFault(f"{url} is signed: nodes would refuse one that is not", "publish it with --key")
-    return opened.payload
-
-
-def _header(payload: bytes, url: str) -> Header:
-    """What must be known of the document that is to be replaced; the rest of it may be as wrong as it likes."""
     try:
-        return Header.model_validate_json(payload)
+        header = Header.model_validate_json(envelope.payload)
     except ValidationError:
-        raise ConfigFault(f"{url} is no fleet document", "look at it; to replace it, take it away first") from None
+        raise ConfigFault(
+            f"{url} is not a fleet document", "look at it; to replace it, remove it from the store first"
+        ) from None
+    return _Predecessor(envelope.payload, stored.etag, header.fleet, header.serial)
 
 
-def _text(path: Path) -> str:
-    try:
-        return path.read_bytes().decode("utf-8")  # not as text, which would change its line ends
-    except OSError as error:
-        raise ConfigFault(f"cannot read {path}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise ConfigFault(f"{path} is not UTF-8") from None
+def _signature(payload: bytes, signing: Signing, now: datetime) -> tuple[str, str]:
+    """The signature, and whose it is by `signers`: what no node would believe is not published."""
+    if not signing.key:
+        return "", ""
+    signature = signatures.sign(payload, signing.key, NAMESPACE)
+    if not signing.signers:
+        return signature, ""
+    signer = signatures.signer_of(
+        payload, signature, signers=signing.signers, revoked=None, namespace=NAMESPACE, when=now
+    )
+    return signature, signer.name
