@@ -34,7 +34,7 @@ ROLES = {"web": "web", "db": "database", "cache": "memcached", "mon": "monitor"}
 DATABASES = ("db1", "db2", "db3", "db4")
 SECRETS = {"replication": "repl'\\ \"1", "blog-db": "s3cret'\\"}
 # A container sees the memory of its host; and nobody wants to wait for a minute.
-NAMES = {"database": "mysql_buffer_pool_mb = 24", "monitor": "check_seconds = 8\nretry_seconds = 2"}
+PARAMETERS = {"database": {"buffer_pool_mb": 24}, "monitor": {"check_interval": 8, "retry_interval": 2}}
 SLOW = {"db1": 20, "web2": 20}  # seconds: the first master hears of everything last, and who writes to it
 TIMES = "[Timer]\nOnCalendar=\nOnCalendar=*:*:{first}/{every}\nRandomizedDelaySec=0\n"
 HOST = "blog.example.com"
@@ -65,6 +65,7 @@ class Fleet:
         document["servers"] = {name: server(name, address) for name, address in ADDRESSES.items()}
         database = document["databases"]["blog"]
         database["replication_password"] = "file:/etc/rolecall/secrets/replication"
+        document["roles"] = copy.deepcopy(PARAMETERS)
         document["caches"] = {"sessions": {"servers": ["cache1"], "memory_mb": 16}}
         files = {"public/index.php": APPLICATION, "public/health": "ok", "VERSION": "1\n"}
         document["products"]["blog"] = {
@@ -85,7 +86,7 @@ class Fleet:
         here = {"role": role_of(name), "address": address, "zone": "office"}
         self.world.document["servers"][name] = here
         made = self._make(name, self.world.plug_in_elsewhere(f"{self.world.inside}-{name}", address))
-        made.setting("[names]\n", '[names]\nnagios_watches = "monitor"\n')
+        self.world.document["roles"]["monitor"]["outside"] = [name]
         made.setting('["ec2"]', '["file:/etc/rolecall/identity.json"]')
         made.setting("[aws]\n", f'[aws]\nregion = "{REGION}"\ncredentials = "file:/etc/rolecall/credentials"\n')
         made.write("/etc/rolecall/identity.json", json.dumps({"server": name, "address": address}))
@@ -110,8 +111,6 @@ class Fleet:
         made = self.ends.enter_context(machine_in(self.world, f"{self.world.inside}-{name}", images, folder, space))
         for secret, value in SECRETS.items():
             made.write(f"/etc/rolecall/secrets/{secret}", value, 0o600)
-        settings = made.root / "etc/rolecall/agent.toml"
-        settings.write_text(f"{settings.read_text()}\n[names]\n{NAMES.get(role, '')}\n")
         every = SLOW.get(name, 5)
         made.drop_in(TIMER, TIMES.format(first=0 if name in SLOW else len(self.machines) % every, every=every))
         self.machines[name] = made

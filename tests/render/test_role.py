@@ -6,9 +6,9 @@ import pytest
 
 from rolecall.errors import ConfigFault
 from rolecall.forms.mistakes import Mistakes, dotted
-from rolecall.host.roles import read_role, roles_folder
+from rolecall.host.roles import read_role, role_names, roles_folder
 from rolecall.render.platforms import names_on, platforms
-from rolecall.render.role import parse_role
+from rolecall.render.role import parse_role, parse_table
 from samples import HEAD, WEB
 
 FILE = '[[file]]\nsource = "a.j2"\npath = "a"\n'
@@ -23,9 +23,25 @@ def refused(text: str) -> Mistakes:
 
 def test_the_role_web_says_who_reads_each_of_its_files_and_how_each_is_told() -> None:
     assert platforms(WEB.table.platform) == ["centos", "debian"] == sorted(WEB.table.packages)
-    assert set(WEB.table.platform["centos"]) == set(WEB.table.platform["debian"]), "templates may use every name"
     assert [unit.name for unit in WEB.table.unit][:2] == ["php-fpm", "apache"], "pools before what uses them"
     assert {one.source for one in WEB.table.file} == set(WEB.templates)
+
+
+@pytest.mark.parametrize("name", role_names(roles_folder(None)))
+def test_all_platforms_of_a_role_have_the_same_names_so_that_templates_may_use_each(name: str) -> None:
+    tables = read_role(roles_folder(None), name).table.platform
+    names = [set(names_on(tables, platform) or ()) for platform in platforms(tables)]
+    assert names[0]
+    assert all(other == names[0] for other in names)
+
+
+@pytest.mark.parametrize("name", role_names(roles_folder(None)))
+def test_a_name_that_all_platforms_share_stands_once(name: str) -> None:
+    path = roles_folder(None) / name / "role.toml"
+    tables = parse_table(path.read_text(), name).platform
+    first, *others = (tables[platform] for platform in platforms(tables) if "-" not in platform)
+    shared = [key for key, value in first.items() if all(table.get(key) == value for table in others)]
+    assert shared == [], "they belong in [platform.any]"
 
 
 @pytest.mark.parametrize(
@@ -118,3 +134,23 @@ def test_a_role_without_variants_takes_each_for_the_platform_itself() -> None:
     table = parse_role(VARIANTS, "x/role.toml", {}).platform
     assert names_on(table, "debian-mysql") == names_on(table, "debian")
     assert names_on(WEB.table.platform, "centos-mysql") == names_on(WEB.table.platform, "centos")
+
+
+def test_names_of_any_platform_are_there_on_each_and_give_way_to_its_own() -> None:
+    shared = '[platform.any]\nport = 9\nname = "z"\npath = "/x"\n'
+    table = parse_role(
+        VARIANTS.replace("[platform.centos]", f"{shared}[platform.centos]", 1), "x/role.toml", {}
+    ).platform
+    assert names_on(table, "centos-mysql") == {"port": 1, "name": "b", "path": "/x"}
+    assert names_on(table, "debian") == {"port": 2, "name": "c", "path": "/x"}
+    assert platforms(table) == ["centos", "centos-mysql", "debian"]
+    assert names_on(table, "any") is None, "it is no platform that an image could name"
+
+
+def test_a_roles_own_name_for_any_platform_counts_before_an_included_roles_name_for_one(tmp_path: Path) -> None:
+    tables = {"part": "[platform.debian]\na = 1\nb = 1\n", "whole": "[platform.any]\na = 2\n[platform.debian]\n"}
+    for name, table in tables.items():
+        (tmp_path / name).mkdir()
+        include = '["part"]' if name == "whole" else "[]"
+        (tmp_path / name / "role.toml").write_text(f'description = "x"\ninclude = {include}\n{table}')
+    assert names_on(read_role(tmp_path, "whole").table.platform, "debian") == {"a": 2, "b": 1}

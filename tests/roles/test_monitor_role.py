@@ -98,7 +98,7 @@ class _Page(BaseHTTPRequestHandler):
 class World:
     """A monitor in a folder, and the servers of its fleet."""
 
-    def __init__(self, folder: Path, server: str = "mon1", address: str = "127.0.1.90", names: str = "") -> None:
+    def __init__(self, folder: Path, server: str = "mon1", address: str = "127.0.1.90") -> None:
         self.box = Box(folder, server=server)
         self.root, self.document = self.box.machine.root, self.box.document
         first = free_port(22000 + os.getpid() % 9000)
@@ -121,15 +121,13 @@ class World:
 http_port = {self.http}
 munin_port = {self.munin}
 munin_includes = "{self.root}/etc/munin/munin-conf.d"
-check_seconds = 1
-retry_seconds = 1
 munin_listen = "{address}"
 mail = "{mail}"
-{names}
 """
         )
         self.document["servers"] = {server: {"role": "monitor", "address": address, "zone": "a"}}
         self.document["databases"], self.document["caches"] = {}, {}
+        self.document["roles"] = {"monitor": {"check_interval": 1, "retry_interval": 1}}
 
     def node(self, name: str, address: str, **plugins: Mapping[str, str]) -> Node:
         """A server's Munin node, on which all is well but for what is given."""
@@ -348,12 +346,23 @@ def test_a_server_that_tells_nothing_is_one_message_and_what_is_known_of_it_grow
     world.until(lambda now: now["web1: disk"][0] == now["web1: node"][0] == "0")
 
 
+def test_who_is_told_changes_with_the_document_and_what_this_image_does_not_know_is_ignored_aloud(world: World) -> None:
+    world.box.publish()
+    world.box.boot()
+    world.document["roles"]["monitor"] |= {"contact": "pager@example.com", "of_a_newer_image": 1}
+    world.box.publish()
+    refresh = world.box.rolecall("refresh")
+    assert "reload nagios" in refresh.stderr
+    assert "roles.monitor.of_a_newer_image of the document is ignored" in refresh.stderr
+    assert "pager@example.com" in (world.root / "var/lib/nagios4/objects.cache").read_text()
+
+
 @pytest.mark.skipif(not AS_ROOT, reason="gives a Munin node its folder of plugins in a mount namespace")
 def test_a_monitor_outside_tells_when_the_nagios_inside_dies_and_when_it_is_back(folder: Path) -> None:
     (folder / "in").mkdir()
     (folder / "out").mkdir()
     inside = World(folder / "in")
-    outside = World(folder / "out", "out1", "127.0.2.90", 'nagios_watches = "monitor"\nnagios_silent = 8')
+    outside = World(folder / "out", "out1", "127.0.2.90")
     config = outside.box.machine.config
     config.write_text(config.read_text().replace(f"munin_port = {outside.munin}", f"munin_port = {inside.munin}"))
     servers = inside.document["servers"] | outside.document["servers"]
@@ -361,6 +370,7 @@ def test_a_monitor_outside_tells_when_the_nagios_inside_dies_and_when_it_is_back
     servers["out1"]["zone"] = "office"
     for one in (inside, outside):
         one.document["servers"] = servers
+        one.document["roles"]["monitor"] |= {"outside": ["out1"], "silence": 8}
         one.box.publish()
         one.box.boot()
     pid = int((inside.root / "run/nagios4/nagios.pid").read_text())
