@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from box import ROOT
 from rolecall.errors import ConfigFault
 from rolecall.forms.mistakes import Mistakes, dotted
 from rolecall.host.roles import read_role, role_names, roles_folder
+from rolecall.render.parameters import Parameter
 from rolecall.render.platforms import names_on, platforms
 from rolecall.render.role import parse_role, parse_table
 from samples import HEAD, WEB
@@ -154,3 +156,19 @@ def test_a_roles_own_name_for_any_platform_counts_before_an_included_roles_name_
         include = '["part"]' if name == "whole" else "[]"
         (tmp_path / name / "role.toml").write_text(f'description = "x"\ninclude = {include}\n{table}')
     assert names_on(read_role(tmp_path, "whole").table.platform, "debian") == {"a": 2, "b": 1}
+
+
+def test_each_parameter_of_a_role_stands_in_its_readme_and_in_the_documents_page() -> None:
+    page = (ROOT / "docs/reference/document.md").read_text()
+    for name in role_names(roles_folder(None)):
+        readme = (roles_folder(None) / name / "README.md").read_text()
+        for parameter in read_role(roles_folder(None), name).table.parameter:
+            assert f"`{parameter}`" in readme
+            assert f"`{name}.{parameter}`" in page
+
+
+def test_each_type_of_parameter_and_each_of_its_keys_stands_in_the_page_of_roles() -> None:
+    page = (ROOT / "docs/reference/role.md").read_text()
+    schema = Parameter.model_json_schema()["properties"]
+    for word in (*schema, *schema["type"]["enum"]):
+        assert f"| `{word}`" in page or f", `{word}` |" in page, word
