@@ -52,8 +52,8 @@ docs: setup ## regenerate the man page and the completions from the command line
 	$(BIN)/python packaging/generate.py
 
 lock: $(UV) ## pin the requirements with hashes; ARGS=--upgrade for newer versions
-	$(COMPILE) -o requirements/agent.txt pyproject.toml
-	$(COMPILE) -o requirements/dev.txt --group dev -c requirements/agent.txt pyproject.toml
+	$(COMPILE) -o requirements/agent.txt --extra node pyproject.toml
+	$(COMPILE) -o requirements/dev.txt --extra node --group dev -c requirements/agent.txt pyproject.toml
 	$(COMPILE) -o requirements/build.txt -c requirements/dev.txt - <<<$$'editables\nhatchling\nsetuptools'
 
 $(UV): | setup

@@ -117,7 +117,8 @@ def pins(name: str) -> dict[str, str]:
 
 def test_every_requirement_is_pinned_with_hashes_and_says_nothing_of_where_it_came_from() -> None:
     agent, dev = pins("agent.txt"), pins("dev.txt")
-    assert set(PROJECT["project"]["dependencies"]) <= agent.keys()
+    extras = PROJECT["project"]["optional-dependencies"]
+    assert {*PROJECT["project"]["dependencies"], *extras["node"]} <= agent.keys()
     assert {name.partition("[")[0] for name in PROJECT["dependency-groups"]["dev"]} <= dev.keys()
     assert set(PROJECT["build-system"]["requires"]) <= pins("build.txt").keys()
 

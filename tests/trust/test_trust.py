@@ -380,6 +380,13 @@ def test_one_other_character_anywhere_in_the_signature_is_refused(scene: Scene) 
     scene.honest()
 
 
+def test_a_signature_that_no_pipe_would_hold_is_refused(scene: Scene) -> None:
+    fault = scene.judged(scene.with_signature(scene.signature + "A" * 1_000_000))
+    assert fault.cause == "signature"
+    assert fault.message.endswith("the signature is refused: it is too long")
+    scene.honest()
+
+
 def test_what_follows_the_end_of_a_signature_makes_no_other_document(scene: Scene) -> None:
     note = scene.member.state / "fleet/verified.json"
     payload, signature = (json.loads(scene.now)[key] for key in ("payload", "signature"))

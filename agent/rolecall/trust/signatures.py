@@ -36,21 +36,21 @@ def signer_of(
     for path in filter(None, (signers, revoked)):
         keys_in(path)  # says what is wrong with the file itself
     time = f"-Overify-time={when.astimezone(UTC):%Y%m%d%H%M%SZ}"
-    with _in_memory(signature.encode()) as file:
-        about = ("-s", f"/proc/self/fd/{file}", "-f", signers)
-        found = programs.run(("ssh-keygen", "-Y", "find-principals", *about, time), fds=(file,))
+    with _readable(signature.encode()) as file:
+        argv: tuple[str, ...] = ("ssh-keygen", "-Y", "find-principals", "-s", f"/dev/fd/{file}", "-f", signers, time)
+        principals = programs.run(argv, fds=(file,))
         # Among the names are remarks on lines that were passed over, such as "allowed_signers:2: key has expired".
-        names = [line for line in found.output.splitlines() if found.ok and not line.startswith(f"{signers}:")]
+        lines = principals.output.splitlines() if principals.ok else []
+        names = [line for line in lines if not line.startswith(f"{signers}:")]
         if not names:
-            raise _refused(_reason(found.output) or "its key is not in allowed_signers")
-        checked = programs.run(
-            ("ssh-keygen", "-Y", "verify", *about, "-n", namespace, "-I", names[0],
-             *(("-r", revoked) if revoked else ()), time),
-            stdin=payload, fds=(file,),
-        )  # fmt: skip
-    good = _GOOD.search(checked.output) if checked.ok else None
+            raise _refused(_reason(principals.output) or "its key is not in allowed_signers")
+    with _readable(signature.encode()) as file:
+        argv = ("ssh-keygen", "-Y", "verify", "-s", f"/dev/fd/{file}", "-f", signers, time)
+        argv = (*argv, "-n", namespace, "-I", names[0], *(("-r", revoked) if revoked else ()))
+        verification = programs.run(argv, stdin=payload, fds=(file,))
+    good = _GOOD.search(verification.output) if verification.ok else None
     if good is None:
-        raise _refused(_reason(checked.output) or "it is revoked or damaged")
+        raise _refused(_reason(verification.output) or "it is revoked or damaged")
     return Signer(good["who"], good["key"])
 
 
@@ -113,14 +113,26 @@ def _begun(line: str, which: str, when: datetime) -> bool:
 
 
 @contextmanager
-def _in_memory(data: bytes) -> Iterator[int]:
-    """A file without a name: nothing to leave behind, nothing for others to change."""
-    fd = os.memfd_create("rolecall")
+def _readable(signature: bytes) -> Iterator[int]:
+    """A pipe from which a program reads a signature once, by its name in /dev/fd.
+
+    No file is left behind, and nobody else can change it. An operator's macOS has pipes and /dev/fd, as Linux does, but
+    no files in memory. A signature that a pipe does not hold (64 KiB; 16 KiB on macOS) is none.
+    """
+    reader, writer = os.pipe()
     try:
-        os.write(fd, data)
-        yield fd
+        os.set_blocking(writer, False)
+        try:
+            whole = os.write(writer, signature) == len(signature)
+        except BlockingIOError:
+            whole = False
+        finally:
+            os.close(writer)
+        if not whole:
+            raise _refused("it is too long")
+        yield reader
     finally:
-        os.close(fd)
+        os.close(reader)
 
 
 def _reason(output: str) -> str:
