@@ -5,14 +5,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from rolecall.fleet.schema import parse_fleet
 from rolecall.forms.mistakes import Mistakes, dotted
 from rolecall.host.roles import read_role
 from rolecall.render.generation import Generation
 from rolecall.render.parameters import parameter_mistakes, parameter_values, unknown_parameters, values_model
 from rolecall.render.rendering import render
 from rolecall.render.role import Role, parse_role
-from samples import HEAD, assigned, refused, render_settings, small_role
+from samples import ANY_JSON, ANY_TEXT, FLEET, HEAD, accepts, assigned, fuzz, refused, render_settings, small_role
 
 DECLARED = """
 [parameter.contact]
@@ -53,6 +56,7 @@ default = []
 help = "Servers that are elsewhere."
 """
 SMALL = small_role({}, DECLARED)
+EXAMPLE = FLEET.decode()
 
 
 def values(role: Role = SMALL, **settings: Any) -> dict[str, Any]:
@@ -124,6 +128,16 @@ def test_all_mistakes_are_told_at_once_and_a_near_name_is_suggested() -> None:
     }
 
 
+@fuzz(100)
+@given(st.dictionaries(ANY_TEXT | st.sampled_from(list(SMALL.table.parameter)), ANY_JSON, max_size=4))
+def test_whatever_a_document_says_to_a_role_is_taken_or_refused_in_words(settings: dict[str, Any]) -> None:
+    text = json.dumps({**json.loads(EXAMPLE), "roles": {"small": settings}})
+    mistakes = list(parameter_mistakes(SMALL, settings, {"web1"}))
+    assert all(mistake.message and mistake.path[:2] == ("roles", "small") for mistake in mistakes)
+    if not mistakes and accepts(json.loads(text)):
+        assert parameter_values(SMALL, parse_fleet(text.encode()).roles)
+
+
 def test_what_fits_is_no_mistake() -> None:
     settings = {"contact": "a@b", "connections": 1, "lag": 2, "mode": "fast", "outside": ["web1"], "lines": ["x"]}
     assert list(parameter_mistakes(SMALL, settings, {"web1"})) == []
@@ -141,9 +155,6 @@ def test_what_no_role_could_take_does_not_pass_the_documents_own_door(value: Any
 def test_the_name_of_a_parameter_is_a_word_of_small_letters(name: str) -> None:
     document = json.dumps({**json.loads(EXAMPLE), "roles": {"web": {name: 1}}})
     assert "is not a parameter's name" in str(refused(document))
-
-
-EXAMPLE = (Path(__file__).parents[1] / "support/data/fleet.json").read_text()
 
 
 # --- on a node -----------------------------------------------------------------------------------------------------

@@ -78,7 +78,7 @@ class Generation:
 
     def file(self, path: str | None) -> ManagedFile | None:
         """The file at a path of the generation."""
-        return next((one for one in self.files if one.path == path), None)
+        return next((file for file in self.files if file.path == path), None)
 
     def text_of(self, file: ManagedFile, values: Mapping[str, str]) -> str:
         """A file's final text. Raises ConfigFault for a secret that its format cannot express."""
@@ -88,9 +88,10 @@ class Generation:
                 return FORMATS[match[2]](values[match[1]])
             except ValueError:
                 raise ConfigFault(
-                    f"the secret {match[1]} cannot be written to {file.path}: it is too long, or holds a character "
-                    f"that the format {match[2]} cannot", "give it a value of printable characters on one line",
-                ) from None  # fmt: skip
+                    f"the secret {match[1]} cannot be written to {file.path}: it is too long, or has a character that "
+                    f"the format {match[2]} cannot express",
+                    "give it a value of printable characters on one line",
+                ) from None
 
         return _SECRET.sub(value, self.with_tags(file.text))
 
@@ -105,7 +106,7 @@ class Generation:
 
     def final_checks(self) -> tuple[Check, ...]:
         """The checks with every unit's tag filled in."""
-        return tuple(replace(one, expect=_everywhere(one.expect, self.with_tags)) for one in self.checks)
+        return tuple(replace(check, expect=_in_all_texts(check.expect, self.with_tags)) for check in self.checks)
 
     def to_json(self) -> str:
         """As it stands in generation.json."""
@@ -125,20 +126,21 @@ def sealed(generation: Generation) -> Generation:
 
 
 def _unit_digest(generation: Generation, unit: Unit) -> str:
-    files = [one for one in generation.files if unit.name in one.units]
-    secrets = sorted({key for one in files for key in one.secrets})
-    return _digest([[asdict(one) for one in files], [[key, generation.secrets.get(key, "")] for key in secrets],
-                    unit.service, asdict(unit.direct) if unit.direct else None])  # fmt: skip
+    files = [file for file in generation.files if unit.name in file.units]
+    secrets = sorted({key for file in files for key in file.secrets})
+    fingerprints = [[key, generation.secrets.get(key, "")] for key in secrets]
+    direct = asdict(unit.direct) if unit.direct else None
+    return _digest([[asdict(file) for file in files], fingerprints, unit.service, direct])
 
 
 def _digest(data: Any) -> str:
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
 
 
-def _everywhere(value: Any, change: Callable[[str], str]) -> Any:
+def _in_all_texts(value: Any, change: Callable[[str], str]) -> Any:
     """Apply a change to every text in plain data."""
     if isinstance(value, dict):
-        return {key: _everywhere(one, change) for key, one in value.items()}
+        return {key: _in_all_texts(entry, change) for key, entry in value.items()}
     return change(value) if isinstance(value, str) else value
 
 
@@ -153,15 +155,15 @@ def from_json(text: str) -> Generation:
 def _generation(data: dict[str, Any]) -> Generation:
     if data.pop("format") != FORMAT:
         raise ValueError("written by another version of rolecall")
-    parts: dict[str, Any] = {
-        "files": [ManagedFile(**tuples(one)) for one in data.pop("files")],
-        "releases": [DeployedRelease(**tuples(one)) for one in data.pop("releases")],
-        "units": [parse_unit(one) for one in data.pop("units")],
-        "attachments": [Attachment(**one) for one in data.pop("attachments")],
-        "validators": [Validator(**tuples(one)) for one in data.pop("validators")],
-        "checks": [Check(**one) for one in data.pop("checks")],
+    contents: dict[str, Any] = {
+        "files": [ManagedFile(**tuples(file)) for file in data.pop("files")],
+        "releases": [DeployedRelease(**tuples(release)) for release in data.pop("releases")],
+        "units": [parse_unit(unit) for unit in data.pop("units")],
+        "attachments": [Attachment(**attachment) for attachment in data.pop("attachments")],
+        "validators": [Validator(**tuples(validator)) for validator in data.pop("validators")],
+        "checks": [Check(**check) for check in data.pop("checks")],
     }
-    data |= {name: tuple(one) for name, one in parts.items()}
+    data |= {name: tuple(entries) for name, entries in contents.items()}
     if replication := data.get("replication"):
         data["replication"] = Replication(**tuples(replication))
     return Generation(**data)

@@ -89,16 +89,13 @@ def parameter_values(role: "Role", roles: RoleSettings) -> Values:
 
     A parameter that this role does not declare is left out: see `unknown_parameters`.
     """
-    declared = role.table.parameter
-    tables = {name: value for name, (_, value) in _given(role, roles).items() if name in declared}
+    declared, origins = role.table.parameter, _origins(role, roles)
+    values = {name: roles[table][name] for name, table in origins.items() if name in declared}
     try:
-        return values_model(declared).model_validate(tables)
+        return values_model(declared).model_validate(values)
     except ValidationError as error:
-        origins = {name: table for name, (table, _) in _given(role, roles).items()}
-        raise Mistakes(
-            "the fleet document",
-            [_moved(mistake, origins[str(mistake.path[0])]) for mistake in mistakes_of(error, Values)],
-        ) from None
+        mistakes = [_moved(mistake, origins[str(mistake.path[0])]) for mistake in mistakes_of(error, Values)]
+        raise Mistakes("the fleet document", mistakes) from None
 
 
 def unknown_parameters(role: "Role", roles: RoleSettings) -> list[str]:
@@ -109,15 +106,15 @@ def unknown_parameters(role: "Role", roles: RoleSettings) -> list[str]:
     """
     return [
         f"roles.{table}.{name} of the document is ignored: the role {role.name!r} of this image has no such parameter"
-        for name, (table, _) in sorted(_given(role, roles).items())
+        for name, table in sorted(_origins(role, roles).items())
         if name not in role.table.parameter
     ]
 
 
-def _given(role: "Role", roles: RoleSettings) -> dict[str, tuple[str, ParameterValue]]:
-    """Parameter → the table of `roles` that sets it, and the value. The role's own table counts before all others."""
+def _origins(role: "Role", roles: RoleSettings) -> dict[str, str]:
+    """Parameter → the table of `roles` that sets it: the role's own before those of the roles that it includes."""
     lineage = (role.name, *role.table.include)
-    return {name: (table, value) for table in reversed(lineage) for name, value in roles.get(table, {}).items()}
+    return {name: table for table in reversed(lineage) for name in roles.get(table, {})}
 
 
 def parameter_mistakes(role: "Role", settings: Mapping[str, Any], servers: Collection[str]) -> Iterator[Mistake]:
@@ -127,9 +124,9 @@ def parameter_mistakes(role: "Role", settings: Mapping[str, Any], servers: Colle
         model.model_validate_json(json.dumps(settings))
     except ValidationError as error:
         mistakes = mistakes_of(error, model)
-    wrong = {mistake.path[0] for mistake in mistakes}
+    wrong = {mistake.path[:1] for mistake in mistakes}
     for name, parameter in role.table.parameter.items():
-        if parameter.type == "servers" and name not in wrong:
+        if parameter.type == "servers" and (name,) not in wrong:
             mistakes += _unknown_servers(name, settings.get(name, ()), servers)
     yield from (_moved(mistake, role.name) for mistake in mistakes)
 

@@ -44,9 +44,9 @@ class Plan:
 
 
 def make_plan(old: Generation, new: Generation) -> Plan:
-    """Compare what is with what is wanted."""
-    parts = (_files, _releases, _units, _duties, _rules)
-    return Plan(old, new, tuple(change for part in parts for change in part(old, new)))
+    """What has to change for a node with the old generation to have the new one."""
+    comparisons = (_files, _releases, _units, _duties, _rules)
+    return Plan(old, new, tuple(change for compare in comparisons for change in compare(old, new)))
 
 
 def _files(old: Generation, new: Generation) -> Iterator[Change]:
@@ -56,16 +56,16 @@ def _files(old: Generation, new: Generation) -> Iterator[Change]:
             yield Change("add", path)
         elif path not in after:
             yield Change("remove", path)
-        elif before[path] != after[path] or _secrets_moved(before[path], old, new):
+        elif before[path] != after[path] or _secrets_differ(before[path], old, new):
             yield Change("change", path, "a secret has a new value" if before[path] == after[path] else "")
 
 
-def _secrets_moved(file: ManagedFile, old: Generation, new: Generation) -> bool:
+def _secrets_differ(file: ManagedFile, old: Generation, new: Generation) -> bool:
     return any(old.secrets.get(key) != new.secrets.get(key) for key in file.secrets)
 
 
 def _releases(old: Generation, new: Generation) -> Iterator[Change]:
-    before, after = ({one.product: one for one in side.releases} for side in (old, new))
+    before, after = ({release.product: release for release in generation.releases} for generation in (old, new))
     for product in sorted(before.keys() | after.keys()):
         if product not in after:
             yield Change("withdraw", product, f"release {before[product].version}")
@@ -80,13 +80,15 @@ def _units(old: Generation, new: Generation) -> Iterator[Change]:
     for unit in new.units:
         if before.get(unit.name) != unit.digest:
             yield Change(unit.action, unit.name, unit.service)
-    wanted = {unit.name for unit in new.units}
-    yield from (Change("stop", unit.name, unit.service) for unit in old.units
-                if unit.instance and unit.name not in wanted)  # fmt: skip
+    names = {unit.name for unit in new.units}
+    for unit in old.units:
+        if unit.instance and unit.name not in names:
+            yield Change("stop", unit.name, unit.service)
 
 
 def _duties(old: Generation, new: Generation) -> Iterator[Change]:
-    before, after = (dict(one.replication.duties) if one.replication else {} for one in (old, new))
+    before = old.replication.duties if old.replication else {}
+    after = new.replication.duties if new.replication else {}
     for database, duty in after.items():
         if before.get(database) != duty:
             yield Change("become", database, f"{before[database]} → {duty}" if database in before else duty)

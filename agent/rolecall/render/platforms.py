@@ -19,9 +19,9 @@ def names_on(tables: Tables, platform: str) -> dict[str, str | int] | None:
 
     A role that has no variants takes each for the platform itself: one word serves all roles of a fleet.
     """
-    known, base = platforms(tables), platform.partition("-")[0]
-    has_variants = any(name.startswith(f"{base}-") for name in known)
-    if platform not in known and (base not in known or has_variants):
+    own, base = platforms(tables), platform.partition("-")[0]
+    has_variants = any(name.startswith(f"{base}-") for name in own)
+    if platform not in own and (base not in own or has_variants):
         return None
     return {**tables.get(ANY, {}), **tables.get(base, {}), **tables.get(platform, {})}
 

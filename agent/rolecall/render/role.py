@@ -27,7 +27,9 @@ class FileSpec(Frozen):
     mode: str = Field("0644", pattern=r"^0[0-7]{3}$")
     owner: str = "root"
     group: str = "root"
-    units: tuple[str, ...] = Field((), description="Who reads it, and so has to be told when it changes")
+    units: tuple[str, ...] = Field(
+        (), description="The units that read it, which are reloaded or restarted when it changes"
+    )
 
 
 class AttachmentSpec(Frozen):
@@ -62,7 +64,7 @@ class DirectSpec(Frozen):
 
 
 class UnitSpec(Frozen):
-    """A daemon, and how it takes a new configuration. The order in role.toml is the order in which they are told.
+    """A daemon, and how it takes a new configuration. Units are reconfigured in their order in role.toml.
 
     `each`: one instance for each cache, say; the agent enables those that there are and stops those that are gone.
     """
