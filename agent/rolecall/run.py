@@ -18,6 +18,9 @@ from rolecall.host.lock import locked
 from rolecall.host.roles import read_role, roles_folder
 from rolecall.host.secrets import ensure_key, fingerprints, paths_of
 from rolecall.node.node import Node
+from rolecall.node.notes import BootIdentity, Hold
+from rolecall.node.unreadable import set_aside_unreadable
+from rolecall.node.verified import Verified
 from rolecall.render.generation import Generation
 from rolecall.render.parameters import unknown_parameters
 from rolecall.render.plan import Plan, make_plan
@@ -26,9 +29,9 @@ from rolecall.report import Report, Watcher
 from rolecall.shortcut import stamps
 from rolecall.shortcut.record import rest, sources
 from rolecall.steps.activation import activate
-from rolecall.steps.choice import HOLD, choose, earlier_generation
+from rolecall.steps.choice import choose, earlier_generation
 from rolecall.steps.finish import IDLE, finish
-from rolecall.steps.identification import IDENTITY, identify_machine, set_aside_foreign_state
+from rolecall.steps.identification import identify_machine, set_aside_foreign_state
 from rolecall.steps.replication import replicate
 from rolecall.steps.selftest import roll_back, self_test
 from rolecall.steps.staging import stage
@@ -36,7 +39,7 @@ from rolecall.steps.templates import release_templates
 from rolecall.steps.validation import commit, rehearse
 from rolecall.trust.selection import obtain, record_verified
 from rolecall.trust.signatures import Signer
-from rolecall.trust.verification import VERIFIED, Document
+from rolecall.trust.verification import Document
 
 
 @dataclass(frozen=True)
@@ -63,12 +66,13 @@ def converge(
 ) -> Report:
     """The run. It returns a report that says how it ended, whatever happened; BusyFault: another run holds the lock."""
     (report := Report(command, role=node.settings.role)).watched_by(watch(report))
-    report.server = str(node.notes.read(VERIFIED).get("server", ""))
+    report.server = node.notes.read(Verified).server
     decision = None
     seen = stamps.stamps_of([str(config)] if config else [])
     with locked(node.settings.run, command):
         stamps.forget(node.settings.run)
         with ending(node, report):
+            set_aside_unreadable(node, report.warn)
             decision = decide(node, report)
             record_verified(node, decision.document, decision.fleet, signer=decision.signer,
                      instance=decision.identity.instance, server=decision.assignment.server)  # fmt: skip
@@ -100,7 +104,7 @@ def decide(node: Node, report: Report, *, dry: bool = False) -> Decision:
             report.warn(identity.leaving)
         if not dry:
             set_aside_foreign_state(node, identity, report)
-            node.run_notes.write(IDENTITY, identity.model_dump(mode="json"))
+            node.run_notes.write(BootIdentity(identity))
     patience = settings.boot.metadata_timeout if report.command == "boot" else 0.0
     document, fleet, signer = obtain(node, identity, report, patience)
     report.serial = fleet.serial
@@ -186,11 +190,12 @@ def go_back(node: Node, wanted: str | None, *, watch: Watcher = lambda _: lambda
     (report := Report("rollback", role=node.settings.role)).watched_by(watch(report))
     with locked(node.settings.run, "rollback"):
         stamps.forget(node.settings.run)
+        set_aside_unreadable(node, report.warn)
         target = earlier_generation(node, wanted)
-        note = node.notes.read(VERIFIED)
-        report.server, report.serial = str(note.get("server", "")), int(note.get("serial", 0))
-        report.generation, report.document = target.id, str(note.get("sha256", ""))
-        node.notes.write(HOLD, {"generation": target.id, "document": report.document})
+        verified = node.notes.read(Verified)
+        report.server, report.serial, report.document = verified.server, verified.serial, verified.sha256
+        report.generation = target.id
+        node.notes.write(Hold(target.id, report.document))
         with ending(node, report):
             act(node, target, None, report)
         finish(node, report)

@@ -55,8 +55,8 @@ class Site:
     def waiting(self) -> dict[str, dict[str, str]]:
         """What is left on disk."""
         path = self.folder / "state" / "outbox.json"
-        found: dict[str, dict[str, str]] = json.loads(path.read_text()) if path.exists() else {}
-        return found
+        stores: dict[str, dict[str, str]] = json.loads(path.read_text())["stores"] if path.exists() else {}
+        return stores
 
 
 @pytest.fixture

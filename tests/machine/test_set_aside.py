@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from rolecall.node import records
+from rolecall.node import aside
 from roots import sh, write
 
 
@@ -17,11 +17,11 @@ def test_what_lies_in_a_lower_layer_is_moved_all_the_same(memory: Path) -> None:
     layers = f"redirect_dir=off,lowerdir={folder}/lower,upperdir={folder}/upper,workdir={folder}/work"
     sh("mount", "-t", "overlay", "overlay", "-o", layers, state)
     try:
-        aside = records.set_aside(state, "i-1")
+        target = aside.set_aside(state, "i-1")
         assert sorted(path.name for path in state.iterdir()) == ["aside"]
-        found = sorted(path.relative_to(aside).as_posix() for path in aside.rglob("*") if path.is_file())
+        found = sorted(path.relative_to(target).as_posix() for path in target.rglob("*") if path.is_file())
         assert found == ["fleet/verified.json", "reports/old/1.json"]
-        assert (aside / "reports").stat().st_mode & 0o7777 == 0o750
+        assert (target / "reports").stat().st_mode & 0o7777 == 0o750
     finally:
         sh("umount", state)
 
@@ -33,8 +33,8 @@ def test_a_disk_that_is_mounted_there_stays(memory: Path) -> None:
     sh("mount", "-t", "tmpfs", "tmpfs", state / "shared")
     try:
         write(state / "shared/blog/uploads/photo", "x")
-        aside = records.set_aside(state, "i-1")
+        target = aside.set_aside(state, "i-1")
         assert (state / "shared/blog/uploads/photo").read_text() == "x"
-        assert (aside / "fleet/verified.json").exists()
+        assert (target / "fleet/verified.json").exists()
     finally:
         sh("umount", state / "shared")

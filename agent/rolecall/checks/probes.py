@@ -11,7 +11,7 @@ from rolecall.errors import Fault
 from rolecall.fleet.check import Check, CheckResult
 from rolecall.host import attachments
 from rolecall.host.units import ServiceManager
-from rolecall.node.records import Notes
+from rolecall.node.notes import Notes
 from rolecall.render.generation import Generation
 
 

@@ -16,6 +16,8 @@ from rolecall.host.lock import locked
 from rolecall.host.roles import read_role, roles_folder
 from rolecall.image.role import bare_role
 from rolecall.node.node import Node, open_ready_node
+from rolecall.node.notes import Waiting
+from rolecall.node.verified import MOST
 from rolecall.render.generation import Generation
 from rolecall.report import Report
 from rolecall.run import Decision, decide
@@ -23,7 +25,7 @@ from rolecall.settings import Settings, load_settings
 from rolecall.steps.identification import identify_machine
 from rolecall.steps.validation import validators
 from rolecall.store import DOCUMENT
-from rolecall.trust.selection import MOST, judge
+from rolecall.trust.selection import judge
 
 T = TypeVar("T")
 
@@ -73,7 +75,7 @@ def _diagnose_stores(diagnoses: list[Diagnosis], node: Node) -> None:
             remedy = skewed("tell", stored.date).hint
             diagnoses.append(Diagnosis(not is_skewed(stored.date), "this machine's clock is the store's", remedy))
         _try(diagnoses, f"document of {store.url}", partial(judge, node, store, stored))
-    for url, reports in node.notes.read("outbox").items():
+    for url, reports in node.notes.read(Waiting).stores.items():
         what = f"{len(reports)} reports wait for {url}"
         diagnoses.append(Diagnosis(ok=False, what=what, remedy="written when that store takes them again"))
 

@@ -11,10 +11,10 @@ from rolecall.cli.command import Command
 from rolecall.cli.terminal import progress
 from rolecall.errors import HostFault
 from rolecall.node.node import Node, open_ready_node
+from rolecall.node.notes import Hold, Leaving
+from rolecall.node.verified import Verified
 from rolecall.settings import load_settings
 from rolecall.steps import drain
-from rolecall.steps.finish import LEAVING
-from rolecall.trust.verification import VERIFIED
 
 _DRAIN_PATIENCE = 60.0  # seconds beyond `drain.wait`: for the run that is under way, and for telling others
 
@@ -50,26 +50,25 @@ def status(arguments: argparse.Namespace) -> answers.StatusAnswer:
     node = _open_node(arguments)
     generations = node.generations
     current, ready = generations.current(), generations.ready()
-    live, verified = generations.load(current), node.notes.read(VERIFIED)
+    live, verified = generations.load(current), node.notes.read(Verified)
     results = probes.run_checks(_subject(node, current), 0) if live else []
-    fetched = verified.get("fetched")
     last_run = next(iter(node.reports.last(1)), None)
     serving = bool(live) and current == ready and not probes.failed(results)
     return answers.StatusAnswer(
-        server=verified.get("server"),
+        server=verified.server or None,
         role=node.settings.role,
-        fleet=verified.get("fleet"),
+        fleet=verified.fleet or None,
         current=current,
         ready=ready,
         serving=serving,
         healthy=serving and not (last_run and last_run["exit_code"]),
-        serial=verified.get("serial"),
-        source=verified.get("source"),
-        document_age_seconds=_age(fetched) if fetched else None,
-        signer=verified.get("signer"),
+        serial=verified.serial or None,
+        source=verified.source or None,
+        document_age_seconds=(datetime.now(UTC) - verified.fetched).total_seconds() if verified.fetched else None,
+        signer=verified.signer or None,
         unsigned=node.settings.trust.unsigned,
-        held=bool(node.notes.read("hold")),
-        leaving=str(node.run_notes.read(LEAVING).get("why", "")),
+        held=bool(node.notes.read(Hold).generation),
+        leaving=node.run_notes.read(Leaving).why,
         owed=tuple(unit.name for unit in node.loaded.owed(live, node.manager)) if live else (),
         releases={use.product: use.version for use in live.releases} if live else {},
         checks=tuple(results),
@@ -108,11 +107,6 @@ def _subject(node: Node, generation: str | None) -> probes.Subject:
     if live is None:
         raise HostFault("this node has no generation yet", "run `rolecall boot`")
     return probes.Subject(live, node.settings.state, node.settings.paths.root, node.manager)
-
-
-def _age(moment: str) -> float:
-    """Seconds since an ISO 8601 time."""
-    return (datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds()
 
 
 COMMANDS: dict[str, Command[Any]] = {

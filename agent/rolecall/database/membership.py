@@ -1,17 +1,16 @@
 """Which databases this server is a member of, as its notes have it, and how it leaves one."""
 
 from collections.abc import Collection
+from dataclasses import replace
 
 from rolecall.database.client import Client
-from rolecall.node.records import Notes
+from rolecall.node.notes import Databases, Notes
 from rolecall.render.contents import Replication
-
-NOTE = "databases"
 
 
 def noted_duty(database: str, notes: Notes) -> str:
     """What the last run made this server in a database; '' if none did."""
-    return str(notes.read(NOTE).get(database, {}).get("duty", ""))
+    return notes.read(Databases).of(database).duty
 
 
 def leave_databases(replication: Replication, databases: Collection[str], notes: Notes) -> str:
@@ -20,8 +19,8 @@ def leave_databases(replication: Replication, databases: Collection[str], notes:
     `databases`: those that it is a server of now. If there are none, it takes no writes and acknowledges none; its
     data stays.
     """
-    members = notes.read(NOTE)
-    former = {name: note for name, note in members.items() if name not in databases and note.get("duty")}
+    members = notes.read(Databases).databases
+    former = {name: note for name, note in members.items() if name not in databases and note.duty}
     if former and not databases:
         client = Client(replication)
         state = client.state()
@@ -31,5 +30,6 @@ def leave_databases(replication: Replication, databases: Collection[str], notes:
         if state.upstream:
             client.run(client.dialect.stop_receiver)
     if former:
-        notes.write(NOTE, members | {name: note | {"duty": "", "candidate": None} for name, note in former.items()})
+        left = {name: replace(note, duty="", candidate=None) for name, note in former.items()}
+        notes.write(Databases({**members, **left}))
     return ", ".join(f"no longer a server of {name}" for name in former)

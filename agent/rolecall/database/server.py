@@ -2,11 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from rolecall.database.accounts import account_names, require_acknowledgements, update_accounts
 from rolecall.database.client import Client
-from rolecall.database.membership import NOTE
 from rolecall.database.promotion import Promotion
 from rolecall.database.replication import (
     EMPTY,
@@ -21,7 +20,7 @@ from rolecall.database.restore import end_earlier_restore, restore
 from rolecall.errors import FetchFault, UnsettledFault
 from rolecall.fleet.topology import Endpoint, NodeDatabase
 from rolecall.forms.quoting import sql
-from rolecall.node.records import Notes
+from rolecall.node.notes import Databases, Notes
 from rolecall.render.contents import Replication
 
 Texts: TypeAlias = Mapping[str, str]
@@ -32,13 +31,7 @@ _APPLY_TIMEOUT = 30  # seconds to apply what was received
 class DatabaseServer:
     """One server of one database. `secrets`: values by key, of which no message shows any; `fingerprints`: theirs.
 
-    `note`: what it remembers of earlier runs, under the database's name:
-
-    duty, master          what it was told last; `master` only once it had done all of it
-    joining               a restore was begun
-    candidate             whose acknowledgement this master has waited for
-    login, accounts       fingerprints of what it follows with, and of the SQL that has made the accounts
-    made                  the accounts
+    `note`: what it remembers of earlier runs.
     """
 
     def __init__(
@@ -47,7 +40,7 @@ class DatabaseServer:
         self.client = Client(replication, secrets.values())
         self.dialect, self.replication = self.client.dialect, replication
         self.target, self.secrets, self.notes = target, secrets, notes
-        self.note = dict(notes.read(NOTE).get(target.name, {}))
+        self.note = notes.read(Databases).of(target.name)
         password = target.replication_password
         self.login_fingerprint = fingerprints.get(password.key, "") if password else ""
         self.pending = ""  # what the next run has to look at soon, although nothing is wrong
@@ -73,9 +66,9 @@ class DatabaseServer:
             # the master, or it would never drop those that are no longer needed.
             self._remember(
                 accounts="",
-                made=sorted({*self.note.get("made", ()), *account_names(self.target, self.replication.user)}),
+                made=tuple(sorted({*self.note.made, *account_names(self.target, self.replication.user)})),
             )
-        self._remember(master=[self.target.master.address, self.target.master.port])
+        self._remember(master=_address(self.target.master))
         return f"{self.target.duty} of {self.target.name}: {', '.join(changes)}" if changes else ""
 
     def _state(self) -> ServerState:
@@ -85,9 +78,9 @@ class DatabaseServer:
             state = self.client.state_after_retry()  # the upstream may only have lagged when it was last asked
         return replace(
             state,
-            restore_incomplete=bool(self.note.get("joining")) and not state.fresh and state.upstream is None,
+            restore_incomplete=self.note.joining and not state.fresh and state.upstream is None,
             acks_required=self.target.upstream is None and self._acks_required(state),
-            password_outdated=state.upstream is not None and self.note.get("login") != self.login_fingerprint,
+            password_outdated=state.upstream is not None and self.note.login != self.login_fingerprint,
         )
 
     def _acks_required(self, state: ServerState) -> bool:
@@ -96,16 +89,16 @@ class DatabaseServer:
         candidate = next((member for member in members if member.server == self.target.candidate), None)
         if candidate is None:
             return False
-        if self.note.get("candidate") == self.target.candidate:
+        if self.note.candidate == self.target.candidate:
             return True
         remote = self.client.remote_state(_address(candidate))
         return (
             state.acknowledging_replicas > 0 and remote.acknowledges and remote.upstream == _address(self.target.master)
         )
 
-    def _remember(self, **changes: object) -> None:
-        self.note |= changes
-        self.notes.write(NOTE, {**self.notes.read(NOTE), self.target.name: self.note})
+    def _remember(self, **changes: Any) -> None:
+        self.note = replace(self.note, **changes)
+        self.notes.write(Databases({**self.notes.read(Databases).databases, self.target.name: self.note}))
 
     # Actions
 
@@ -142,8 +135,7 @@ class DatabaseServer:
         return statements[action]
 
     def _promotion(self) -> Promotion:
-        master = self.note.get("master")
-        return Promotion(self.client, self.target, (master[0], master[1]) if master else None, self._login())
+        return Promotion(self.client, self.target, self.note.master, self._login())
 
     def _login(self) -> dict[str, str]:
         """Of replication, quoted for SQL."""
@@ -223,13 +215,13 @@ class DatabaseServer:
 
         It has passwords in it, so the note keeps its fingerprint.
         """
-        if self.note.get("accounts") == fingerprint and not state.fresh:
+        if self.note.accounts == fingerprint and not state.fresh:
             return False
         require_acknowledgements(self.client, self.target.candidate)
-        needed, noted = account_names(self.target, self.replication.user), set(self.note.get("made", ()))
-        self._remember(made=sorted(needed | noted))
+        needed, noted = account_names(self.target, self.replication.user), set(self.note.made)
+        self._remember(made=tuple(sorted(needed | noted)))
         update_accounts(self.client, accounts, noted - needed)
-        self._remember(accounts=fingerprint, made=sorted(needed))
+        self._remember(accounts=fingerprint, made=tuple(sorted(needed)))
         return True
 
 

@@ -175,7 +175,7 @@ def make_link_below(root: Path, link: Path, target: str) -> None:
 def open_shared(path: Path) -> int:
     """Open a file for reading and writing, made if it is not there; for locks, which have no content to lose."""
     with naming(path, "open"):
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
 
 
 def sync_folder(path: Path) -> None:

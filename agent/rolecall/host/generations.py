@@ -1,4 +1,8 @@
-"""Generations on disk, and the two links. A folder of a generation is complete from the moment it has its name."""
+"""Generations on disk, and the two links.
+
+A folder with a manifest that can be read is a complete generation. One without is none, but daemons may be reading it:
+it stays where it is, and is completed in its place.
+"""
 
 import os
 import stat
@@ -6,10 +10,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from rolecall.errors import HostFault
-from rolecall.host import files, selinux
+from rolecall.host import files, selinux, state_files
 from rolecall.render.generation import Generation, ManagedFile, from_json, sealed
 
 MANIFEST = "generation.json"
+MOST = 64 * 1024 * 1024  # bytes of a manifest
 
 
 class Generations:
@@ -18,9 +23,10 @@ class Generations:
     def __init__(self, state: Path) -> None:
         self.state = state
         self.folder = state / "generations"
+        self._read: dict[str, tuple[object, Generation]] = {}
 
     def current(self) -> str | None:
-        """The id that daemons read, if there is one and it is there."""
+        """The id that daemons read, if its folder is there."""
         return self._linked("current")
 
     def ready(self) -> str | None:
@@ -30,43 +36,65 @@ class Generations:
     def _linked(self, name: str) -> str | None:
         target = files.read_link(self.state / name)
         generation = target.rpartition("/")[2] if target else ""
-        return generation if generation and (self.folder / generation / MANIFEST).is_file() else None
+        return generation if generation and (self.folder / generation).is_dir() else None
 
     def ids(self) -> list[str]:
-        """All complete generations, the newest first."""
+        """The names of all folders of generations, the newest first."""
         try:
-            entries = [one for one in os.scandir(self.folder) if not one.name.startswith(".") and one.is_dir()]
-        except FileNotFoundError:
+            entries = [entry for entry in os.scandir(self.folder) if entry.name[0] != "." and entry.is_dir()]
+        except (FileNotFoundError, NotADirectoryError):
             return []
-        return [one.name for one in sorted(entries, key=lambda one: one.stat().st_mtime_ns, reverse=True)]
+        return [entry.name for entry in sorted(entries, key=lambda entry: entry.stat().st_mtime_ns, reverse=True)]
+
+    def manifest(self, generation: str) -> Path:
+        """Where a generation's manifest stands."""
+        return self.folder / generation / MANIFEST
 
     def load(self, generation: str | None) -> Generation | None:
-        """A generation by its id, or None. Raises HostFault for one whose manifest cannot be read."""
-        raw = files.read(self.folder / generation / MANIFEST) if generation else None
+        """A generation by its id, or None: without a manifest that can be read, a folder is no generation."""
+        try:
+            return self.read(generation) if generation else None
+        except ValueError:
+            return None
+
+    def read(self, generation: str) -> Generation | None:
+        """A generation, or None where there is no manifest. Raises ValueError, which says why it cannot be read.
+
+        A manifest is parsed once, as long as nobody writes it: that of a monitor of 10,000 servers is large.
+        """
+        path = self.manifest(generation)
+        stamp = state_files.stamp(path)
+        if generation in self._read and self._read[generation][0] == stamp:
+            return self._read[generation][1]
+        raw = state_files.read(path, MOST)
         if raw is None:
             return None
-        try:
-            return from_json(raw.decode("utf-8"))
-        except (ValueError, KeyError, TypeError) as error:
-            raise HostFault(
-                f"{self.folder / str(generation) / MANIFEST} is damaged: {error}",
-                "remove that generation's folder; the next run stages it anew",
-            ) from None
+        loaded = from_json(raw)
+        if loaded.id != generation:
+            raise ValueError(f"it is the manifest of {loaded.id!r}")
+        self._read[generation] = (stamp, loaded)
+        return loaded
 
     def ensure_current(self) -> Generation:
-        """What `current` points to; a node that has nothing yet gets the empty generation, so that there is a place."""
+        """What `current` points to; a node that has nothing yet gets the empty generation, so that there is a place.
+
+        Of a folder whose manifest cannot be read nothing is known but its id.
+        """
         files.make_folders(self.folder)
-        current = self.load(self.current())
-        if current is None:
-            current = self.load(self.ready()) or sealed(Generation("", "", ""))
-            self.stage(current, {})
-            self.commit(current.id)
-        return current
+        if current := self.current():
+            return self.load(current) or Generation("", "", "", id=current)
+        generation = self.load(self.ready()) or sealed(Generation("", "", ""))
+        self.stage(generation, {})
+        self.commit(generation.id)
+        return generation
 
     def stage(self, generation: Generation, values: Mapping[str, str]) -> None:
         """Write a generation beside the others. Nothing reads it yet; a failure leaves a dot folder at most."""
+        if self.load(generation.id):
+            return
         final = self.folder / generation.id
-        if (final / MANIFEST).is_file():
+        if final.is_dir() and not final.is_symlink():
+            self._complete(generation, values)
             return
         new = self.folder / f".stage-{generation.id}"
         files.remove_tree(new)
@@ -79,9 +107,19 @@ class Generations:
         files.create(new / MANIFEST, generation.to_json().encode(), 0o600)
         selinux.restore(new)
         files.sync_tree(new)
-        if final.exists():
-            files.discard(final)  # it lacks its manifest, so it is no generation, and rename(2) would not replace it
+        if final.is_symlink() or final.exists():
+            files.remove(final)
         files.rename(new, final)
+
+    def _complete(self, generation: Generation, values: Mapping[str, str]) -> None:
+        """Make a folder whole that has no manifest to be read, each file in one rename, the manifest last."""
+        self.repair(generation, values, self.damage(generation, values))
+        files.sync_tree(self.folder / generation.id)
+        manifest = self.manifest(generation.id)
+        if manifest.is_dir() and not manifest.is_symlink():
+            files.remove_tree(manifest)
+        files.replace(manifest, generation.to_json().encode(), 0o600)
+        selinux.restore(manifest)
 
     def _write(self, target: Path, file: ManagedFile, generation: Generation, values: Mapping[str, str]) -> None:
         text = generation.text_of(file, values)
@@ -132,15 +170,15 @@ class Generations:
         selinux.restore(self.state / "ready")
 
     def prune(self, keep: int) -> list[Generation]:
-        """Remove old generations and left-over dot folders, never current or ready; returns those that stay."""
+        """Remove old generations and what is none, never current or ready; returns those that stay."""
         needed = {self.current(), self.ready()}
-        ids = self.ids()
-        kept = [one for one in ids if one in needed]
-        kept += [one for one in ids if one not in needed][: max(0, keep - len(kept))]
-        for entry in sorted(os.scandir(self.folder), key=lambda one: one.name):
-            if entry.name not in kept:
+        ids = [generation for generation in self.ids() if generation in needed or self.load(generation)]
+        staying = [generation for generation in ids if generation in needed]
+        staying += [generation for generation in ids if generation not in needed][: max(0, keep - len(staying))]
+        for entry in sorted(os.scandir(self.folder), key=lambda entry: entry.name):
+            if entry.name not in staying:
                 files.discard(Path(entry.path))
-        return [loaded for loaded in map(self.load, kept) if loaded]
+        return [generation for generation in map(self.load, staying) if generation]
 
 
 def owner_id(name: str) -> int:

@@ -47,6 +47,8 @@ class Releases:
             selinux.restore(unpacked)
             files.sync_tree(unpacked)
             files.remove(fetched)
+            if final.is_symlink() or final.exists():
+                files.remove(final)
             files.rename(unpacked, final)
         finally:
             files.remove(fetched)

@@ -10,14 +10,21 @@ from pathlib import Path
 
 from rolecall.errors import FetchFault, HostFault
 from rolecall.fleet.topology import Secret
-from rolecall.host import files
+from rolecall.forms.stored import json_object
+from rolecall.host import files, state_files
 
-_KEY = "fingerprint.key"
-_KEPT = "secrets.json"
+KEY = "fingerprint.key"
+KEPT = "secrets.json"
+_LARGEST = 64 * 1024 * 1024  # bytes of it
+FORMAT = 1
 # What the store refuses is not handed out from the disk: only what it cannot tell just now.
-_OUT = ("unreachable", "too-slow", "throttled", "server-error", "broken-answer", "tls", "clock-skew",
-        "imds-unreachable", "imds-hop-limit", "imds-off", "imds-busy", "imds-error", "no-role", "role-broken",
-        "credentials-pending", "credentials-expired")  # fmt: skip
+_OUT = frozenset(
+    """
+    unreachable too-slow throttled server-error broken-answer tls clock-skew
+    imds-unreachable imds-hop-limit imds-off imds-busy imds-error
+    no-role role-broken credentials-pending credentials-expired
+    """.split()
+)
 
 
 class Secrets:
@@ -32,20 +39,21 @@ class Secrets:
 
     def read(self, secrets: Iterable[Secret], warn: Callable[[str], None]) -> dict[str, str]:
         """The value of each secret by its key. Raises HostFault, ConfigFault, FetchFault; no message holds a value."""
-        wanted = list(secrets)
-        found = {one.key: _of_file(one) for one in wanted if one.reference.startswith("file:")}
-        stored = {one.reference: one for one in wanted if one.key not in found}
+        references = {secret.key: secret for secret in secrets}
+        values = {key: _of_file(secret) for key, secret in references.items() if secret.reference.startswith("file:")}
+        stored = {key: secret.reference for key, secret in references.items() if key not in values}
         if stored:
-            values = self._read = self._stored(list(stored), warn)
-            found |= {one.key: values[one.reference] for one in wanted if one.key not in found}
-        return found
+            self._read = self._stored(list(dict.fromkeys(stored.values())), warn)
+            values |= {key: self._read[reference] for key, reference in stored.items()}
+        return values
 
     def keep_values(self) -> None:
         """Keep the values that were read last, or none: for a run that ended well, never for a mere look."""
         if not self.keep or not self._read:
-            files.remove(self.state / _KEPT)
+            files.remove(self.state / KEPT)
         elif self._read != self._kept():
-            files.replace(self.state / _KEPT, json.dumps(self._read).encode(), 0o600)
+            kept = {"format": FORMAT, "values": self._read}
+            files.replace(self.state / KEPT, json.dumps(kept).encode(), 0o600)
 
     def _stored(self, references: list[str], warn: Callable[[str], None]) -> dict[str, str]:
         try:
@@ -59,34 +67,47 @@ class Secrets:
 
     def _kept(self) -> dict[str, str]:
         try:
-            kept = json.loads(files.read(self.state / _KEPT) or b"{}")
+            return read_kept(self.state)
         except ValueError:
             return {}
-        good = isinstance(kept, dict) and all(isinstance(value, str) for value in kept.values())
-        return kept if good else {}
+
+
+def read_kept(state: Path) -> dict[str, str]:
+    """The values on disk by their references. Raises ValueError, which says why they cannot be read."""
+    raw = state_files.read(state / KEPT, _LARGEST)
+    if raw is None:
+        return {}
+    data = json_object(raw)
+    values = data.get("values") if "format" in data else data  # 0.1.0 wrote the values alone
+    if data.get("format", FORMAT) != FORMAT:
+        raise ValueError(f"it has format {data['format']!r}, this version reads {FORMAT}")
+    if not isinstance(values, dict) or not all(isinstance(value, str) for value in values.values()):
+        raise ValueError("it holds something else than texts")
+    return values
 
 
 def paths_of(secrets: Iterable[Secret]) -> list[str]:
     """The files that hold secrets: when one of them changes, so does the node."""
-    return sorted({one.reference.removeprefix("file:") for one in secrets if one.reference.startswith("file:")})
+    references = {secret.reference for secret in secrets}
+    return sorted(reference.removeprefix("file:") for reference in references if reference.startswith("file:"))
 
 
 def _of_file(secret: Secret) -> str:
-    where = secret.reference.removeprefix("file:")
+    path = Path(secret.reference.removeprefix("file:"))
     try:
-        status = os.stat(where)
-        raw = Path(where).read_bytes()
+        status = path.stat()
+        raw = path.read_bytes()
     except OSError as error:
         raise HostFault(
-            f"cannot read the secret {secret.key} from {where}: {error.strerror}",
+            f"cannot read the secret {secret.key} from {path}: {error.strerror}",
             "put the value there, root:root, mode 0600",
         ) from None
     if stat.S_IMODE(status.st_mode) & 0o007:
-        raise HostFault(f"the secret {secret.key} in {where} can be read by everybody", f"chmod 0600 {where}")
+        raise HostFault(f"the secret {secret.key} in {path} can be read by everybody", f"chmod 0600 {path}")
     try:
         return raw.decode("utf-8").removesuffix("\n").removesuffix("\r")
     except UnicodeDecodeError:
-        raise HostFault(f"the secret {secret.key} in {where} is not UTF-8") from None
+        raise HostFault(f"the secret {secret.key} in {path} is not UTF-8") from None
 
 
 def fingerprints(values: dict[str, str], state: Path) -> dict[str, str]:
@@ -94,12 +115,12 @@ def fingerprints(values: dict[str, str], state: Path) -> dict[str, str]:
     if not values:
         return {}
     # Without a key nothing was ever staged here, so there is nothing to compare with.
-    key = files.read(state / _KEY) or b""
+    key = files.read(state / KEY) or b""
     return {name: hmac.new(key, value.encode(), hashlib.sha256).hexdigest()[:32] for name, value in values.items()}
 
 
 def ensure_key(state: Path) -> None:
     """Make the node's key, once."""
-    if len(files.read(state / _KEY) or b"") != 32:
+    if len(files.read(state / KEY) or b"") != 32:
         files.make_folders(state)
-        files.replace(state / _KEY, os.urandom(32), 0o600)
+        files.replace(state / KEY, os.urandom(32), 0o600)

@@ -6,7 +6,8 @@ from dataclasses import replace
 from rolecall.errors import ConfigFault
 from rolecall.host import attachments, programs
 from rolecall.image.role import bare_role
-from rolecall.node.node import BAKE, BASELINE, ROLE, Node
+from rolecall.node.node import BAKE, BASELINE, Node
+from rolecall.node.notes import InstalledRole
 from rolecall.report import Report
 from rolecall.steps.identification import identify_machine
 
@@ -35,5 +36,5 @@ def install(node: Node, show: Callable[[str], None]) -> str:
     show(bake.output.rstrip())
     attachments.attach(role, settings.state, settings.paths.root)
     node.manager.reload_unit_files()  # a role may bring units of its own
-    node.notes.write(ROLE, {"role": name})
+    node.notes.write(InstalledRole(name))
     return name

@@ -10,14 +10,14 @@ from rolecall.host.releases import Releases
 from rolecall.host.secrets import Secrets
 from rolecall.host.units import LoadedDigests, ServiceManager, service_manager
 from rolecall.node import providers
+from rolecall.node.notes import BootIdentity, InstalledRole, Notes
 from rolecall.node.providers import Providers
-from rolecall.node.records import Notes, Reports
+from rolecall.node.reports import Reports
 from rolecall.render.settings import RenderPaths, RenderSettings
 from rolecall.settings import Settings
 from rolecall.store.chain import Chain
 
 BASELINE = "baseline"  # the role of an image that has none
-ROLE = "role"  # the note of the role that was installed on it
 BAKE = "/usr/share/rolecall/image-build/bake"  # what installs it: the very script that bakes the role elsewhere
 
 
@@ -62,8 +62,10 @@ def open_node(settings: Settings) -> Node:
     settings = with_role(settings)
     notes: list[str] = []
     sources = _known("identity", settings.identity, providers.SOURCES, notes)
+    run_notes = Notes(settings.run)
+    identity = run_notes.read(BootIdentity).identity
     opened = Providers(settings, settings.run)
-    opened.locate(Notes(settings.run).read("identity").get("region"))
+    opened.locate(identity.region if identity else None)
     stores = [opened.open_store(url) for url in _known("store", settings.store, providers.STORES, notes)]
     reporters = _known("readiness", settings.readiness, readiness.KINDS, notes) if settings.readiness else ()
     return Node(
@@ -79,7 +81,7 @@ def open_node(settings: Settings) -> Node:
         LoadedDigests(settings.run),
         Reports(settings.state),
         Notes(settings.state),
-        Notes(settings.run),
+        run_notes,
         tuple(notes),
     )
 
@@ -88,7 +90,7 @@ def with_role(settings: Settings) -> Settings:
     """The settings of a baseline image with the role that it has installed, if it has one by now."""
     if settings.role != BASELINE:
         return settings
-    return settings.model_copy(update={"role": Notes(settings.state).read(ROLE).get("role", BASELINE)})
+    return settings.model_copy(update={"role": Notes(settings.state).read(InstalledRole).role or BASELINE})
 
 
 def open_ready_node(settings: Settings) -> Node:
@@ -99,13 +101,12 @@ def open_ready_node(settings: Settings) -> Node:
     return node
 
 
-def _known(key: str, named: tuple[str, ...], kinds: tuple[str, ...], notes: list[str]) -> tuple[str, ...]:
-    kept = tuple(one for one in named if one.partition(":")[0] in kinds)
-    if not kept:
+def _known(key: str, names: tuple[str, ...], kinds: tuple[str, ...], notes: list[str]) -> tuple[str, ...]:
+    known = tuple(name for name in names if name.partition(":")[0] in kinds)
+    available = ", ".join(kinds)
+    if not known:
         raise ConfigFault(
-            f"agent.toml: {key} = {list(named)} names nothing that this version has", f"it has: {', '.join(kinds)}"
+            f"agent.toml: {key} = {list(names)} names nothing that this version has", f"it has: {available}"
         )
-    notes.extend(
-        f"{key} {one!r} is passed over: this version has {', '.join(kinds)}" for one in named if one not in kept
-    )
-    return kept
+    notes += [f"{key} {name!r} is passed over: this version has {available}" for name in names if name not in known]
+    return known

@@ -18,11 +18,11 @@ from rolecall.forms.editing import Edit, edited
 from rolecall.forms.mistakes import Mistake, Mistakes, locate
 from rolecall.forms.positions import json_positions
 from rolecall.host import files
+from rolecall.node.verified import MOST
 from rolecall.operator.roles import parse_document
 from rolecall.store import DOCUMENT, Store
 from rolecall.trust import signatures
 from rolecall.trust.envelope import NAMESPACE, seal, unseal
-from rolecall.trust.selection import MOST
 
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
 

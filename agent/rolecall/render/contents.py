@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 
 @dataclass(frozen=True)
@@ -78,14 +77,3 @@ class Replication:
     accounts: str
     max_lag: float
     duties: Mapping[str, str]  # what this server is in each of its databases, for a plan to tell
-
-
-def parse_unit(data: dict[str, Any]) -> Unit:
-    """A unit from plain data."""
-    direct = data.pop("direct")
-    return Unit(**data, direct=DirectCommands(**tuples(direct)) if direct else None)
-
-
-def tuples(data: dict[str, Any]) -> dict[str, Any]:
-    """Plain data with its lists as tuples."""
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}

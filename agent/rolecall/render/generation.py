@@ -1,4 +1,4 @@
-"""Everything rendered for one assignment, as plain data: it stands in `generation.json` and needs no library to read.
+"""Everything rendered for one assignment, as plain data: it stands in `generation.json`.
 
 A text holds two kinds of tokens, made of control characters that no value of a document can contain:
 a secret (its name and the quoting it needs), filled in only when the file is written, so that no secret is ever in a
@@ -10,14 +10,15 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from rolecall.errors import ConfigFault
 from rolecall.fleet.check import Check
 from rolecall.forms.mistakes import Mistake
 from rolecall.forms.quoting import FORMATS
-from rolecall.render.contents import Attachment, DeployedRelease, Replication, Unit, Validator, parse_unit, tuples
+from rolecall.forms.stored import json_object, typed
+from rolecall.render.contents import Attachment, DeployedRelease, Replication, Unit, Validator
 
 FORMAT = 1
 ITSELF = "this generation"  # in the place of a unit's name, which has no space: the tag is the generation's own
@@ -144,29 +145,14 @@ def _in_all_texts(value: Any, change: Callable[[str], str]) -> Any:
     return change(value) if isinstance(value, str) else value
 
 
-def from_json(text: str) -> Generation:
-    """A generation from its generation.json. Raises ValueError or KeyError on anything else."""
-    try:
-        return _generation(json.loads(text))
-    except (TypeError, AttributeError, RecursionError) as error:
-        raise ValueError(f"not a generation: {error}") from None
-
-
-def _generation(data: dict[str, Any]) -> Generation:
-    if data.pop("format") != FORMAT:
-        raise ValueError("written by another version of rolecall")
-    contents: dict[str, Any] = {
-        "files": [ManagedFile(**tuples(file)) for file in data.pop("files")],
-        "releases": [DeployedRelease(**tuples(release)) for release in data.pop("releases")],
-        "units": [parse_unit(unit) for unit in data.pop("units")],
-        "attachments": [Attachment(**attachment) for attachment in data.pop("attachments")],
-        "validators": [Validator(**tuples(validator)) for validator in data.pop("validators")],
-        "checks": [Check(**check) for check in data.pop("checks")],
-    }
-    data |= {name: tuple(entries) for name, entries in contents.items()}
-    if replication := data.get("replication"):
-        data["replication"] = Replication(**tuples(replication))
-    return Generation(**data)
+def from_json(text: str | bytes) -> Generation:
+    """A generation from its generation.json. Raises ValueError, which says why it is none."""
+    data = json_object(text)
+    if (number := data.get("format")) != FORMAT:
+        raise ValueError(f"it has format {number!r}, this version reads {FORMAT}")
+    if absent := {item.name for item in fields(Generation)} - data.keys():
+        raise ValueError(f"it lacks {', '.join(sorted(absent))}")
+    return typed(Generation, data)
 
 
 def by_path(files: Iterable[ManagedFile]) -> dict[str, ManagedFile]:

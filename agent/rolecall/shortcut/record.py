@@ -7,6 +7,8 @@ import rolecall
 from rolecall.host import attachments
 from rolecall.host.roles import included_roles, roles_folder
 from rolecall.node.node import Node
+from rolecall.node.notes import Hold
+from rolecall.node.verified import Verified, path_of
 from rolecall.render.generation import Generation
 from rolecall.shortcut import stamps
 from rolecall.store import DOCUMENT
@@ -39,7 +41,9 @@ def results(node: Node, wanted: Generation) -> Iterator[str]:
     """Every path that a run makes or goes by. While none moves, there is nothing to put right."""
     settings, state = node.settings, node.settings.state
     live = node.generations.load(node.generations.current()) or wanted
-    yield from (str(state / name) for name in ("current", "ready", "hold.json", "fleet/verified.json"))
+    yield from (str(state / name) for name in ("current", "ready"))
+    yield from (str(path) for kind in (Hold, Verified) for path in node.notes.paths(kind))
+    yield str(path_of(state, node.notes.read(Verified).document))
     folder = node.generations.folder / live.id
     yield from (str(path) for path in (folder, *folder.rglob("*")))
     yield from (str(state / use.folder) for use in live.releases)

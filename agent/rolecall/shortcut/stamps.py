@@ -67,7 +67,7 @@ def forget(run: "Path") -> None:
     """Nothing is known to be well any more: a run has begun."""
     from rolecall.host import files
 
-    files.remove(run / NAME)
+    files.remove_tree(run / NAME)
 
 
 def stamps_of(paths: "Iterable[str]") -> dict[str, str]:

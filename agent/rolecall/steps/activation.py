@@ -1,12 +1,8 @@
 """Have the daemons read the generation that is current."""
 
-from dataclasses import asdict
-
 from rolecall.node.node import Node
-from rolecall.render.contents import parse_unit
+from rolecall.node.notes import Instances
 from rolecall.render.generation import Generation
-
-_INSTANCES = "instances"  # the note of the instances that start with the machine
 
 
 def activate(node: Node, generation: Generation) -> str:
@@ -29,19 +25,19 @@ def activate(node: Node, generation: Generation) -> str:
 def _settle_instances(node: Node, generation: Generation) -> list[str]:
     """Have exactly the generation's instances start with the machine. The note of them is never shorter than the truth:
     it names the old and the new before anything is changed."""
-    noted = [parse_unit(entry) for entry in node.notes.read(_INSTANCES).get("units", [])]
+    noted = node.notes.read(Instances).units
     units = [unit for unit in generation.units if unit.instance and node.manager.manages(unit)]
     noted_names, names = {unit.name for unit in noted}, {unit.name for unit in units}
     added = [unit for unit in units if unit.name not in noted_names]
     removed = [unit for unit in noted if unit.name not in names]
     if not added and not removed:
         return []
-    node.notes.write(_INSTANCES, {"units": [asdict(unit) for unit in (*noted, *added)]})
+    node.notes.write(Instances((*noted, *added)))
     for unit in removed:
         node.manager.disable(unit)
         node.manager.stop(unit)
         node.loaded.forget(unit)
     for unit in added:
         node.manager.enable(unit)
-    node.notes.write(_INSTANCES, {"units": [asdict(unit) for unit in units]})
+    node.notes.write(Instances(tuple(units)))
     return [f"stop {unit.name}" for unit in removed]

@@ -4,12 +4,12 @@ from datetime import UTC, datetime, timedelta
 
 from rolecall.errors import HostFault
 from rolecall.node.node import Node
+from rolecall.node.notes import Hold
 from rolecall.render.generation import Generation
 from rolecall.render.plan import Plan
 from rolecall.report import Report
 from rolecall.trust.verification import Document
 
-HOLD = "hold"  # the note of a roll-back that an operator asked for
 _LONGEST_PAUSE = 60  # minutes
 _FAILURE_CODES = (1, 78)  # a store that is out (75) is no fault of the generation
 
@@ -19,10 +19,10 @@ def choose(node: Node, document: Document, plan: Plan, report: Report, *, resume
     target = plan.new
     report.generation = target.id
     report.changes = [{"action": change.action, "path": change.path, "note": change.note} for change in plan.changes]
-    hold = node.notes.read(HOLD)
-    if hold and (resume or hold.get("document") != document.sha256):
-        node.notes.remove(HOLD)
-    elif hold and (held := node.generations.load(hold.get("generation"))):
+    hold = node.notes.read(Hold)
+    if hold.generation and (resume or hold.document != document.sha256):
+        node.notes.remove(Hold)
+    elif held := node.generations.load(hold.generation):
         report.warn(f"held at generation {held.id[:12]} by `rolecall rollback`, until the document changes or --resume")
         report.generation, report.changes = held.id, []
         return held

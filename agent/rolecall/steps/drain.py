@@ -8,10 +8,11 @@ import time
 from rolecall.errors import BusyFault
 from rolecall.host.lock import locked
 from rolecall.node.node import Node
+from rolecall.node.notes import Leaving
+from rolecall.node.verified import Verified
 from rolecall.report import Report, Watcher
 from rolecall.shortcut import stamps
-from rolecall.steps.finish import LEAVING, finish
-from rolecall.trust.verification import VERIFIED
+from rolecall.steps.finish import finish
 
 WHY = "drained by `rolecall drain`"
 _PATIENCE = 30.0  # seconds; at shutdown a refresh is told to stop while we begin
@@ -20,7 +21,7 @@ _PATIENCE = 30.0  # seconds; at shutdown a refresh is told to stop while we begi
 def drain(node: Node, *, watch: Watcher = lambda _: lambda _: None) -> Report:
     """Withdraw readiness, then wait as long as `drain.wait` says. Raises BusyFault if another run does not end."""
     (report := Report("drain", role=node.settings.role, outcome="drained")).watched_by(watch(report))
-    node.run_notes.write(LEAVING, {"why": WHY})  # first: a run that ends meanwhile says so too
+    node.run_notes.write(Leaving(WHY))  # first: a run that ends meanwhile says so too
     until = time.monotonic() + _PATIENCE
     while not _withdrawn(node, report, last=time.monotonic() >= until):
         time.sleep(0.1)
@@ -35,9 +36,8 @@ def _withdrawn(node: Node, report: Report, *, last: bool) -> bool:
     try:
         with locked(node.settings.run, "drain"), report.step("withdraw"):
             stamps.forget(node.settings.run)  # the next refresh says it once more
-            note, live = node.notes.read(VERIFIED), node.generations.load(node.generations.current())
-            report.server, report.serial = str(note.get("server", "")), int(note.get("serial", 0))
-            report.document = str(note.get("sha256", ""))
+            verified, live = node.notes.read(Verified), node.generations.load(node.generations.current())
+            report.server, report.serial, report.document = verified.server, verified.serial, verified.sha256
             report.releases = {use.product: use.version for use in live.releases} if live else {}
             finish(node, report)
     except BusyFault:
@@ -49,8 +49,8 @@ def _withdrawn(node: Node, report: Report, *, last: bool) -> bool:
 
 def undo(node: Node) -> bool:
     """Send people here again: the next refresh tells everybody. Returns whether the machine was drained."""
-    if not node.run_notes.read(LEAVING):
+    if not node.run_notes.read(Leaving).why:
         return False
-    node.run_notes.remove(LEAVING)
+    node.run_notes.remove(Leaving)
     stamps.forget(node.settings.run)
     return True

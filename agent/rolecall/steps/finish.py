@@ -6,19 +6,19 @@ from typing import Any
 from rolecall.errors import Fault, HostFault
 from rolecall.host import files
 from rolecall.node.node import Node
+from rolecall.node.notes import Leaving
 from rolecall.node.outbox import Outbox
+from rolecall.node.verified import Verified
 from rolecall.readiness import Metrics, open_reporter
 from rolecall.report import Report
-from rolecall.trust.verification import VERIFIED
 
 IDLE = "nothing is owed"
-LEAVING = "leaving"  # the note in the run folder: this machine was drained, and a reboot ends that
 
 
 def finish(node: Node, report: Report) -> None:
     """Tell everybody, and keep the report. What fails here changes nothing of what the node is."""
     report.current = node.generations.current() or ""
-    report.leaving = str(node.run_notes.read(LEAVING).get("why", "")) or report.leaving
+    report.leaving = node.run_notes.read(Leaving).why or report.leaving
     outbox, metrics = Outbox(node), _metrics(node)
     for kind in node.reporters:
         try:
@@ -43,7 +43,8 @@ def _metrics(node: Node) -> Metrics:
         files.make_folders(folder)
         files.replace(folder / name, data, 0o644)
 
-    return Metrics(write, str(node.notes.read(VERIFIED).get("fetched", "")))
+    fetched = node.notes.read(Verified).fetched
+    return Metrics(write, fetched.isoformat() if fetched else "")
 
 
 def worth_keeping(report: Report, last: Mapping[str, Any]) -> bool:

@@ -14,6 +14,9 @@ def stage(node: Node, target: Generation, secrets: Mapping[str, str] | None, liv
     """
     accounts.create_accounts(target, node.settings.paths.root)
     unpacked = [release.product for release in target.releases if node.releases.ensure(release, node.store.stream)]
+    if target.id == live.id and not node.generations.load(target.id):
+        for unit in target.units:  # the manifest was lost: nobody knows what of the files the daemons have read
+            node.loaded.forget(unit)
     node.generations.stage(target, secrets or {})
     note = f"unpacked {', '.join(unpacked)}" if unpacked else ""
     if secrets is not None and (damage := node.generations.damage(target, secrets)):

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -9,16 +10,16 @@ from typing import Any
 
 from rolecall.errors import Fault, FetchFault
 from rolecall.fleet.identity import Identity
-from rolecall.fleet.schema import MAX_BYTES, Fleet
+from rolecall.fleet.schema import Fleet
 from rolecall.node.node import Node
+from rolecall.node.verified import MOST, Verified, prune_documents, read_document, write_document
 from rolecall.report import Report
 from rolecall.store import DOCUMENT, Store, Stored
 from rolecall.store.chain import all_of
 from rolecall.trust.envelope import unseal
 from rolecall.trust.signatures import Signer
-from rolecall.trust.verification import UNSIGNED, VERIFIED, Document, masters, serials, verify
+from rolecall.trust.verification import UNSIGNED, Document, verify
 
-MOST = 2 * MAX_BYTES  # an envelope's text is longer than its payload's
 _Found = tuple[Document, Fleet, Signer]
 
 
@@ -109,19 +110,21 @@ def _opened(raw: bytes, source: str, **more: Any) -> Document:
 
 def _kept(node: Node, identity: Identity) -> Document | None:
     """The last verified document, if it was verified for this instance and role."""
-    note = node.notes.read(VERIFIED)
-    mine = (note.get("role"), note.get("instance")) == (node.settings.role, identity.instance)
-    if not mine or not isinstance(note.get("raw"), str):
+    note = node.notes.read(Verified)
+    if (note.role, note.instance) != (node.settings.role, identity.instance):
         return None
-    store, etag = str(note.get("store", "")), str(note.get("etag", ""))
-    return _opened(note["raw"].encode(), str(note["source"]), store=store, etag=etag)
+    try:
+        raw = read_document(node.settings.state, note.document)
+    except ValueError:
+        return None
+    return _opened(raw, note.source, store=note.store, etag=note.etag) if raw else None
 
 
 def _fallbacks(node: Node, kept: Document | None, out: FetchFault) -> Iterator[Callable[[], Document]]:
-    if kept:
-        note = node.notes.read(VERIFIED)
-        hours = (datetime.now(UTC) - datetime.fromisoformat(note["fetched"])).total_seconds() / 3600
-        why = f"going on with serial {note['serial']}, first read {note['fetched']}, {hours:.1f} hours ago"
+    note = node.notes.read(Verified)
+    if kept and note.fetched:
+        hours = (datetime.now(UTC) - note.fetched).total_seconds() / 3600
+        why = f"going on with serial {note.serial}, first read {note.fetched.isoformat()}, {hours:.1f} hours ago"
         yield partial(_opened, kept.raw, kept.source, degraded=f"no store answers ({out.message}); {why}")
     seed = node.settings.paths.seed
     if seed and Path(seed).is_file():
@@ -129,24 +132,32 @@ def _fallbacks(node: Node, kept: Document | None, out: FetchFault) -> Iterator[C
         yield lambda: _opened(Path(seed).read_bytes(), f"file://{seed}", degraded=why)
 
 
-def _masters(fleet: Fleet) -> dict[str, tuple[int, str]]:
-    return {name: (one.epoch, one.master) for name, one in fleet.databases.items()}
-
-
 def record_verified(
     node: Node, document: Document, fleet: Fleet, *, signer: Signer, instance: str | None, server: str
 ) -> None:
     """The last verified document: what a node goes on with when every store is out, and the serials it has seen."""
-    seen, raw = node.notes.read(VERIFIED), document.raw.decode("utf-8")
-    mine = {"sha256": document.sha256, "raw": raw, "role": node.settings.role, "instance": instance, "server": server}
-    if document.degraded or mine.items() <= seen.items():
+    if document.degraded:
         return
-    known = serials(seen) if seen.get("fleet") == fleet.fleet else {}
-    said, same = masters(seen), seen.get("sha256") == document.sha256
-    node.notes.write(VERIFIED, {
-        **mine, "fleet": fleet.fleet, "serial": fleet.serial, "source": document.source, "store": document.store,
-        "etag": document.etag, "signer": "" if signer is UNSIGNED else signer.name,
-        "serials": {**known, signer.key: fleet.serial},
-        "masters": {**said, signer.key: said.get(signer.key, {}) | _masters(fleet)},
-        "fetched": seen["fetched"] if same else datetime.now(UTC).isoformat(timespec="seconds"),
-    })  # fmt: skip
+    state, before = node.settings.state, node.notes.read(Verified)
+    name = write_document(state, document.raw)
+    serials = before.serials if before.fleet == fleet.fleet else {}
+    masters = {name: (database.epoch, database.master) for name, database in fleet.databases.items()}
+    note = Verified(
+        fleet=fleet.fleet,
+        serial=fleet.serial,
+        sha256=document.sha256,
+        document=name,
+        role=node.settings.role,
+        instance=instance,
+        server=server,
+        source=document.source,
+        store=document.store,
+        etag=document.etag,
+        signer="" if signer is UNSIGNED else signer.name,
+        serials={**serials, signer.key: fleet.serial},
+        masters={**before.masters, signer.key: {**before.masters.get(signer.key, {}), **masters}},
+        fetched=before.fetched if before.sha256 == document.sha256 else datetime.now(UTC).replace(microsecond=0),
+    )
+    if replace(note, source=before.source, store=before.store, etag=before.etag) != before:
+        node.notes.write(note)
+    prune_documents(state, name)

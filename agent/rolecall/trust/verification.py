@@ -1,23 +1,22 @@
 """May this document be believed? Size, signature, form, fleet, serial, expiry, then all the rest, in that order."""
 
 import hashlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import rolecall
 from rolecall.causes import skewed
 from rolecall.errors import ConfigFault
 from rolecall.fleet.schema import Fleet, Header, parse_fleet, parse_header
 from rolecall.node.node import Node
+from rolecall.node.verified import Verified
 from rolecall.report import Report
 from rolecall.trust import signatures
 from rolecall.trust.envelope import NAMESPACE
 from rolecall.trust.signatures import Signer
 
-VERIFIED = "fleet/verified"  # the note of the last document that was believed and could be followed
 UNSIGNED = Signer("nobody in particular", "unsigned")
 
 
@@ -44,7 +43,7 @@ class Document:
 def verify(node: Node, document: Document, report: Report) -> tuple[Fleet, Signer]:
     """What the document says, and who says so. Raises ConfigFault with the cause; nothing is remembered here."""
     now = clock(document)
-    seen = node.notes.read(VERIFIED)
+    seen = node.notes.read(Verified)
     signer = _signer(node, document, now)
     header = parse_header(document.payload, document.source)
     _same_fleet(node, document, header, seen)
@@ -56,22 +55,10 @@ def verify(node: Node, document: Document, report: Report) -> tuple[Fleet, Signe
     return fleet, signer
 
 
-def masters(seen: Mapping[str, Any]) -> dict[str, dict[str, tuple[int, str]]]:
-    """The highest epoch of each database, and its master in it, by the key that said so."""
-    kept = seen.get("masters") or {}
-    return {key: {name: (epoch, master) for name, (epoch, master) in one.items()} for key, one in kept.items()}
-
-
 def clock(document: Document) -> datetime:
     """The latest time that this machine, the store or the image tells: a clock that stands still hides no expiry."""
     built = datetime.fromtimestamp(Path(rolecall.__file__).stat().st_mtime, UTC)
     return max(datetime.now(UTC), built, document.date or built)
-
-
-def serials(seen: Mapping[str, Any]) -> dict[str, int]:
-    """The highest serial of each key, by its fingerprint."""
-    kept = seen.get("serials")
-    return dict(kept) if isinstance(kept, dict) else {UNSIGNED.key: int(seen["serial"])} if seen.get("serial") else {}
 
 
 def _signer(node: Node, document: Document, now: datetime) -> Signer:
@@ -93,29 +80,29 @@ def _signer(node: Node, document: Document, now: datetime) -> Signer:
         raise ConfigFault(f"{document.source}: {fault.message}", fault.hint, fault.cause) from None
 
 
-def _same_fleet(node: Node, document: Document, header: Header, seen: Mapping[str, Any]) -> None:
+def _same_fleet(node: Node, document: Document, header: Header, seen: Verified) -> None:
     trust, what = node.settings.trust, f"{document.source} is the document of the fleet {header.fleet!r}"
     if trust.fleet is not None and header.fleet != trust.fleet:
         raise ConfigFault(f"{what}, not of {trust.fleet!r}", "check the store's address in agent.toml", "other-fleet")
-    if seen and seen.get("fleet") != header.fleet:
+    if seen.fleet not in ("", header.fleet):
         raise ConfigFault(
-            f"{what}; this node is of {seen.get('fleet')!r}",
+            f"{what}; this node is of {seen.fleet!r}",
             f"check the store's address; to move the node, remove {node.settings.state}/fleet",
             "other-fleet",
         )
 
 
-def _not_older(node: Node, document: Document, header: Header, seen: Mapping[str, Any]) -> None:
+def _not_older(node: Node, document: Document, header: Header, seen: Verified) -> None:
     """No serial below the highest of any key that is still believed: a leaked key's cannot outlive the key."""
     believed = _believed(node, document)
-    bar = max((serial for key, serial in serials(seen).items() if key in believed), default=0)
+    bar = max((serial for key, serial in seen.serials.items() if key in believed), default=0)
     if header.serial < bar:
         raise ConfigFault(
             f"{document.source} has serial {header.serial}, but {bar} was seen before",
             "to go back, publish the old content with a new serial",
             "old-serial",
         )
-    if header.serial == bar and seen.get("sha256") != document.sha256:
+    if header.serial == bar and seen.sha256 != document.sha256:
         raise ConfigFault(
             f"{document.source} was changed, but its serial is still {header.serial}",
             "raise the serial with every change: `rolecall fleet publish` does",
@@ -123,11 +110,11 @@ def _not_older(node: Node, document: Document, header: Header, seen: Mapping[str
         )
 
 
-def _not_older_epochs(node: Node, document: Document, fleet: Fleet, seen: Mapping[str, Any]) -> None:
+def _not_older_epochs(node: Node, document: Document, fleet: Fleet, seen: Verified) -> None:
     """A new master comes with a higher epoch: a document made from an old copy must not bring the old one back."""
     believed, wrong = _believed(node, document), []
     for name, now in fleet.databases.items():
-        said = [one[name] for key, one in masters(seen).items() if key in believed and name in one]
+        said = [one[name] for key, one in seen.masters.items() if key in believed and name in one]
         epoch, master = max(said, default=(0, now.master))
         if now.epoch < epoch:
             wrong.append(f"databases.{name}.epoch is {now.epoch}, but {epoch} was seen before")
@@ -147,10 +134,10 @@ def _believed(node: Node, document: Document) -> Collection[str]:
     return signatures.trusted(trust.signers, trust.revoked, clock(document)) if trust.signers else {UNSIGNED.key}
 
 
-def _expired(node: Node, document: Document, header: Header, seen: Mapping[str, Any], report: Report) -> None:
+def _expired(node: Node, document: Document, header: Header, seen: Verified, report: Report) -> None:
     """A running node keeps what it has; a new one, or one that sees it for the first time, refuses it."""
     when = f"{header.not_after:%Y-%m-%d %H:%M %Z}"
-    if node.generations.ready() is None or seen.get("sha256") != document.sha256:
+    if node.generations.ready() is None or seen.sha256 != document.sha256:
         words = f"{document.source} has expired on {when}"
         if document.date and document.date <= header.not_after:
             words += f"; or {skewed('tell', document.date).message.partition(': ')[2]}"

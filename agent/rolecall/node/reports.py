@@ -1,0 +1,91 @@
+"""The reports of the last runs: what `history` and `blame` show, and what the pauses after failures go by."""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import AwareDatetime
+
+from rolecall.forms.stored import json_object, typed
+from rolecall.host import files, state_files
+from rolecall.report import FORMAT
+
+MOST = 64 * 1024 * 1024  # bytes of a report
+
+
+@dataclass(frozen=True)
+class _StepShape:
+    name: str
+    seconds: float
+    outcome: str
+    note: str
+
+
+@dataclass(frozen=True)
+class _ReportShape:
+    """What every report on disk has, for those who read it. A report has more than this."""
+
+    started: AwareDatetime
+    command: str
+    outcome: str
+    exit_code: int
+    error: str
+    serial: int
+    document: str
+    generation: str
+    current: str
+    degraded: str
+    leaving: str
+    seconds: float
+    changes: list[dict[str, str]]
+    warnings: list[str]
+    steps: list[_StepShape]
+
+
+class Reports:
+    """The folder `reports/`: one file a run that did something, the newest last by name."""
+
+    def __init__(self, state: Path) -> None:
+        self.folder = state / "reports"
+
+    def save(self, report: dict[str, Any]) -> Path:
+        """Write a run's report; the same run's earlier version is replaced."""
+        files.make_folders(self.folder, 0o750)
+        name = report["started"].replace(":", "").replace("+0000", "Z")
+        path = self.folder / f"{name}-{report['command']}.json"
+        files.replace(path, (json.dumps(report, indent=1) + "\n").encode(), 0o640)
+        return path
+
+    def last(self, count: int) -> list[dict[str, Any]]:
+        """The newest reports, the newest first; one that cannot be read is left out."""
+        reports = []
+        for path in reversed(self.paths()[-count:]):
+            try:
+                reports.append(read_report(path))
+            except ValueError:
+                continue
+        return reports
+
+    def prune(self, keep: int) -> None:
+        """Remove all but the newest, and what a run left that was killed while it wrote."""
+        for path in [*self.paths()[:-keep], *self.folder.glob(".*.new")]:
+            files.remove(path)
+
+    def paths(self) -> list[Path]:
+        """The reports' files, the oldest first."""
+        try:
+            names = sorted(name for name in os.listdir(self.folder) if name.endswith(".json") and name[0] != ".")
+        except OSError:
+            return []
+        return [self.folder / name for name in names]
+
+
+def read_report(path: Path) -> dict[str, Any]:
+    """A report as plain data. Raises ValueError, which says why not."""
+    report = json_object(state_files.read(path, MOST) or b"")
+    if report.get("format") != FORMAT:
+        raise ValueError(f"it has format {report.get('format')!r}, this version reads {FORMAT}")
+    typed(_ReportShape, report)
+    return report
