@@ -1,6 +1,5 @@
 """What this repository promises about itself."""
 
-import argparse
 import ast
 import itertools
 import re
@@ -15,7 +14,6 @@ from pathlib import Path
 import pytest
 
 from rolecall import errors
-from rolecall.cli import parser
 
 REPO = Path(__file__).resolve().parent.parent
 AGENT = REPO / "agent" / "rolecall"
@@ -209,7 +207,7 @@ def test_programs_are_started_in_one_module_only() -> None:
     assert found == {DOOR_TO_PROGRAMS}
 
 
-def test_the_disk_is_changed_in_two_modules_only() -> None:
+def test_the_nodes_disk_is_changed_in_two_modules_and_a_store_by_its_own() -> None:
     found = []
     for module, node in nodes(ast.Call):
         assert isinstance(node, ast.Call)
@@ -293,23 +291,6 @@ def writes(mode: list[ast.expr], keywords: list[ast.keyword]) -> bool:
 
 
 # What is written about it
-
-
-def commands(parser: argparse.ArgumentParser, *above: str) -> Iterator[str]:
-    """Every command that can be given, as it is typed: "boot", "fleet check"."""
-    inner = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
-    if not inner:
-        yield " ".join(above)
-    for action in inner:
-        for name, below in action.choices.items():
-            yield from commands(below, *above, name)
-
-
-def test_the_reference_names_every_command() -> None:
-    reference = (REPO / "docs" / "reference" / "commands.md").read_text()
-    every = list(commands(parser.parser()))
-    assert "boot" in every
-    assert [name for name in every if not re.search(rf"`(rolecall )?{name}[ `]", reference)] == []
 
 
 def exit_codes(fault: type[errors.Fault] = errors.Fault) -> set[int]:
