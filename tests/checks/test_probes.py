@@ -133,13 +133,23 @@ def test_a_file_must_be_there_and_young_enough(tmp_path: Path) -> None:
 
 def test_disk_and_memory_are_measured_against_what_is_wanted(tmp_path: Path) -> None:
     assert ask(tmp_path, Check("disk", "disk", str(tmp_path), {"free_mb": 1})).ok
-    assert "MB are wanted" in ask(tmp_path, Check("disk", "disk", str(tmp_path), {"free_mb": 10**9})).reason
+    assert (
+        "MB are free, at least 1000000000 MB must be"
+        in ask(tmp_path, Check("disk", "disk", str(tmp_path), {"free_mb": 10**9})).reason
+    )
     assert ask(tmp_path, Check("memory", "memory", "1")).ok
     assert "MB are available" in ask(tmp_path, Check("memory", "memory", "1000000000")).reason
 
 
 def test_a_disk_that_is_not_there_is_a_reason_and_no_crash(tmp_path: Path) -> None:
     assert "No such file" in ask(tmp_path, Check("disk", "disk", "/nowhere/at/all", {"free_mb": 1})).reason
+
+
+@pytest.mark.parametrize("kind", ["tcp", "memcached"])
+@pytest.mark.parametrize("target", ["", "mc1", "mc1:", ":11211", "mc1:http", "mc1:70000", "mc1:-1", "mc1:1e3"])
+def test_an_endpoint_that_is_none_is_a_reason_and_no_crash(tmp_path: Path, kind: str, target: str) -> None:
+    result = ask(tmp_path, Check("cache", kind, target, {"memory_mb": "64"}, timeout=0.5))
+    assert (result.ok, result.reason) == (False, f"{target!r} is not host:port")
 
 
 def test_attachments_are_compared_with_what_the_role_says(tmp_path: Path) -> None:

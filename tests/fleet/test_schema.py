@@ -1,5 +1,6 @@
 """The fleet document: the example works as it stands, and what is wrong is told all at once, with place and remedy."""
 
+import copy
 import json
 import random
 from datetime import UTC, datetime, timedelta
@@ -105,6 +106,10 @@ WRONG_VALUES = [
     (f"{CRON}/schedule", "* * * foo *", "'foo' is neither a month nor a weekday", ""),
     (f"{CRON}/schedule", "@reboot", "one of @hourly, @daily", ""),
     (f"{CRON}/name", "a b", "is not a name", ""),
+    ("products/blog/checks/1/contains", "ok", "a check of the kind 'tcp' does not look at it", "it is for: http"),
+    ("products/blog/checks/1/status", 200, "a check of the kind 'tcp' does not look at it", "it is for: http"),
+    ("products/blog/checks/0/contains", "", "must not be empty", ""),
+    ("products/blog/checks/0/status", 0, "greater than or equal to 100", ""),
     ("products/blog/checks/0/http", "health", "starting with /", ""),
     ("products/blog/checks/1/tcp", "10.0.0.1:99999", "neither host:port, database:NAME", ""),
 ]  # fmt: skip
@@ -160,8 +165,8 @@ REFERENCES = [
 BLOG = edited()["products"]["blog"]
 # The same where it is told in another place than the one that was edited.
 ELSEWHERE = [
-    ({"products/blog/checks/0/tcp": "cache:sessions"}, "products/blog/checks/0", "exactly one of 'http' and 'tcp'", ""),
-    ({"products/blog/checks/0/http": GONE}, "products/blog/checks/0", "exactly one of 'http' and 'tcp'", ""),
+    ({"products/blog/checks/0/tcp": "cache:sessions"}, "products/blog/checks/0", "exactly one of http, tcp", ""),
+    ({"products/blog/checks/0/http": GONE}, "products/blog/checks/0", "exactly one of http, tcp", ""),
     ({"products/blog/environment/DB_PASSWORD": "x"}, "products/blog/secrets/DB_PASSWORD",
      "is in environment too", "keep one"),
     ({"servers/web1/address": "fd00::1", "servers/web2/address": "FD00:0::1"}, "servers/web2/address",
@@ -441,7 +446,7 @@ def test_what_passes_the_door_can_be_rendered(choice: random.Random, values: lis
 def changed(choice: random.Random, values: list[Any], key: str) -> Any:
     """The example with each value put in some place: instead of what is there, beside it, or with something removed."""
     data: Any = edited()
-    for value in values:
+    for value in copy.deepcopy(values):  # a later value may be put into this one
         at, parent, last = data, None, None
         while isinstance(at, dict | list) and at and (parent is None or choice.random() < 0.85):
             last = choice.choice(list(at) if isinstance(at, dict) else range(len(at)))

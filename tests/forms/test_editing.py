@@ -5,12 +5,12 @@ import json
 from typing import Any, Literal
 
 import pytest
-from hypothesis import given, note, settings
+from hypothesis import given, note
 from hypothesis import strategies as st
 
 from rolecall.forms.editing import Edit, edited
 from rolecall.forms.mistakes import Mistakes, dotted
-from samples import DATA
+from samples import DATA, fuzz
 
 PRETTY = """{
   "serial": 42,
@@ -295,7 +295,7 @@ def edits_of(draw: st.DrawFn, data: Any) -> Edit:
     return draw(st.sampled_from(operations))
 
 
-@settings(max_examples=150, deadline=None, database=None, print_blob=True)
+@fuzz(100)
 @given(st.data())
 def test_any_edit_of_any_document_changes_what_it_says_and_keeps_every_other_byte(data: st.DataObject) -> None:
     document = data.draw(VALUES)

@@ -98,7 +98,7 @@ def test_what_goes_wrong_in_an_included_template_is_told_where_it_stands() -> No
 
 
 def test_all_mistakes_of_several_templates_and_of_the_role_are_told_at_once() -> None:
-    more = "[[check]]\nname = '{{ nope3 }}'\nunit = 'x'\n[[validator]]\nname = 'v'\nargv = ['{{ nope4 }}']\n"
+    more = "[[check]]\nname = '{{ nope3 }}'\nprocess = 'x'\n[[validator]]\nname = 'v'\nargv = ['{{ nope4 }}']\n"
     templates = {
         "a.j2": "{{ nope1 | word }}",
         "b.j2": "\n{{ assignment.server }}",

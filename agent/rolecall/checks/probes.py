@@ -1,13 +1,14 @@
 """Self-tests: each has a name, a timeout and, when it fails, a reason. Required ones are tried until a deadline."""
 
 import os
+import re
 import socket
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from rolecall.errors import Fault
+from rolecall.errors import Fault, HostFault
 from rolecall.fleet.check import Check, CheckResult
 from rolecall.host import attachments
 from rolecall.host.units import ServiceManager
@@ -30,13 +31,13 @@ def run_checks(subject: Subject, deadline: float) -> list[CheckResult]:
     end, pause = time.monotonic() + deadline, 0.1
     checks = subject.generation.final_checks()
     results = [_try(subject, check) for check in checks]
-    while failing := [at for at, check in enumerate(checks) if check.required and not results[at].ok]:
+    while failing := [n for n, check in enumerate(checks) if check.required and not results[n].ok]:
         if time.monotonic() + pause >= end:
             break
         time.sleep(pause)
         pause = min(pause * 1.5, 2.0)
-        for at in failing:
-            results[at] = _try(subject, checks[at])
+        for n in failing:
+            results[n] = _try(subject, checks[n])
     return results
 
 
@@ -50,8 +51,8 @@ def _try(subject: Subject, check: Check) -> CheckResult:
         reason = fault.message
     except OSError as error:
         reason = f"{error.strerror or error}"
-    took = round(time.monotonic() - began, 4)
-    return CheckResult(check.name, not reason, check.required, took, reason, check.blameless, check.product)
+    seconds = round(time.monotonic() - began, 4)
+    return CheckResult(check.name, not reason, check.required, seconds, reason, check.blameless, check.product)
 
 
 def _http(_: Subject, check: Check) -> str:
@@ -75,8 +76,9 @@ def _http(_: Subject, check: Check) -> str:
     for name, value in expect["headers"].items():
         if answer.headers.get(name) != value:
             return f"another configuration answered ({name}: {answer.headers.get(name, 'none')}, not {value})"
-    if expect["contains"] and expect["contains"] not in answer.text:
-        return f"the answer does not contain {expect['contains']!r}: {_start(answer.text)}"
+    text = expect.get("contains")
+    if text and text not in answer.text:
+        return f"the answer does not contain {text!r}: {_start(answer.text)}"
     return ""
 
 
@@ -93,18 +95,26 @@ def _start(text: str) -> str:
 
 
 def _tcp(_: Subject, check: Check) -> str:
-    host, port = check.target.rsplit(":", 1)
+    endpoint = _endpoint(check.target)
     try:
-        socket.create_connection((host.strip("[]"), int(port)), check.timeout).close()
+        socket.create_connection(endpoint, check.timeout).close()
     except OSError as error:
         return f"cannot connect to {check.target}: {error.strerror or error}"
     return ""
 
 
+def _endpoint(target: str) -> tuple[str, int]:
+    """`host:port`, `[address]:port`. Raises HostFault: what a role's templates made of it may be anything."""
+    host, _, port = target.rpartition(":")
+    if not host or not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65535:
+        raise HostFault(f"{target!r} is not host:port", "correct the check in role.toml")
+    return host.strip("[]"), int(port)
+
+
 def _process(_: Subject, check: Check) -> str:
     import psutil
 
-    running = any(one.info["name"] == check.target for one in psutil.process_iter(["name"]))
+    running = any(process.info["name"] == check.target for process in psutil.process_iter(["name"]))
     return "" if running else f"no process is called {check.target}"
 
 
@@ -114,34 +124,36 @@ def _elsewhere(subject: Subject, name: str) -> bool:
 
 
 def _unit(subject: Subject, check: Check) -> str:
-    unit = next((one for one in subject.generation.units if one.name == check.target), None)
+    unit = next((unit for unit in subject.generation.units if unit.name == check.target), None)
     if unit is None:
         return f"the role has no unit {check.target!r}"
     return "" if subject.manager.active(unit) else f"{unit.service} is not active"
 
 
 def _file(_: Subject, check: Check) -> str:
-    path, most = Path(check.target), check.expect.get("max_age")
-    age = time.time() - path.stat().st_mtime if path.exists() else None
-    if age is None:
+    path, text, max_age = Path(check.target), check.expect.get("contains"), check.expect.get("max_age")
+    if not path.exists():
         return f"{path} is not there"
-    if (wanted := check.expect.get("contains")) and wanted not in path.read_text("utf-8", "replace"):
-        return f"{path} does not have {wanted!r}"
-    return f"{path} is {age:.0f} s old, at most {most:.0f} s are allowed" if most is not None and age > most else ""
+    if text and text not in path.read_text("utf-8", "replace"):
+        return f"{path} does not contain {text!r}"
+    age = time.time() - path.stat().st_mtime
+    if max_age is not None and age > max_age:
+        return f"{path} is {age:.0f} s old, at most {max_age:.0f} s are allowed"
+    return ""
 
 
 def _disk(_: Subject, check: Check) -> str:
     import psutil
 
-    free, wanted = psutil.disk_usage(check.target).free // 2**20, check.expect.get("free_mb", 0)
-    return "" if free >= wanted else f"{free} MB are free, {wanted} MB are wanted"
+    free, least = psutil.disk_usage(check.target).free // 2**20, check.expect.get("free_mb", 0)
+    return "" if free >= least else f"{free} MB are free, at least {least} MB must be"
 
 
 def _memory(_: Subject, check: Check) -> str:
     import psutil
 
     free = psutil.virtual_memory().available // 2**20
-    return "" if free >= int(check.target) else f"{free} MB are available, {check.target} MB are wanted"
+    return "" if free >= int(check.target) else f"{free} MB are available, at least {check.target} MB must be"
 
 
 def _attachments(subject: Subject, _: Check) -> str:
@@ -161,17 +173,18 @@ def _replication(subject: Subject, check: Check) -> str:
 
 def _memcached(_: Subject, check: Check) -> str:
     """Set and get, as its text protocol has it (doc/protocol.txt of memcached)."""
-    host, port = check.target.rsplit(":", 1)
-    key, value = f"rolecall-{os.getpid()}", f"{time.monotonic()}"
-    with socket.create_connection((host.strip("[]"), int(port)), check.timeout) as connection:
+    key, value, memory_mb = f"rolecall-{os.getpid()}", f"{time.monotonic()}", str(check.expect.get("memory_mb", ""))
+    with socket.create_connection(_endpoint(check.target), check.timeout) as connection:
         stream = connection.makefile("rw", encoding="utf-8", newline="\r\n")
         stream.write(f"set {key} 0 10 {len(value)}\n{value}\nget {key}\nstats settings\nquit\n")
         stream.flush()
         answer = stream.read().splitlines()
     if answer[:3] != ["STORED", f"VALUE {key} 0 {len(value)}", value]:
         return f"{check.target} does not give back what was set: {_start(' '.join(answer[:3]))}"
-    memory, wanted = f"STAT maxbytes {int(check.expect['memory_mb']) * 2**20}", check.expect["memory_mb"]
-    return "" if memory in answer else f"{check.target} does not have {wanted} MB: it runs with another configuration"
+    maxbytes = int(memory_mb) * 2**20 if memory_mb.isdecimal() else None
+    if f"STAT maxbytes {maxbytes}" not in answer:
+        return f"{check.target} does not have {memory_mb} MB: it runs with another configuration"
+    return ""
 
 
 def _cron(subject: Subject, check: Check) -> str:
@@ -204,4 +217,4 @@ PROBES: dict[str, Callable[[Subject, Check], str]] = {
 
 def failed(results: Iterable[CheckResult]) -> list[CheckResult]:
     """The required checks that failed."""
-    return [one for one in results if one.required and not one.ok]
+    return [result for result in results if result.required and not result.ok]

@@ -1,11 +1,11 @@
-"""Every mistake at once, each with its place and its remedy, in words a person can act on."""
+"""All mistakes of a document at once, each with its position and its remedy, in words a person can act on."""
 
 import difflib
 import functools
 import json
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from rolecall.errors import ConfigFault
@@ -44,7 +44,7 @@ def dotted(path: Path) -> str:
     return text or "(the whole document)"
 
 
-_MOST = 200  # in a message, which goes into reports too
+_MAX_SHOWN = 200  # in a message, which goes into reports too
 
 
 class Mistakes(ConfigFault):
@@ -54,42 +54,65 @@ class Mistakes(ConfigFault):
         self.mistakes = tuple(sorted(mistakes, key=lambda m: (m.line, m.column, dotted(m.path))))
         count = len(self.mistakes)
         head = f"{source} has {count} mistake{'s' if count != 1 else ''}; nothing was changed:"
-        more = [f"  … and {count - _MOST} more"] if count > _MOST else []
-        super().__init__("\n".join([head, *(f"  {mistake}" for mistake in self.mistakes[:_MOST]), *more]))
+        lines = [f"  {mistake}" for mistake in self.mistakes[:_MAX_SHOWN]]
+        if count > _MAX_SHOWN:
+            lines.append(f"  … and {count - _MAX_SHOWN} more")
+        super().__init__("\n".join([head, *lines]))
 
 
-def suggest(wrong: str, known: Iterable[str], otherwise: str = "") -> str:
-    """'did you mean …?' where one of the known names is near, else the other remedy."""
-    near = _nearest(wrong, tuple(known))
-    return f"did you mean {near!r}?" if near else otherwise
+def suggest(wrong: str, names: Iterable[str], otherwise: str = "") -> str:
+    """'did you mean …?' where one of the names is near, else the other remedy."""
+    nearest = _nearest(wrong, tuple(names))
+    return f"did you mean {nearest!r}?" if nearest else otherwise
 
 
 @functools.lru_cache(maxsize=256)  # a product that was renamed is unknown to thousands of servers at once
-def _nearest(wrong: str, known: tuple[str, ...]) -> str | None:
-    return next(iter(difflib.get_close_matches(wrong, known, n=1, cutoff=0.6)), None)
+def _nearest(wrong: str, names: tuple[str, ...]) -> str | None:
+    return next(iter(difflib.get_close_matches(wrong, names, n=1, cutoff=0.6)), None)
 
 
-def locate(mistakes: Iterable[Mistake], places: dict[Path, tuple[int, int]]) -> list[Mistake]:
+def locate(mistakes: Iterable[Mistake], positions: dict[Path, tuple[int, int]]) -> list[Mistake]:
     """The mistakes with line and column; what is missing is shown where its parent stands."""
-    result = []
+    located = []
     for mistake in mistakes:
-        at = mistake.path
-        while at not in places and at:
-            at = at[:-1]
-        line, column = (mistake.line, mistake.column) if mistake.line else places.get(at, (0, 0))
-        result.append(Mistake(mistake.path, mistake.message, mistake.hint, line, column))
-    return result
+        path = mistake.path
+        while path not in positions and path:
+            path = path[:-1]
+        line, column = (mistake.line, mistake.column) if mistake.line else positions.get(path, (0, 0))
+        located.append(replace(mistake, line=line, column=column))
+    return located
+
+
+def validation_error(title: str, mistakes: Iterable[Mistake]) -> "ValidationError":
+    """What a model's own validator raises for mistakes in its members: `mistakes_of` gives them back as they were.
+
+    Their paths begin at the model; pydantic puts the model's own path before them.
+    """
+    from pydantic import ValidationError
+    from pydantic_core import InitErrorDetails, PydanticCustomError
+
+    details = [
+        InitErrorDetails(
+            type=PydanticCustomError("value_error", "{error}", {"error": mistake.message, "hint": mistake.hint}),
+            loc=mistake.path,
+            input=None,
+        )
+        for mistake in mistakes
+    ]
+    return ValidationError.from_exception_data(title, details)
 
 
 def mistakes_of(error: "ValidationError", model: type["BaseModel"]) -> list[Mistake]:
-    """pydantic's findings in our words."""
-    every: list[dict[str, Any]] = [dict(found) for found in error.errors(include_url=False)]
+    """The errors that pydantic found, in words for people who write documents."""
+    details: list[dict[str, Any]] = [dict(detail) for detail in error.errors(include_url=False)]
     # pydantic also calls a list too short whose only entries are wrong: one mistake is enough.
-    deeper = {found["loc"][:depth] for found in every for depth in range(len(found["loc"]))}
-    return [_mistake(found, model) for found in every if found["type"] != "too_short" or found["loc"] not in deeper]
+    outer = {detail["loc"][:depth] for detail in details for depth in range(len(detail["loc"]))}
+    return [
+        _mistake(detail, model) for detail in details if detail["type"] != "too_short" or detail["loc"] not in outer
+    ]
 
 
-_WANTED = {
+_TYPES = {
     "string_type": "text in quotes",
     "int_type": "a whole number",
     "float_type": "a number",
@@ -106,34 +129,31 @@ _WANTED = {
 }
 
 
-def _mistake(found: dict[str, Any], model: type["BaseModel"]) -> Mistake:
-    path, kind, given = tuple(found["loc"]), found["type"], found.get("input")
+def _mistake(detail: dict[str, Any], model: type["BaseModel"]) -> Mistake:
+    path, kind, value = tuple(detail["loc"]), detail["type"], detail.get("input")
     if path[-1:] == ("[key]",) and kind != "extra_forbidden":
         path = path[:-1]  # pydantic's mark behind a key that is wrong itself
     if kind == "json_invalid":
-        said, _, where = str(found["ctx"]["error"]).partition(" at line ")
-        line, _, column = where.partition(" column ")
-        said = "nested too deeply" if said == "recursion limit exceeded" else said
-        return Mistake((), f"not JSON: {said}", "", int(line or 0), int(column or 0))
+        message, _, position = str(detail["ctx"]["error"]).partition(" at line ")
+        line, _, column = position.partition(" column ")
+        message = "nested too deeply" if message == "recursion limit exceeded" else message
+        return Mistake((), f"not JSON: {message}", "", int(line or 0), int(column or 0))
     if kind == "extra_forbidden":
-        known = _fields_at(model, path[:-1])
-        return Mistake(path, "unknown key", suggest(str(path[-1]), known, f"known here: {', '.join(sorted(known))}"))
+        names = _fields_at(model, path[:-1])
+        return Mistake(path, "unknown key", suggest(str(path[-1]), names, f"known here: {', '.join(sorted(names))}"))
     if kind == "missing":
         return Mistake(path, "missing", f"add {path[-1]!r}")
-    if kind in _WANTED:
-        return Mistake(path, f"must be {_WANTED[kind]}, not {_shown(given)}")
+    if kind in _TYPES:
+        return Mistake(path, f"must be {_TYPES[kind]}, not {_shown(value)}")
     if kind == "literal_error":
-        expected = str(found["ctx"]["expected"])
-        return Mistake(
-            path,
-            f"is {_shown(given)}",
-            suggest(str(given), re.findall(r"'([^']*)'", expected)) or f"must be {expected}",
-        )
-    if kind == "too_short":
+        expected = str(detail["ctx"]["expected"])
+        hint = suggest(str(value), re.findall(r"'([^']*)'", expected)) or f"must be {expected}"
+        return Mistake(path, f"is {_shown(value)}", hint)
+    if kind in ("too_short", "string_too_short") and detail["ctx"]["min_length"] == 1:
         return Mistake(path, "must not be empty")
     if kind in ("value_error", "assertion_error"):
-        return Mistake(path, str(found["ctx"]["error"]))
-    return Mistake(path, f"{found['msg'][:1].lower()}{found['msg'][1:]}, but is {_shown(given)}")
+        return Mistake(path, str(detail["ctx"]["error"]), detail["ctx"].get("hint", ""))
+    return Mistake(path, f"{detail['msg'][:1].lower()}{detail['msg'][1:]}, but is {_shown(value)}")
 
 
 def _shown(value: object) -> str:
@@ -142,23 +162,21 @@ def _shown(value: object) -> str:
 
 
 def _fields_at(model: type["BaseModel"], path: Path) -> list[str]:
-    """The keys that the model knows at a path, for 'did you mean'."""
+    """The keys that the model has at a path, for 'did you mean'."""
     from pydantic import BaseModel
 
-    at: Any = model
+    kind: Any = model
     for part in path:
-        if isinstance(at, type) and issubclass(at, BaseModel):
-            at = next(
-                (field.annotation for name, field in at.model_fields.items() if part in (name, field.alias)),
-                None,
-            )
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            fields = kind.model_fields.items()
+            kind = next((field.annotation for name, field in fields if part in (name, field.alias)), None)
         else:
             # dict[K, V] → V, tuple[V, ...] → V, V | None → V
-            inner = [one for one in getattr(at, "__args__", ()) if one not in (type(None), Ellipsis)]
-            at = inner[-1] if inner else None
-        at = _unwrapped(at)
-    if isinstance(at, type) and issubclass(at, BaseModel):
-        return [field.alias or name for name, field in at.model_fields.items()]
+            types = [each for each in getattr(kind, "__args__", ()) if each not in (type(None), Ellipsis)]
+            kind = types[-1] if types else None
+        kind = _unwrapped(kind)
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return [field.alias or name for name, field in kind.model_fields.items()]
     return []
 
 
@@ -167,6 +185,6 @@ def _unwrapped(kind: Any) -> Any:
     import types
 
     if isinstance(kind, types.UnionType):
-        inner = [one for one in kind.__args__ if one is not type(None)]
-        return inner[0] if len(inner) == 1 else kind
+        members = [member for member in kind.__args__ if member is not type(None)]
+        return members[0] if len(members) == 1 else kind
     return kind

@@ -1,7 +1,7 @@
 """A role as data: `templates/<role>/role.toml` and the templates beside it. No role has any Python of its own."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from pydantic import Field, ValidationError
@@ -167,22 +167,49 @@ def checked(table: RoleFile, text: str, source: str, templates: Mapping[str, str
 
 
 def _mistakes(table: RoleFile, templates: Mapping[str, str]) -> Iterator[Mistake]:
-    units = [unit.name for unit in table.unit]
-
-    def unknown_unit(path: Path, unit: str) -> Mistake:
-        return Mistake(path, f"there is no unit {unit!r}", suggest(unit, units, "add [[unit]]"))
-
-    for i, file in enumerate(table.file):
-        if not file.release and file.source not in templates:
-            hint = suggest(file.source, templates, "add the template")
-            yield Mistake(("file", i, "source"), f"there is no template {file.source!r}", hint)
-        yield from (unknown_unit(("file", i, "units"), unit) for unit in file.units if unit not in units)
+    yield from _file_mistakes(table, templates)
+    yield from _unit_mistakes(table)
+    yield from _check_mistakes(table)
     for i, validator in enumerate(table.validator):
-        if validator.unit is not None and validator.unit not in units:
-            yield unknown_unit(("validator", i, "unit"), validator.unit)
+        if validator.unit is not None:
+            yield from _unknown_units(table, ("validator", i, "unit"), [validator.unit])
     for i, attachment in enumerate(table.attachment):
         if [attachment.link, attachment.to, attachment.content].count(None) != 2:
             yield Mistake(("attachment", i), "must have exactly one of 'link', 'to' and 'content'")
     for name in table.parameter:
         if hasattr(Values, name) or name.startswith("model_"):
             yield Mistake(("parameter", name), f"a parameter cannot be called {name!r}", "choose another name")
+
+
+def _unknown_units(table: RoleFile, path: Path, names: Iterable[str]) -> Iterator[Mistake]:
+    units = [unit.name for unit in table.unit]
+    for name in names:
+        if name not in units:
+            yield Mistake(path, f"there is no unit {name!r}", suggest(name, units, "add [[unit]]"))
+
+
+def _file_mistakes(table: RoleFile, templates: Mapping[str, str]) -> Iterator[Mistake]:
+    for i, file in enumerate(table.file):
+        if not file.release and file.source not in templates:
+            hint = suggest(file.source, templates, "add the template")
+            yield Mistake(("file", i, "source"), f"there is no template {file.source!r}", hint)
+        if file.release and file.each != "product":
+            hint = 'add each = "product"'
+            yield Mistake(("file", i, "release"), "only a product has a release that can bring a template", hint)
+        yield from _unknown_units(table, ("file", i, "units"), file.units)
+
+
+def _unit_mistakes(table: RoleFile) -> Iterator[Mistake]:
+    for i, unit in enumerate(table.unit):
+        if unit.direct and unit.direct.reload and unit.action != "reload":
+            message = f"a unit whose action is {unit.action!r} is never sent the signal to reload"
+            yield Mistake(("unit", i, "direct", "reload"), message, 'remove it, or set action = "reload"')
+
+
+def _check_mistakes(table: RoleFile) -> Iterator[Mistake]:
+    for i, check in enumerate(table.check):
+        if check.unit is not None and "{" not in check.unit:  # the name of an instance is known on a node only
+            yield from _unknown_units(table, ("check", i, "unit"), [check.unit])
+        if check.replication is not None and table.replication is None:
+            hint = "add [replication]: how the role's database server is talked to"
+            yield Mistake(("check", i, "replication"), "the role has no database server that could be asked", hint)

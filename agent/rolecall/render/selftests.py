@@ -5,6 +5,7 @@ from typing import Any
 
 from rolecall.fleet.assignment import AssignedProduct
 from rolecall.fleet.check import Check, ProductCheck, RoleCheck
+from rolecall.forms.mistakes import Mistake
 from rolecall.render.evaluation import Evaluator, Scope
 
 Scopes = Callable[[str | None], Iterable[Scope]]
@@ -22,7 +23,7 @@ def checks(evaluator: Evaluator, scopes: Scopes) -> tuple[Check, ...]:
     model = next((spec for spec in specs if spec.http is not None and spec.each == "product"), None)
     for scope in scopes("product"):
         product: AssignedProduct = scope["product"]
-        expect = _http(evaluator, model, scope) if model and product.checks else None
+        expect = _limits(evaluator, model, scope) if model and product.checks else None
         for check in product.checks:
             checks.extend(_product_checks(product, check, expect))
     return tuple(checks)
@@ -33,7 +34,7 @@ def _role_check(evaluator: Evaluator, spec: RoleCheck, scope: Scope) -> Check:
         name=evaluator.text(spec.name, scope),
         kind=spec.kind,
         target=evaluator.text(str(getattr(spec, spec.kind)), scope),
-        expect=_http(evaluator, spec, scope) if spec.kind == "http" else _limits(evaluator, spec, scope),
+        expect=_limits(evaluator, spec, scope),
         timeout=spec.timeout,
         required=spec.required,
         blameless=spec.blameless,
@@ -42,25 +43,19 @@ def _role_check(evaluator: Evaluator, spec: RoleCheck, scope: Scope) -> Check:
 
 
 def _limits(evaluator: Evaluator, spec: RoleCheck, scope: Scope) -> dict[str, Any]:
-    limits = {
-        "max_age": spec.max_age,
-        "free_mb": spec.free_mb,
-        "contains": spec.contains,
-        "memory_mb": spec.memory_mb,
-    }
-    return {
-        key: evaluator.text(value, scope) if isinstance(value, str) else value for key, value in limits.items() if value
-    }
-
-
-def _http(evaluator: Evaluator, spec: RoleCheck, scope: Scope) -> dict[str, Any]:
-    return {
-        "host": evaluator.text(spec.host, scope),
-        "port": evaluator.text(spec.port, scope),
-        "status": spec.status,
-        "contains": evaluator.optional_text(spec.contains, scope),
-        "headers": {name: evaluator.text(value, scope) for name, value in spec.headers.items()},
-    }
+    """The limits of its kind, filled in. One that is empty then would make a check that cannot fail."""
+    limits: dict[str, Any] = {}
+    for name, value in spec.limits.items():
+        if isinstance(value, dict):
+            limits[name] = {key: evaluator.text(text, scope) for key, text in value.items()}
+        elif isinstance(value, str):
+            limits[name] = evaluator.text(value, scope)
+            if not limits[name] and not evaluator.mistakes:
+                message = f"the check {spec.name!r} would test nothing: {name!r} is empty on this node, from {value!r}"
+                evaluator.mistakes.append(Mistake((f"{evaluator.role.name}/role.toml",), message))
+        else:
+            limits[name] = value
+    return limits
 
 
 def _product_checks(product: AssignedProduct, check: ProductCheck, expect: dict[str, Any] | None) -> list[Check]:
