@@ -23,6 +23,7 @@ HINTS = {
     "server-error": "the agent asks again by itself; look at the provider's status",
     "moved": "name the new address in agent.toml: a store's answer must come from the host that it names",
     "not-writable": "nothing, if it is a mirror; reports go to the next store",
+    "no-listing": "copy from, or list, the bucket or the folder that the web server serves",
     "refused": "look this answer up in the documentation of whoever gave it; is the store's URL right?",
     "tls": "does the server show the right certificate? A private authority belongs into network.ca in agent.toml",
 }

@@ -137,11 +137,18 @@ class Kept:
 
     open: Callable[[], Store]
     server: S3Server | Mirror | None = None
+    folder: Path | None = None
 
     def asked(self, method: str = "GET") -> list[Asked]:
         """What the server was asked by this method."""
-        every: list[Asked] = [*self.server.requests] if self.server else []
-        return [one for one in every if one.method == method]
+        requests: list[Asked] = [*self.server.requests] if self.server else []
+        return [request for request in requests if request.method == method]
+
+    def unfinished(self) -> list[object]:
+        """What a write that failed has left behind."""
+        if isinstance(self.server, S3Server):
+            return list(self.server.uploads)
+        return list(self.folder.rglob(".*")) if self.folder else []
 
     def break_with(self, kind: int | str, below: str = "", **options: Any) -> None:
         """A fault of the server, for the paths that begin so; S3's have other names for the same."""
@@ -250,7 +257,7 @@ def make(request: pytest.FixtureRequest, tmp_path: Path, authority: Authority, n
             folder = f"file://{tmp_path}/store"
             match name:
                 case "file":
-                    return Kept(lambda: providers.open_store(folder))
+                    return Kept(lambda: providers.open_store(folder), folder=tmp_path / "store")
                 case "file after https that is out":
                     return Kept(lambda: chain(providers.open_store(out), providers.open_store(folder)))
                 case "https" | "file after https":

@@ -299,7 +299,7 @@ def test_a_body_that_stands_still_is_too_slow(mirror: Mirror, network: Network) 
     ],
 )
 def test_a_url_that_is_wrong_is_refused_before_anything_is_asked(url: str, network: Network) -> None:
-    with pytest.raises(ConfigFault, match="no store's address") as told:
+    with pytest.raises(ConfigFault, match="URL of a store is wrong") as told:
         HttpsStore(url, network)
     assert "https://host/prefix" in told.value.hint
     assert "secret" not in told.value.message

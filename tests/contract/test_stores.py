@@ -2,8 +2,11 @@
 
 import os
 import random
+import subprocess
+import sys
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -18,6 +21,7 @@ from rolecall.store.chain import Chain
 from rolecall.store.download import PIECE
 from servers.mirror import Mirror
 from servers.s3 import S3Server
+from servers.tls import Authority
 
 OVER_THE_NET = [name for name in EVERY_STORE if name in ("s3", "https", "s3 after one that is out", "file after https")]
 AT_ONE_SERVER = ("s3", "https")
@@ -35,6 +39,8 @@ def store(kept: Kept) -> Store:
 
 every_store = pytest.mark.parametrize("kept", EVERY_STORE, indirect=True)
 over_the_net = pytest.mark.parametrize("kept", OVER_THE_NET, indirect=True)
+one_store = pytest.mark.parametrize("kept", ["file", "s3", "https"], indirect=True)
+listing = pytest.mark.parametrize("kept", ["file", "s3"], indirect=True)
 at_one_server = pytest.mark.parametrize("kept", AT_ONE_SERVER, indirect=True)
 
 
@@ -327,6 +333,224 @@ def test_a_chain_goes_on_with_the_next_store_where_one_breaks_off(make: Make, tm
     assert b"".join(kept.open().stream("x")) == data
 
 
+# Large objects
+
+
+LARGE = 2 * 8 * 2**20 + 12345  # three parts of an upload to S3
+
+
+def pieces_of(data: bytes, size: int = 300_000) -> Iterator[bytes]:
+    return (data[at : at + size] for at in range(0, len(data), size))
+
+
+@one_store
+@pytest.mark.parametrize("size", [0, 1, 8 * 2**20, LARGE])
+@pytest.mark.parametrize("announced", [True, False], ids=["of a known size", "of an unknown size"])
+def test_an_object_of_any_size_is_uploaded_from_its_pieces(kept: Kept, size: int, announced: bool) -> None:
+    store, data = kept.open(), os.urandom(size)
+    tag = store.upload("releases/blog/1.tar.gz", pieces_of(data), size if announced else None)
+    stored = store.get("releases/blog/1.tar.gz", LARGE)
+    assert (stored.data == data, stored.etag) == (True, tag)
+    assert kept.unfinished() == []
+
+
+UPLOAD = """
+import resource, sys
+from rolecall.node.providers import Providers
+from rolecall.settings import Access, Aws, Network
+
+url, imds, ca, size = sys.argv[1:]
+store = Providers(Access(network=Network(ca=ca), aws=Aws(imds=(imds,)))).open_store(url)
+store.upload("large", (bytes(2**20) for _ in range(int(size))))
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+
+
+@one_store
+def test_an_upload_needs_no_more_memory_for_a_larger_object(kept: Kept, cloud: Cloud, authority: Authority) -> None:
+    def peak(size: int) -> int:
+        """The most MiB that a process had, which uploaded so many MiB."""
+        argv = [sys.executable, "-c", UPLOAD, kept.open().url, cloud.imds.url, str(authority.file), str(size)]
+        return int(subprocess.run(argv, check=True, capture_output=True, text=True).stdout)
+
+    assert peak(25 + 64) < peak(25) + 16
+
+
+class BrokenOffError(Exception):
+    """What the source of an upload raises."""
+
+
+@one_store
+@pytest.mark.parametrize("announced", [LARGE, None], ids=["of a known size", "of an unknown size"])
+def test_an_upload_whose_source_breaks_off_leaves_the_old_object_and_nothing_else(
+    kept: Kept, announced: int | None
+) -> None:
+    def pieces() -> Iterator[bytes]:
+        yield from pieces_of(bytes(LARGE - 1))
+        raise BrokenOffError
+
+    store = kept.open()
+    store.put("x", b"old")
+    with pytest.raises(BrokenOffError):
+        store.upload("x", pieces(), announced)
+    assert store.get("x", 10).data == b"old"
+    assert kept.unfinished() == []
+
+
+@at_one_server
+def test_an_upload_that_the_server_refuses_leaves_the_old_object_and_nothing_else(kept: Kept) -> None:
+    store = kept.open()
+    store.put("x", b"old")
+    kept.break_with(403, method="PUT")
+    with pytest.raises(FetchFault) as told:
+        store.upload("x", pieces_of(bytes(LARGE)), LARGE)
+    assert told.value.cause == "access-denied"
+    assert store.get("x", 10).data == b"old"
+    assert kept.unfinished() == []
+
+
+@pytest.mark.parametrize("kept", ["s3"], indirect=True)
+@pytest.mark.parametrize("method", ["PUT", "POST"])
+def test_an_upload_whose_answer_is_lost_once_counts(kept: Kept, method: str) -> None:
+    store, data = kept.open(), os.urandom(LARGE)
+    kept.break_with("lost", method=method, times=1)
+    tag = store.upload("x", pieces_of(data))
+    stored = store.get("x", LARGE)
+    assert (stored.data == data, stored.etag) == (True, tag)
+
+
+@pytest.mark.parametrize("kept", ["s3"], indirect=True)
+def test_an_upload_that_is_complete_counts_though_every_answer_to_that_is_lost(kept: Kept) -> None:
+    assert isinstance(kept.server, S3Server)
+    store, data, server = kept.open(), os.urandom(LARGE), kept.server
+
+    def pieces() -> Iterator[bytes]:
+        yield from pieces_of(data)
+        server.fault("lost", method="POST")  # the last part is still to come, so that the next POST completes
+
+    tag = store.upload("x", pieces())
+    assert store.get("x", LARGE).etag == tag
+
+
+@one_store
+def test_a_tag_tells_whether_an_object_has_these_bytes_or_it_tells_nothing(kept: Kept) -> None:
+    store, data = kept.open(), os.urandom(LARGE)
+    for key, tag in (("put", store.put("put", data)), ("uploaded", store.upload("uploaded", pieces_of(data)))):
+        assert store.has_tag(tag, pieces_of(data)) == (not isinstance(kept.server, Mirror)), key
+        assert not store.has_tag(tag, pieces_of(data[:-1]))
+
+
+# Listing and deleting
+
+
+def keys(store: Store, prefix: str = "") -> list[str]:
+    return [entry.key for entry in store.list(prefix)]
+
+
+@listing
+def test_a_listing_has_every_object_once_by_its_key_with_its_size(kept: Kept) -> None:
+    store = kept.open()
+    objects = {
+        "fleet.json": 3,
+        "releases/a/1.tar": 0,
+        "releases/a b/ü.tar": 7,
+        "releases-old": 1,
+        "reports/w&1.json": 2,
+    }
+    assert keys(store) == []
+    for key, size in objects.items():
+        store.put(key, bytes(size))
+    assert {entry.key: entry.size for entry in store.list()} == objects
+    assert keys(store) == sorted(objects)
+    assert keys(store, "releases/") == ["releases/a b/ü.tar", "releases/a/1.tar"]
+    assert keys(store, "rel") == sorted(key for key in objects if key.startswith("rel"))
+    assert keys(store, "nothing/") == []
+
+
+@pytest.mark.parametrize("kept", ["s3"], indirect=True)
+def test_a_listing_goes_on_over_all_pages_and_knows_tags(kept: Kept) -> None:
+    assert isinstance(kept.server, S3Server)
+    store, kept.server.page = kept.open(), 3
+    tags = {f"releases/{number:02}": store.put(f"releases/{number:02}", b"%d" % number) for number in range(10)}
+    kept.server.put("bucket", "fleet/releases/", b"")  # as consoles mark an empty folder
+    kept.server.put("bucket", "fleet-of-others/x", b"")
+    assert {entry.key: entry.etag for entry in store.list()} == tags
+    kept.server.forget()
+    assert len(keys(store)) == 10
+    assert len(kept.asked()) == 4
+
+
+@pytest.mark.parametrize("kept", ["file"], indirect=True)
+def test_what_is_being_written_is_in_no_listing(kept: Kept) -> None:
+    store = kept.open()
+
+    def pieces() -> Iterator[bytes]:
+        yield b"x"
+        assert kept.unfinished()
+        assert keys(store) == []
+
+    store.upload("x", pieces())
+    assert keys(store) == ["x"]
+
+
+@pytest.mark.parametrize("kept", ["https"], indirect=True)
+def test_a_web_server_has_no_listing_and_says_so(store: Store) -> None:
+    with pytest.raises(FetchFault, match="no listing") as told:
+        list(store.list())
+    assert told.value.cause == "no-listing"
+
+
+def test_a_folder_that_is_not_there_is_no_empty_store(tmp_path: Path) -> None:
+    store = file_store(tmp_path / "mount")
+    for ask in (lambda: list(store.list()), lambda: store.delete("x"), lambda: store.upload("x", [b"x"])):
+        with pytest.raises(FetchFault) as told:
+            ask()
+        assert told.value.cause == "unreachable"
+
+
+@one_store
+def test_what_was_deleted_is_gone_and_may_be_deleted_again(store: Store) -> None:
+    store.put("releases/x", b"x")
+    store.put("releases/y", b"y")
+    for _ in range(2):
+        store.delete("releases/x")
+        with pytest.raises(FetchFault) as told:
+            store.get("releases/x", 10)
+        assert told.value.cause == "no-key"
+    assert store.get("releases/y", 10).data == b"y"
+
+
+@at_one_server
+def test_what_may_not_be_deleted_is_told(kept: Kept) -> None:
+    store = kept.open()
+    store.put("x", b"x")
+    kept.break_with(403, method="DELETE")
+    with pytest.raises(FetchFault, match="cannot delete") as told:
+        store.delete("x")
+    assert told.value.cause == "access-denied"
+
+
+# Keys
+
+
+@one_store
+@pytest.mark.parametrize(
+    "key", ["", "/x", "x/", "a//b", "..", "../x", "a/../../x", "./x", "a/.x", "x\0", "x\ny", "x" * 1025]
+)
+def test_what_cannot_be_a_key_is_refused_before_anything_is_asked(kept: Kept, key: str) -> None:
+    store = kept.open()
+    for ask in (
+        lambda: store.get(key, 10),
+        lambda: list(store.stream(key)),
+        lambda: store.put(key, b"x"),
+        lambda: store.upload(key, [b"x"]),
+        lambda: store.delete(key),
+    ):
+        with pytest.raises(ConfigFault, match="cannot be the key"):
+            ask()
+    assert not kept.server or not kept.server.requests
+
+
 # Watching
 
 
@@ -344,7 +568,7 @@ def test_watched_paths_tell_every_change(store: Store, tmp_path: Path) -> None:
 
 @at_one_server
 def test_what_is_on_no_disk_is_watched_by_a_question(store: Store) -> None:
-    assert store.watched_paths("fleet.json") == []
+    assert store.watched_paths("fleet.json") == ()
     assert store.revalidation("fleet.json", store.put("fleet.json", b"x"))
 
 

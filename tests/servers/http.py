@@ -227,10 +227,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.connections.pop(self.request, None)
 
     def serve(self) -> None:
-        length = int(self.headers.get("Content-Length", 0))
-        body = self.rfile.read(length)
-        if len(body) < length:
-            raise ConnectionAbortedError
+        body = self.chunks() if self.headers.get("Transfer-Encoding") == "chunked" else self.announced()
         path = unquote(urlsplit(self.path).path)
         request = Request(self.command, path, self.headers, body, asker=self.client_address[0])
         self.server.fake.requests.append(request)
@@ -250,6 +247,26 @@ class _Handler(BaseHTTPRequestHandler):
             raise ConnectionAbortedError
         request.status = answer.status
         self.send(answer, fault)
+
+    def announced(self) -> bytes:
+        """A body of the length that the head announces; what was cut on its way is not applied."""
+        length = int(self.headers.get("Content-Length", 0))
+        body = self.rfile.read(length)
+        if len(body) < length:
+            raise ConnectionAbortedError
+        return body
+
+    def chunks(self) -> bytes:
+        """A body in chunks, each with its length before it; the one of no bytes is the end."""
+        body = bytearray()
+        while True:
+            size = int(self.rfile.readline() or b"-1", 16)
+            chunk = self.rfile.read(max(size, 0))
+            if size < 0 or len(chunk) < size or not self.rfile.readline().endswith(b"\n"):
+                raise ConnectionAbortedError
+            if not size:
+                return bytes(body)
+            body += chunk
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("do_"):  # do_GET and so on, for every method

@@ -67,16 +67,26 @@ class Mirror(Server):
         for prefix, (status, to) in self.redirects.items():
             if request.path.startswith(prefix):
                 return failed(status, {"Location": to + request.path.removeprefix(prefix)})
-        allowed = ("GET", "HEAD") if self.read_only else ("GET", "HEAD", "PUT")
+        allowed = ("GET", "HEAD") if self.read_only else ("GET", "HEAD", "PUT", "DELETE")
         if request.method not in allowed:
             return failed(405, {"Allow": ", ".join(allowed)})
         name = request.path[1:]
         if {"", ".", ".."} & set(name.split("/")) or "\0" in name:
             return failed(404)
-        return self._put(name, request) if request.method == "PUT" else self._get(name, request)
+        answers = {"PUT": self._put, "DELETE": self._delete}
+        return answers.get(request.method, self._get)(name, request)
+
+    def _delete(self, name: str, _: Request) -> Answer:
+        if self.read(name) is None:
+            return failed(404)
+        if isinstance(self.files, dict):
+            del self.files[name]
+        else:
+            (self.files / name).unlink()
+        return Answer(204)
 
     def _put(self, name: str, request: Request) -> Answer:
-        if "Content-Length" not in request.headers:
+        if "Content-Length" not in request.headers and "Transfer-Encoding" not in request.headers:
             return failed(411)
         before = self.read(name)
         tag = "" if before is None else etag(before)

@@ -1,7 +1,7 @@
 """An S3 of the tests' own: it checks signatures, conditions and checksums as S3 does, and breaks on demand.
 
-Its promises are proved with boto3 in test_s3_server.py. What it does not know (multipart uploads, versions, presigned
-URLs) it refuses with 501, so that no test passes because something was ignored; only metadata are dropped.
+Its promises are proved with boto3 in test_s3_server.py. What it does not know (versions, presigned URLs) it refuses
+with 501, so that no test passes because something was ignored; only metadata are dropped.
 As a program, from tests/: `python -m servers.s3 8333` prints what a client needs to know.
 """
 
@@ -18,7 +18,7 @@ import sys
 import threading
 import time
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from email.message import Message
@@ -29,10 +29,11 @@ from http.server import BaseHTTPRequestHandler
 from socketserver import TCPServer, ThreadingMixIn
 from typing import Any, BinaryIO, Self, cast
 from urllib.parse import parse_qsl, quote, unquote
-from xml.sax.saxutils import escape
+from xml.sax.saxutils import escape, unescape
 
 KEY_ID, SECRET, REGION, BUCKET = "AKIATESTS", "secret-of-the-tests", "us-east-1", "bucket"
 MAX_SKEW = 15 * 60
+MIN_PART, MAX_PARTS = 5 << 20, 10_000  # bytes of every part but the last, and how many parts there can be
 FAULTS: dict[int | str, str] = {
     403: "AccessDenied",
     404: "NoSuchKey",
@@ -67,7 +68,8 @@ class AccessKey:
     secret: str = SECRET
     token: str | None = None
     expires: float | None = None
-    allowed: Sequence[tuple[str, str]] = (("*", ""),)  # GetObject, PutObject, DeleteObject, ListBucket; "bucket/prefix"
+    # GetObject, PutObject, DeleteObject, ListBucket, AbortMultipartUpload; "bucket/prefix"
+    allowed: Sequence[tuple[str, str]] = (("*", ""),)
 
     def may(self, action: str, name: str) -> bool:
         """Whether it may do this to "bucket/key"."""
@@ -261,6 +263,14 @@ def wanted(spec: str | None, size: int) -> range | None:
     return range(first, last + 1)
 
 
+@dataclass
+class Upload:
+    """A multipart upload: the bucket and key it is for, and the parts that have come by now."""
+
+    target: tuple[str, str]
+    parts: dict[int, bytes] = field(default_factory=dict)
+
+
 class S3Server:
     """`buckets` with their regions, access `keys`, `objects` by (bucket, key), and all `requests` so far."""
 
@@ -279,9 +289,12 @@ class S3Server:
         self.buckets, self.keys = dict(buckets or {BUCKET: region}), dict(keys or {KEY_ID: AccessKey()})
         self.checksums = checksums  # whether boto3 is given a checksum, by which it notices wrong bytes itself
         self.objects: dict[tuple[str, str], bytes] = {}
+        self.tags: dict[tuple[str, str], str] = {}  # of the objects whose tag is not their MD5
+        self.uploads: dict[str, Upload] = {}  # multipart uploads that are neither complete nor aborted
         self.modified: dict[tuple[str, str], float] = {}
         self.requests: list[Request] = []
         self.mistakes: list[BaseException] = []  # of this server itself; raised at the end of `with`
+        self.page = 1000  # keys in one answer to a listing, at most
         self.stopping = threading.Event()
         self._ahead = 0.0
         self._faults: list[Fault] = []
@@ -343,6 +356,7 @@ class S3Server:
         with self._lock:
             self.buckets.setdefault(bucket, self.region)
             self.objects[bucket, key], self.modified[bucket, key] = data, self.now()
+            self.tags.pop((bucket, key), None)
 
     def get(self, bucket: str, key: str) -> bytes:
         """What is stored."""
@@ -361,10 +375,12 @@ class S3Server:
         if home != self.region:
             raise Refusal(301, "PermanentRedirect", {"x-amz-bucket-region": home}, Bucket=request.bucket)
         access = authenticated(request, self.keys, self.region, self.now())
-        answers = {"GET": self._list, "HEAD": self._list}
+        answers: dict[str, Callable[[Request, AccessKey], Answer]] = {"GET": self._list, "HEAD": self._list}
         if request.key:
             answers = {"GET": self._read, "HEAD": self._read, "PUT": self._write, "DELETE": self._delete}
-        if request.method not in answers or (request.key and request.query):
+        if request.key and request.query:
+            answers = self._upload_answers(dict(request.query).keys())
+        if request.method not in answers:
             raise Refusal(501, "NotImplemented")
         with self._lock:
             return answers[request.method](request, access)
@@ -382,9 +398,12 @@ class S3Server:
             raise Refusal(404, "NoSuchKey", Key=request.key)
         return data
 
+    def _tag(self, bucket: str, key: str) -> str:
+        return self.tags.get((bucket, key)) or etag_of(self.objects[bucket, key])
+
     def _read(self, request: Request, access: AccessKey) -> Answer:
         data, asked = self._present(request, access), request.headers
-        etag, modified = etag_of(data), self.modified.get((request.bucket, request.key), 0)
+        etag, modified = self._tag(request.bucket, request.key), self.modified.get((request.bucket, request.key), 0)
         headers = {"ETag": etag, "Last-Modified": formatdate(modified, usegmt=True), "Accept-Ranges": "bytes"}
         if "If-Match" in asked and not matches(asked["If-Match"], etag):
             raise Refusal(412, "PreconditionFailed", Condition="If-Match")
@@ -406,8 +425,10 @@ class S3Server:
             raise Refusal(501, "NotImplemented")
         if "If-None-Match" in asked and (request.bucket, request.key) in self.objects:
             raise Refusal(412, "PreconditionFailed", Condition="If-None-Match")
-        if "If-Match" in asked and not matches(asked["If-Match"], etag_of(self._present(request, access))):
-            raise Refusal(412, "PreconditionFailed", Condition="If-Match")
+        if "If-Match" in asked:
+            self._present(request, access)
+            if not matches(asked["If-Match"], self._tag(request.bucket, request.key)):
+                raise Refusal(412, "PreconditionFailed", Condition="If-Match")
         self.put(request.bucket, request.key, data)
         return Answer(200, {"ETag": etag_of(data)})
 
@@ -416,6 +437,63 @@ class S3Server:
         if "If-Match" in request.headers:
             raise Refusal(501, "NotImplemented", Header="If-Match")
         self.objects.pop((request.bucket, request.key), None)
+        return Answer(204)
+
+    def _upload_answers(self, query: Iterable[str]) -> dict[str, Callable[[Request, AccessKey], Answer]]:
+        """What there is to do with a multipart upload, by the names in the query."""
+        match sorted(query):
+            case ["uploads"]:
+                return {"POST": self._begin_upload}
+            case ["partNumber", "uploadId"]:
+                return {"PUT": self._write_part}
+            case ["uploadId"]:
+                return {"POST": self._complete_upload, "DELETE": self._abort_upload}
+        return {}
+
+    def _upload(self, request: Request) -> "Upload":
+        upload = self.uploads.get(dict(request.query)["uploadId"])
+        if upload is None or upload.target != (request.bucket, request.key):
+            raise Refusal(404, "NoSuchUpload")
+        return upload
+
+    def _begin_upload(self, request: Request, access: AccessKey) -> Answer:
+        self._permit(access, "PutObject", f"{request.bucket}/{request.key}")
+        name = f"upload-{len(self.requests)}"
+        self.uploads[name] = Upload((request.bucket, request.key))
+        result = {"Bucket": request.bucket, "Key": request.key, "UploadId": name}
+        return Answer(200, {}, document("InitiateMultipartUploadResult", result))
+
+    def _write_part(self, request: Request, access: AccessKey) -> Answer:
+        self._permit(access, "PutObject", f"{request.bucket}/{request.key}")
+        number, data = int(dict(request.query)["partNumber"]), verified(request)
+        if not 1 <= number <= MAX_PARTS:
+            raise Refusal(400, "InvalidArgument")
+        self._upload(request).parts[number] = data
+        return Answer(200, {"ETag": etag_of(data)})
+
+    def _complete_upload(self, request: Request, access: AccessKey) -> Answer:
+        self._permit(access, "PutObject", f"{request.bucket}/{request.key}")
+        upload, named = self._upload(request), request.body.decode()
+        numbers, tags = re.findall(r"<PartNumber>(\d+)<", named), re.findall(r"<ETag>(.*?)<", named)
+        claims = [(int(number), unescape(tag, {"&quot;": '"'})) for number, tag in zip(numbers, tags, strict=True)]
+        if not claims:
+            raise Refusal(400, "MalformedXML")
+        if claims != [(number, etag_of(upload.parts.get(number, b""))) for number, _ in claims]:
+            raise Refusal(400, "InvalidPart")
+        parts = [upload.parts[number] for number, _ in claims]
+        if any(len(part) < MIN_PART for part in parts[:-1]):
+            raise Refusal(400, "EntityTooSmall")
+        self.put(request.bucket, request.key, b"".join(parts))
+        digest = hashlib.md5(b"".join(hashlib.md5(part).digest() for part in parts)).hexdigest()
+        self.tags[request.bucket, request.key] = tag = f'"{digest}-{len(parts)}"'
+        del self.uploads[dict(request.query)["uploadId"]]
+        result = {"Bucket": request.bucket, "Key": request.key, "ETag": tag}
+        return Answer(200, {}, document("CompleteMultipartUploadResult", result))
+
+    def _abort_upload(self, request: Request, access: AccessKey) -> Answer:
+        self._permit(access, "AbortMultipartUpload", f"{request.bucket}/{request.key}")
+        self._upload(request)
+        del self.uploads[dict(request.query)["uploadId"]]
         return Answer(204)
 
     def _list(self, request: Request, access: AccessKey) -> Answer:
@@ -427,7 +505,7 @@ class S3Server:
         prefix, after = query.get("prefix", ""), query.get("continuation-token", query.get("start-after", ""))
         self._permit(access, "ListBucket", f"{bucket}/{prefix}")
         keys = sorted(key for home, key in self.objects if home == bucket and key.startswith(prefix) and key > after)
-        page = keys[: int(query.get("max-keys", "1000"))]
+        page = keys[: min(int(query.get("max-keys", "1000")), self.page)]
         result: dict[str, object] = {"Name": bucket, "KeyCount": len(page), "EncodingType": "url"}
         if page != keys:
             result |= {"IsTruncated": "true", "NextContinuationToken": [after, *page][-1]}
@@ -435,7 +513,7 @@ class S3Server:
             {
                 "Key": quote(key),
                 "LastModified": time.strftime("%FT%TZ", time.gmtime(self.modified.get((bucket, key), 0))),
-                "ETag": etag_of(self.objects[bucket, key]),
+                "ETag": self._tag(bucket, key),
                 "Size": len(self.objects[bucket, key]),
             }
             for key in page

@@ -175,10 +175,17 @@ def test_a_read_only_mirror_refuses_to_write_and_no_mirror_deletes(server: Mirro
     assert status(server) == 200
 
 
-def test_a_put_without_a_length_is_refused(server: Mirror) -> None:
+def test_a_put_in_chunks_is_put_together(server: Mirror) -> None:
     with requests.Session() as session:
         session.trust_env = False
-        assert session.put(f"{server.url}/x", data=iter([b"x"]), timeout=10).status_code == 411
+        assert session.put(f"{server.url}/chunks", data=iter([b"x" * 70_000, b"y"]), timeout=10).status_code == 201
+    assert ask(server, "GET", "/chunks").content == b"x" * 70_000 + b"y"
+
+
+def test_what_was_deleted_is_gone(server: Mirror) -> None:
+    ask(server, "PUT", "/deleted", b"x")
+    answers = [ask(server, method, "/deleted").status_code for method in ("DELETE", "GET", "DELETE")]
+    assert answers == [204, 404, 404]
 
 
 # Who may read, and where

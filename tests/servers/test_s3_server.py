@@ -1,6 +1,7 @@
 """The S3 of the tests is one: boto3 sees of it what it sees of S3, and every fault is the fault that it is called."""
 
 import functools
+import hashlib
 import http.client
 import io
 import socket
@@ -24,7 +25,7 @@ from botocore.config import Config
 from botocore.credentials import Credentials
 
 from patience import wait_until
-from servers.s3 import BUCKET, FAULTS, KEY_ID, REGION, SECRET, AccessKey, S3Server, etag_of
+from servers.s3 import BUCKET, FAULTS, KEY_ID, MIN_PART, REGION, SECRET, AccessKey, S3Server, etag_of
 from servers.tls import Authority
 
 DATA = bytes(range(256)) * 40
@@ -132,8 +133,38 @@ def test_a_list_comes_in_pages(server: S3Server, s3: Any) -> None:
     assert "Contents" not in s3.list_objects_v2(Bucket=BUCKET, Prefix="other/")
 
 
+def send_parts(s3: Any, key: str, parts: list[bytes]) -> tuple[str, list[dict[str, Any]]]:
+    """A multipart upload that has all its parts, and what completes it."""
+    upload = s3.create_multipart_upload(Bucket=BUCKET, Key=key)["UploadId"]
+    common = {"Bucket": BUCKET, "Key": key, "UploadId": upload}
+    tags = [s3.upload_part(**common, PartNumber=n, Body=part)["ETag"] for n, part in enumerate(parts, 1)]
+    return upload, [{"PartNumber": number, "ETag": tag} for number, tag in enumerate(tags, 1)]
+
+
+def test_the_parts_of_an_upload_are_an_object_once_it_is_complete(s3: Any, server: S3Server) -> None:
+    parts = [b"a" * MIN_PART, b"b"]
+    upload, named = send_parts(s3, "parts", parts)
+    assert (BUCKET, "parts") not in server.objects
+    target = {"Bucket": BUCKET, "Key": "parts", "UploadId": upload, "MultipartUpload": {"Parts": named}}
+    tag = s3.complete_multipart_upload(**target)["ETag"]
+    digests = b"".join(hashlib.md5(part).digest() for part in parts)
+    assert tag == f'"{hashlib.md5(digests).hexdigest()}-2"' == s3.head_object(Bucket=BUCKET, Key="parts")["ETag"]
+    assert s3.get_object(Bucket=BUCKET, Key="parts")["Body"].read() == b"".join(parts)
+    with pytest.raises(exceptions.ClientError, match="NoSuchUpload"):
+        s3.complete_multipart_upload(**target)
+
+
+def test_an_upload_with_a_part_that_is_too_small_or_not_the_one_named_is_refused(s3: Any, server: S3Server) -> None:
+    upload, named = send_parts(s3, "small", [b"a", b"b"])
+    for wrong, code in ((named, "EntityTooSmall"), ([{**named[0], "ETag": ETAG}], "InvalidPart"), ([], "MalformedXML")):
+        with pytest.raises(exceptions.ClientError, match=code):
+            s3.complete_multipart_upload(Bucket=BUCKET, Key="small", UploadId=upload, MultipartUpload={"Parts": wrong})
+    s3.abort_multipart_upload(Bucket=BUCKET, Key="small", UploadId=upload)
+    assert not server.uploads
+    assert (BUCKET, "small") not in server.objects
+
+
 def test_what_it_does_not_know_it_refuses(s3: Any) -> None:
-    assert refusal(s3.create_multipart_upload) == (501, "NotImplemented")
     assert refusal(s3.copy_object, CopySource=f"{BUCKET}/key") == (501, "NotImplemented")
     assert refusal(s3.get_object, VersionId="1") == (501, "NotImplemented")
     assert refusal(s3.put_object, Body=b"", IfNoneMatch=ETAG) == (501, "NotImplemented")

@@ -1,15 +1,18 @@
 """A store in S3, or in what speaks its protocol: `s3://bucket/prefix?region=…&endpoint=…&style=path`."""
 
-from collections.abc import Callable, Iterator
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from http import HTTPStatus
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
 from rolecall.aws.errors import errors, fault_of
+from rolecall.aws.multipart import MultipartUpload, parts_of, tags_of
 from rolecall.aws.session import AwsSession
 from rolecall.causes import fault, moment, too_large
 from rolecall.errors import ConfigFault
-from rolecall.store import Stored
+from rolecall.store import Entry, Stored, checked_key
 from rolecall.store.confirmation import confirmed
 from rolecall.store.download import PIECE, resumed
 
@@ -27,23 +30,23 @@ class S3Store:
         try:
             parts = urlsplit(url)
         except ValueError:
-            raise _no_store("this form") from None
+            raise _wrong_url("it has no such form") from None
         options = dict(parse_qsl(parts.query, keep_blank_values=True))
-        if wrong := sorted(options.keys() - set(_OPTIONS)):
-            raise _no_store(f"?{wrong[0]}=")
+        if unknown := sorted(options.keys() - set(_OPTIONS)):
+            raise _wrong_url(f"there is no option ?{unknown[0]}=")
         if not parts.netloc or "@" in parts.netloc or parts.fragment:
-            raise _no_store("this form")
+            raise _wrong_url("it has no such form")
         self.bucket, self.prefix = parts.netloc, parts.path.strip("/")
         self.region = options.get("region", "")
         self.endpoint = options.get("endpoint", "") or session.settings.endpoints.get("s3", "")
         # A bucket with a dot has no certificate as a host's name; and a server at an address has no names below it.
         self.style = options.get("style") or ("path" if self.endpoint or "." in self.bucket else "virtual")
         if self.style not in ("path", "virtual"):
-            raise _no_store(f"the style {self.style!r}")
+            raise _wrong_url(f"there is no style {self.style!r}")
 
     def location(self, key: str) -> str:
         """`s3://bucket/prefix/key`."""
-        return f"s3://{self.bucket}/{self._at(key)['Key']}"
+        return f"s3://{self.bucket}/{self._full_key(key)}"
 
     def get(self, key: str, limit: int, cached: Stored | None = None) -> Stored:
         """GetObject with If-None-Match; S3 answers 304 where nothing has changed."""
@@ -77,11 +80,11 @@ class S3Store:
         what, seconds = f"read {self.location(key)}", self.session.network.release_timeout
 
         def begin(at: int, etag: str) -> tuple[Iterator[bytes], str]:
-            more = {"Range": f"bytes={at}-"} if at else {}
-            same = {"IfMatch": etag} if etag else {}
-            answer = self._ask(what, lambda client: client.get_object(**self._at(key), **more, **same))
-            good = HTTPStatus.PARTIAL_CONTENT if at else HTTPStatus.OK
-            return self._pieces(answer, what, good), str(answer.get("ETag", ""))
+            options = {"Range": f"bytes={at}-"} if at else {}
+            options |= {"IfMatch": etag} if etag else {}
+            answer = self._ask(what, lambda client: client.get_object(**self._at(key), **options))
+            expected = HTTPStatus.PARTIAL_CONTENT if at else HTTPStatus.OK
+            return self._pieces(answer, what, expected), str(answer.get("ETag", ""))
 
         return resumed(what, seconds, start, begin)
 
@@ -95,9 +98,45 @@ class S3Store:
 
         return confirmed(lambda: self._ask(what, ask), lambda: self.get(key, _LOOK), data, replacing)
 
-    def watched_paths(self, key: str) -> list[str]:  # noqa: ARG002 - the contract of all stores
+    def upload(self, key: str, pieces: Iterable[bytes], size: int | None = None) -> str:  # noqa: ARG002
+        """A multipart upload of parts that grow with their number; an object of one part is simply put.
+
+        Parts that no upload comes back for cost money until the bucket's lifecycle rule removes them, so that whatever
+        ends this one aborts it. Each part has the time of a release.
+        """
+        parts = parts_of(pieces)
+        first, second = next(parts, b""), next(parts, None)
+        if second is None:
+            return self.put(key, first)
+        target, what = self._at(key), f"write {self.location(key)}"
+        upload = MultipartUpload(self._ask, target, what, self.session.network.release_timeout)
+        return upload.send(itertools.chain((first, second), parts))
+
+    def list(self, prefix: str = "") -> Iterator[Entry]:
+        """ListObjectsV2, page by page. The marks that consoles make for empty folders are no objects of a store."""
+        what, root = f"list {self.location(prefix)}", self._full_key("")
+        query: dict[str, str] = {"Bucket": self.bucket, "Prefix": root + prefix}
+        while True:
+            page = self._ask(what, partial(_list_page, query=query))
+            for item in page.get("Contents", ()):
+                key = str(item["Key"]).removeprefix(root)
+                if not key.endswith("/"):
+                    yield Entry(key, int(item["Size"]), str(item.get("ETag", "")))
+            if not page.get("IsTruncated"):
+                return
+            query["ContinuationToken"] = page["NextContinuationToken"]
+
+    def delete(self, key: str) -> None:
+        """DeleteObject, which is content where there is none."""
+        self._ask(f"delete {self.location(key)}", lambda client: client.delete_object(**self._at(key)))
+
+    def has_tag(self, etag: str, pieces: Iterable[bytes]) -> bool:
+        """A tag is the MD5 of the content, or of the MD5s of the parts; with a key of KMS it is neither."""
+        return etag in tags_of(pieces)
+
+    def watched_paths(self, key: str) -> tuple[str, ...]:  # noqa: ARG002 - the contract of all stores
         """Nothing on this machine."""
-        return []
+        return ()
 
     def revalidation(self, key: str, etag: str) -> str:
         """A signed conditional GET."""
@@ -115,27 +154,33 @@ class S3Store:
         fields = ("aws", parts.scheme, host, path, etag, region, network.ca or "", str(network.timeout))
         return "\t".join(fields)
 
+    def _full_key(self, key: str) -> str:
+        return f"{self.prefix}/{key}".lstrip("/")
+
     def _at(self, key: str) -> dict[str, str]:
-        return {"Bucket": self.bucket, "Key": f"{self.prefix}/{key}".lstrip("/")}
+        return {"Bucket": self.bucket, "Key": self._full_key(checked_key(key))}
 
-    def _ask(self, what: str, ask: Callable[[Any], T]) -> T:
-        def client() -> Any:
-            return self.session.client("s3", self.region, self.endpoint, self.style)
+    def _ask(self, what: str, ask: Callable[[Any], T], seconds: float | None = None) -> T:
+        """What S3 answers within `seconds`, by default those of a small object."""
+        client = partial(self.session.client, "s3", self.region, self.endpoint, self.style)
+        return self.session.ask(what, seconds or self.session.network.timeout, client, ask)
 
-        return self.session.ask(what, self.session.network.timeout, client, ask)
-
-    def _pieces(self, answer: Any, what: str, good: int) -> Iterator[bytes]:
+    def _pieces(self, answer: Any, what: str, expected: int) -> Iterator[bytes]:
         about, body = answer["ResponseMetadata"], answer["Body"]
         try:
             with body:
                 # Without a length an end is no different from a cut, also in the middle of the head.
-                if about["HTTPStatusCode"] != good or not _LENGTHS & about["HTTPHeaders"].keys():
+                if about["HTTPStatusCode"] != expected or not _LENGTHS & about["HTTPHeaders"].keys():
                     raise fault(what, "the answer is not the object", "broken-answer")
                 yield from iter(lambda: body.read(PIECE), b"")
         except errors() as error:
             raise fault_of(error, what) from None
 
 
-def _no_store(what: str) -> ConfigFault:
+def _list_page(client: Any, query: dict[str, str]) -> Any:
+    return client.list_objects_v2(**query)
+
+
+def _wrong_url(why: str) -> ConfigFault:
     """The URL itself is not shown: somebody may have put a secret into it."""
-    return ConfigFault(f"no S3 store's address has {what}", "s3://bucket/prefix?region=…&endpoint=…&style=path")
+    return ConfigFault(f"the s3:// URL of a store is wrong: {why}", "s3://bucket/prefix?region=…&endpoint=…&style=path")

@@ -57,9 +57,9 @@ class Chain:
                 return
         raise all_of(causes)
 
-    def watched_paths(self, key: str) -> list[str]:
+    def watched_paths(self, key: str) -> tuple[str, ...]:
         """All of them: a store that comes back is noticed too."""
-        return [path for store in self.stores for path in store.watched_paths(key)]
+        return tuple(path for store in self.stores for path in store.watched_paths(key))
 
     def revalidation(self, key: str, etag: str) -> str:
         """The preferred store's."""

@@ -1,29 +1,30 @@
 """A store behind a web server: a mirror of the bucket, with ETags; it may take PUT."""
 
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, urlsplit
 
-from rolecall.causes import conflict, fault, is_skewed, moment, skewed, too_large, too_slow
+from rolecall.causes import fault, moment, too_large, too_slow
 from rolecall.deadline import within
-from rolecall.errors import ConfigFault, FetchFault
+from rolecall.errors import ConfigFault
 from rolecall.settings import Network
-from rolecall.store import Stored
+from rolecall.store import Entry, Stored, checked_key
 from rolecall.store.confirmation import confirmed
 from rolecall.store.download import resumed
+from rolecall.store.http_errors import check_answer, fault_of
 
 if TYPE_CHECKING:
     import requests
 
 T = TypeVar("T")
 _LOOK = 1 << 25  # bytes; more than is ever written under a condition
-_LENGTHS = {"content-length", "transfer-encoding"}
 _PIECE = 1 << 14  # bytes; of a piece that is cut, nothing is kept
 _EACH = (3.0, 5.0)  # seconds to connect, and without a byte
-_CAUSES = {404: "no-key", 410: "no-key", 401: "access-denied", 403: "access-denied", 405: "not-writable",
-           501: "not-writable", 429: "throttled", 503: "throttled"}  # fmt: skip
+_UPLOAD = (3.0, 60.0)  # the same of a large object: its server may have to move it before it answers
+_WRITTEN = (HTTPStatus.OK, HTTPStatus.CREATED, HTTPStatus.NO_CONTENT)
 
 
 class HttpsStore:
@@ -31,15 +32,9 @@ class HttpsStore:
 
     def __init__(self, url: str, network: Network) -> None:
         self.url, self.network = url.rstrip("/"), network
-        try:
-            parts = urlsplit(self.url)
-            good = bool(parts.hostname) and "@" not in parts.netloc and not parts.query and not parts.fragment
-            good = good and parts.port != 0
-        except ValueError:
-            good = False
-        if not good:  # without showing it: somebody may have put a password into it
+        if not _is_plain(self.url):  # and is not shown: somebody may have put a password into it
             raise ConfigFault(
-                "no store's address: an https:// URL is wrong", "https://host/prefix, without a user or ?"
+                "the https:// URL of a store is wrong", "https://host/prefix, without a user's name, '?' or '#'"
             )
 
     def location(self, key: str) -> str:
@@ -52,8 +47,8 @@ class HttpsStore:
         condition = {"If-None-Match": cached.etag} if cached and cached.etag else {}
 
         def ask() -> Stored:
-            good = (HTTPStatus.OK, HTTPStatus.NOT_MODIFIED) if condition else (HTTPStatus.OK,)
-            with self._answer("GET", key, what, condition, good) as answer:
+            accepted = (HTTPStatus.OK, HTTPStatus.NOT_MODIFIED) if condition else (HTTPStatus.OK,)
+            with self._answer("GET", key, what, condition, accepted) as answer:
                 etag, date = answer.headers.get("ETag", ""), moment(answer.headers.get("Date"))
                 if cached and answer.status_code == HTTPStatus.NOT_MODIFIED:
                     return Stored(cached.data, cached.etag, date)
@@ -72,9 +67,9 @@ class HttpsStore:
 
         def begin(at: int, etag: str) -> tuple[Iterator[bytes], str]:
             # A weak tag cannot be asked for by If-Match; the SHA-256 of the whole decides in any case.
-            more = {"Range": f"bytes={at}-"} if at else {}
-            more |= {"If-Match": etag} if etag and not etag.startswith("W/") else {}
-            pieces = self._pieces(key, what, more, at)
+            headers = {"Range": f"bytes={at}-"} if at else {}
+            headers |= {"If-Match": etag} if etag and not etag.startswith("W/") else {}
+            pieces = self._pieces(key, what, headers, at)
             return pieces, next(pieces).decode("latin-1")
 
         return resumed(what, self.network.release_timeout, start, begin)
@@ -83,35 +78,70 @@ class HttpsStore:
         """PUT; with `replacing` by If-Match or If-None-Match."""
         what = f"write {self.location(key)}"
         condition = {} if replacing is None else {"If-Match": replacing} if replacing else {"If-None-Match": "*"}
-        good = (HTTPStatus.OK, HTTPStatus.CREATED, HTTPStatus.NO_CONTENT)
 
         def ask() -> str:
-            with self._answer("PUT", key, what, condition, good, data) as answer:
+            with self._answer("PUT", key, what, condition, _WRITTEN, data) as answer:
                 return answer.headers.get("ETag", "")
 
         return confirmed(lambda: self._within(what, ask), lambda: self.get(key, _LOOK), data, replacing)
 
-    def watched_paths(self, key: str) -> list[str]:  # noqa: ARG002 - the contract of all stores
+    def upload(self, key: str, pieces: Iterable[bytes], size: int | None = None) -> str:
+        """One PUT, with Content-Length where the size is known, else chunked, within the time of a release."""
+        what, seconds = f"write {self.location(key)}", self.network.release_timeout
+        if size == 0:
+            return self.put(key, b"".join(pieces))
+        body = _Body(pieces, size, what, seconds)
+
+        def ask() -> str:
+            with self._answer("PUT", key, what, {}, _WRITTEN, body if size else iter(body), _UPLOAD) as answer:
+                return answer.headers.get("ETag", "")
+
+        return self._within(what, ask, seconds)
+
+    def list(self, prefix: str = "") -> Iterator[Entry]:
+        """Never: a web server has no listing that one could rely on."""
+        raise fault(f"list {self.location(prefix)}", "a web server has no listing", "no-listing")
+
+    def delete(self, key: str) -> None:
+        """DELETE; 404 is as good."""
+        what = f"delete {self.location(key)}"
+        accepted = (*_WRITTEN, HTTPStatus.ACCEPTED, HTTPStatus.NOT_FOUND, HTTPStatus.GONE)
+
+        def ask() -> None:
+            with self._answer("DELETE", key, what, {}, accepted):
+                pass
+
+        self._within(what, ask)
+
+    def has_tag(self, etag: str, pieces: Iterable[bytes]) -> bool:  # noqa: ARG002
+        """A web server makes its tags of what it likes."""
+        return False
+
+    def watched_paths(self, key: str) -> tuple[str, ...]:  # noqa: ARG002 - the contract of all stores
         """Nothing on this machine."""
-        return []
+        return ()
 
     def revalidation(self, key: str, etag: str) -> str:
         """A conditional GET; none without a tag to ask with."""
-        parts = urlsplit(f"{self.url}/{quote(key)}")
+        parts = urlsplit(self._object_url(key))
         limits = (self.network.ca or "", str(self.network.timeout))
         fields = ("", "https", parts.netloc, parts.path, etag, "", *limits)
         return "\t".join(fields) if etag and etag.isascii() and etag.isprintable() else ""
 
-    def _within(self, what: str, ask: Callable[[], T]) -> T:
+    def _object_url(self, key: str) -> str:
+        return f"{self.url}/{quote(checked_key(key))}"
+
+    def _within(self, what: str, ask: Callable[[], T], seconds: float | None = None) -> T:
+        limit = self.network.timeout if seconds is None else seconds
         try:
-            return within(self.network.timeout, ask)
+            return within(limit, ask)
         except TimeoutError:
-            raise too_slow(what, self.network.timeout) from None
+            raise too_slow(what, limit) from None
 
     def _pieces(self, key: str, what: str, headers: dict[str, str], at: int) -> Iterator[bytes]:
         """The tag first, then the pieces."""
-        good = (HTTPStatus.PARTIAL_CONTENT,) if at else (HTTPStatus.OK,)
-        with self._answer("GET", key, what, headers, good) as answer:
+        accepted = (HTTPStatus.PARTIAL_CONTENT,) if at else (HTTPStatus.OK,)
+        with self._answer("GET", key, what, headers, accepted) as answer:
             yield answer.headers.get("ETag", "").encode("latin-1", "replace")
             yield from answer.iter_content(_PIECE)
 
@@ -122,28 +152,67 @@ class HttpsStore:
         key: str,
         what: str,
         headers: dict[str, str],
-        good: tuple[int, ...],
-        data: bytes | None = None,
+        accepted: tuple[int, ...],
+        data: "bytes | Iterable[bytes] | None" = None,
+        timeout: tuple[float, float] = _EACH,
     ) -> Iterator["requests.Response"]:
-        """The answer, if its status is a good one; what goes wrong while it is read is told the same way."""
+        """The answer, if its status is an accepted one; what goes wrong while it is read is told the same way."""
         import requests
         from urllib3.exceptions import HTTPError
 
-        # identity: what is written compressed would be another object than the one that the digest is of.
-        headers = {**headers, "Accept-Encoding": "identity"}
+        url = self._object_url(key)
+        options: dict[str, Any] = {
+            # identity: what is written compressed would be another object than the one that the digest is of.
+            "headers": {**headers, "Accept-Encoding": "identity"},
+            "data": data,
+            "timeout": timeout,
+            "stream": True,
+            "allow_redirects": False,
+            "verify": self.network.ca or True,
+        }
         try:
-            with _session() as session, session.request(
-                method, f"{self.url}/{quote(key)}", headers=headers, data=data, timeout=_EACH, stream=True,
-                allow_redirects=False, verify=self.network.ca or True,
-            ) as answer:  # fmt: skip
-                _judge(answer, what, good)
+            with _session() as session, session.request(method, url, **options) as answer:
+                check_answer(answer, what, accepted)
                 yield answer
         except (requests.RequestException, HTTPError) as error:
-            raise _told(error, what, self.network.ca) from None
+            raise fault_of(error, what, self.network.ca) from None
         except OSError as error:  # a file of authorities that is not there
             raise fault(what, str(error), "tls") from None
         except (ValueError, OverflowError):
             raise fault(what, "the answer is garbled", "broken-answer") from None
+
+
+class _Body:
+    """The pieces of an upload; with a length, so that requests sends it ahead. Ends when the time is over."""
+
+    def __init__(self, pieces: Iterable[bytes], size: int | None, what: str, seconds: float) -> None:
+        self.pieces, self.size, self.what, self.seconds = pieces, size, what, seconds
+
+    def __len__(self) -> int:
+        return self.size or 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        until, sent = time.monotonic() + self.seconds, 0
+        for piece in self.pieces:
+            if time.monotonic() > until:  # whoever asked has gone: see deadline.py
+                raise too_slow(self.what, self.seconds)
+            sent += len(piece)
+            if self.size is not None and sent > self.size:
+                break
+            yield piece
+        if self.size is not None and sent != self.size:
+            # The server waits for as many bytes as were announced, so that it takes nothing of this.
+            raise fault(self.what, f"it is not of the {self.size} bytes that were announced", "broken-answer")
+
+
+def _is_plain(url: str) -> bool:
+    """Whether a URL is a host, perhaps a port, and a path, and nothing else."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return False
+    return bool(parts.hostname) and "@" not in parts.netloc and not parts.query and not parts.fragment and port != 0
 
 
 def _session() -> "requests.Session":
@@ -154,46 +223,6 @@ def _session() -> "requests.Session":
         def get_redirect_target(self, resp: requests.Response) -> str | None:  # noqa: ARG002
             return None
 
-    made = Session()
-    made.auth = lambda request: request
-    return made
-
-
-def _judge(answer: "requests.Response", what: str, good: tuple[int, ...]) -> None:
-    status = answer.status_code
-    if status in good:
-        # Without a length an end is no different from a cut, also in the middle of the head.
-        if answer.request.method == "GET" and status != HTTPStatus.NOT_MODIFIED and not _LENGTHS & {*_names(answer)}:
-            raise fault(what, "the answer does not say where it ends", "broken-answer")
-        return
-    if status in (HTTPStatus.PRECONDITION_FAILED, HTTPStatus.CONFLICT):
-        raise conflict(what, doubtful=status == HTTPStatus.CONFLICT)
-    if status < 300 or status == HTTPStatus.NOT_MODIFIED:
-        raise fault(what, f"{status} is no answer to this request", "broken-answer")
-    date = moment(answer.headers.get("Date"))
-    if status in (401, 403) and is_skewed(date):
-        raise skewed(what, date)
-    where = f" to {answer.headers['Location']}" if "Location" in answer.headers else ""
-    cause = _CAUSES.get(status) or ("moved" if status < 400 else "server-error" if status >= 500 else "")
-    words = f"{status} {answer.reason}{where}"
-    raise fault(what, words, cause or "refused")
-
-
-def _names(answer: "requests.Response") -> Iterator[str]:
-    yield from (name.lower() for name in answer.headers)
-
-
-def _told(error: Exception, what: str, ca: str | None) -> FetchFault:
-    import requests
-    from urllib3.exceptions import SSLError
-
-    reason = str(error).rpartition(": ")[2].strip("'\")>( ") or type(error).__name__
-    reason += ")" * (reason.count("(") - reason.count(")"))
-    if isinstance(error, (requests.exceptions.SSLError, SSLError)):
-        authorities = f" (authorities: {ca})" if ca else ""
-        return fault(what, f"the certificate is not accepted{authorities}: {reason}", "tls")
-    if isinstance(error, requests.Timeout) or "timed out" in str(error):
-        return fault(what, "no answer in time", "too-slow")
-    if isinstance(error, (requests.exceptions.ChunkedEncodingError, requests.exceptions.ContentDecodingError)):
-        return fault(what, "the answer breaks off", "broken-answer")
-    return fault(what, reason, "unreachable")
+    session = Session()
+    session.auth = lambda request: request
+    return session
