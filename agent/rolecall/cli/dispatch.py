@@ -45,6 +45,10 @@ def find_command(arguments: argparse.Namespace) -> Command[Any]:
         from rolecall.cli import fleet_commands
 
         return fleet_commands.COMMANDS[arguments.verb]
+    if name == "store":
+        from rolecall.cli import store_commands
+
+        return store_commands.COMMANDS[arguments.verb]
     if name == "plan" and (arguments.server or arguments.fleet or arguments.store):
         from rolecall.cli import plan_commands
 

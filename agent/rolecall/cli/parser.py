@@ -38,6 +38,7 @@ def parser() -> argparse.ArgumentParser:
     _add_plan_command(commands)
     _add_look_commands(commands)
     _add_fleet_commands(commands)
+    _add_store_commands(commands)
     _add_image_commands(commands)
     text = "the whole story on this machine, in one scratch folder, without AWS"
     demo = add_command(commands, "demo", text, config=False)
@@ -70,6 +71,11 @@ def add_group(commands: Commands, name: str, text: str) -> Commands:
 def add_store(command: argparse.ArgumentParser, text: str, *, required: bool = True) -> None:
     """`--store URL`, and the settings by which an operator reaches it."""
     command.add_argument("--store", metavar="URL", required=required, help=f"{text}: s3://, https:// or file://")
+    add_access(command)
+
+
+def add_access(command: argparse.ArgumentParser) -> None:
+    """`--config FILE`: the settings by which an operator reaches a store."""
     command.add_argument(
         "--config", type=Path, metavar="FILE", help="an agent.toml with [aws] and [network] (default: as the AWS tools)"
     )
@@ -144,6 +150,17 @@ def _add_fleet_commands(commands: Commands) -> None:
     add_store(fetch, "where from")
     schema = add_command(fleet, "schema", "the JSON Schema of the document, for editors", config=False)
     add_templates(schema)
+
+
+def _add_store_commands(commands: Commands) -> None:
+    store = add_group(commands, "store", "work on the stores of a fleet")
+    text = "copy a fleet's objects to another store, so that nodes can be turned over to it"
+    copy = add_command(store, "copy", text, config=False)
+    copy.add_argument("source", metavar="FROM", help="the URL of a store that has a listing: s3:// or file://")
+    copy.add_argument("target", metavar="TO", help="the URL of the other store")
+    copy.add_argument("--delete", action="store_true", help="remove from TO what FROM does not have")
+    copy.add_argument("--dry-run", action="store_true", help="tell what would be copied and deleted; write nothing")
+    add_access(copy)
 
 
 def _add_publish_command(fleet: Commands) -> None:

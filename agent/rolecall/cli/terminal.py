@@ -72,6 +72,18 @@ def count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
+def size_in_words(size: int) -> str:
+    """`17 bytes`, `1.2 MiB`."""
+    if size < 1024:
+        return count(size, "byte")
+    value = float(size)
+    for unit in ("KiB", "MiB", "GiB"):
+        value /= 1024
+        if value < 1024:
+            return f"{value:.1f} {unit}"
+    return f"{value / 1024:.1f} TiB"
+
+
 def duration(seconds: float) -> str:
     """`68 ms`, `1.2 s`, `20 min`."""
     if seconds < 1:

@@ -142,6 +142,21 @@ class Publication(Answer):
 
 
 @dataclass(frozen=True)
+class StoreCopy(Answer):
+    """What a copy of a store has done; in a dry run, what it would have."""
+
+    source: str
+    target: str
+    fleet: str
+    serial: int
+    copied: tuple[str, ...]  # keys
+    unchanged: int
+    deleted: tuple[str, ...]  # keys
+    bytes: int  # of the objects that were copied
+    dry_run: bool
+
+
+@dataclass(frozen=True)
 class FetchedDocument(Answer):
     """The document that a store has, as its author wrote it."""
 
