@@ -6,8 +6,9 @@
 # See also: https://github.com/scop/bash-completion/blob/main/doc/configuration.md
 
 _shtab_rolecall_fleet_subparsers=(check show diff publish fetch schema)
+_shtab_rolecall_store_subparsers=(copy)
 _shtab_rolecall_image_subparsers=(attach detach check install)
-_shtab_rolecall_subparsers=(boot refresh rollback drain plan status selftest doctor history blame fleet image demo)
+_shtab_rolecall_subparsers=(boot refresh rollback drain plan status selftest doctor history blame fleet store image demo)
 
 _shtab_rolecall_boot_option_strings=(-h --help --config --json)
 _shtab_rolecall_refresh_option_strings=(-h --help --config --json --resume)
@@ -26,6 +27,8 @@ _shtab_rolecall_fleet_publish_option_strings=(-h --help --json --store --config 
 _shtab_rolecall_fleet_fetch_option_strings=(-h --help --json --store --config)
 _shtab_rolecall_fleet_schema_option_strings=(-h --help --json --templates)
 _shtab_rolecall_fleet_option_strings=(-h --help)
+_shtab_rolecall_store_copy_option_strings=(-h --help --json --delete --dry-run --config)
+_shtab_rolecall_store_option_strings=(-h --help)
 _shtab_rolecall_image_attach_option_strings=(-h --help --config --json)
 _shtab_rolecall_image_detach_option_strings=(-h --help --config --json)
 _shtab_rolecall_image_check_option_strings=(-h --help --config --json --root --fix --allow-unsigned --machine)
@@ -37,8 +40,9 @@ _shtab_rolecall_option_strings=(-h --help --version)
 
 
 _shtab_rolecall_fleet_pos_0_choices=(check show diff publish fetch schema)
+_shtab_rolecall_store_pos_0_choices=(copy)
 _shtab_rolecall_image_pos_0_choices=(attach detach check install)
-_shtab_rolecall_pos_0_choices=(boot refresh rollback drain plan status selftest doctor history blame fleet image demo)
+_shtab_rolecall_pos_0_choices=(boot refresh rollback drain plan status selftest doctor history blame fleet store image demo)
 
 _shtab_rolecall_boot__h_nargs=0
 _shtab_rolecall_boot___help_nargs=0
@@ -96,6 +100,14 @@ _shtab_rolecall_fleet_schema___json_nargs=0
 _shtab_rolecall_fleet_pos_0_nargs=A...
 _shtab_rolecall_fleet__h_nargs=0
 _shtab_rolecall_fleet___help_nargs=0
+_shtab_rolecall_store_copy__h_nargs=0
+_shtab_rolecall_store_copy___help_nargs=0
+_shtab_rolecall_store_copy___json_nargs=0
+_shtab_rolecall_store_copy___delete_nargs=0
+_shtab_rolecall_store_copy___dry_run_nargs=0
+_shtab_rolecall_store_pos_0_nargs=A...
+_shtab_rolecall_store__h_nargs=0
+_shtab_rolecall_store___help_nargs=0
 _shtab_rolecall_image_attach__h_nargs=0
 _shtab_rolecall_image_attach___help_nargs=0
 _shtab_rolecall_image_attach___json_nargs=0

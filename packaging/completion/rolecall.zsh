@@ -23,6 +23,7 @@ _shtab_rolecall_commands() {
     rollback:'Go back to an older generation, until the document changes or a refresh with --resume.'
     selftest:'Only the self-tests of the current generation.'
     status:'Current and ready generation, the document and its age, the last run.'
+    store:'Work on the stores of a fleet.'
   )
   _describe 'rolecall commands' _commands
 }
@@ -47,6 +48,13 @@ _shtab_rolecall_image_commands() {
     install:'On a baseline image: install the role that tags or user-data name, once.'
   )
   _describe 'rolecall image commands' _commands
+}
+
+_shtab_rolecall_store_commands() {
+  local _commands=(
+    copy:'Copy a fleet'"'"'s objects to another store, so that nodes can be turned over to it.'
+  )
+  _describe 'rolecall store commands' _commands
 }
 
 _shtab_rolecall_options=(
@@ -291,6 +299,26 @@ _shtab_rolecall_status_options=(
 # guard to ensure default positional specs are added only once per session
 _shtab_rolecall_status_defaults_added=0
 
+_shtab_rolecall_store_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_rolecall_store_defaults_added=0
+
+_shtab_rolecall_store_copy_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--json[answer as JSON]"
+  "--delete[remove from TO what FROM does not have]"
+  "--dry-run[tell what would be copied and deleted\; write nothing]"
+  "--config[an agent.toml with \[aws\] and \[network\] (default\: as the AWS tools)]:FILE:"
+  ":the URL of a store that has a listing\: s3\:\/\/ or file\:\/\/:"
+  ":the URL of the other store:"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_rolecall_store_copy_defaults_added=0
+
 
 _shtab_rolecall() {
   local context state line curcontext="$curcontext" one_or_more='(*)' remainder='(-)*:' default='*::: :->rolecall'
@@ -323,6 +351,7 @@ _shtab_rolecall() {
         rollback) _arguments -C -s $_shtab_rolecall_rollback_options ;;
         selftest) _arguments -C -s $_shtab_rolecall_selftest_options ;;
         status) _arguments -C -s $_shtab_rolecall_status_options ;;
+        store) _shtab_rolecall_store ;;
       esac
   esac
 }
@@ -377,6 +406,29 @@ _shtab_rolecall_image() {
         check) _arguments -C -s $_shtab_rolecall_image_check_options ;;
         detach) _arguments -C -s $_shtab_rolecall_image_detach_options ;;
         install) _arguments -C -s $_shtab_rolecall_image_install_options ;;
+      esac
+  esac
+}
+
+_shtab_rolecall_store() {
+  local context state line curcontext="$curcontext" one_or_more='(*)' remainder='(-)*:' default='*::: :->store'
+
+  # Add default positional/remainder specs only if none exist, and only once per session
+  if (( ! _shtab_rolecall_store_defaults_added )); then
+    if (( ${_shtab_rolecall_store_options[(I)${(q)one_or_more}*]} +          ${_shtab_rolecall_store_options[(I)${(q)remainder}*]} +          ${_shtab_rolecall_store_options[(I)${(q)default}]} == 0 )); then
+      _shtab_rolecall_store_options+=(': :_shtab_rolecall_store_commands' '*::: :->store')
+    fi
+    _shtab_rolecall_store_defaults_added=1
+  fi
+  _arguments -C -s $_shtab_rolecall_store_options
+
+  case $state in
+    store)
+      words=($line[1] "${words[@]}")
+      (( CURRENT += 1 ))
+      curcontext="${curcontext%:*:*}:_shtab_rolecall_store-$line[1]:"
+      case $line[1] in
+        copy) _arguments -C -s $_shtab_rolecall_store_copy_options ;;
       esac
   esac
 }

@@ -1,6 +1,7 @@
 """The policies in packaging/iam, as moto enforces them; and as they are written, where moto does not look."""
 
 import json
+import os
 import re
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
@@ -10,6 +11,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from rolecall.node.providers import Providers
+from rolecall.settings import Access, Aws
 from servers.moto import ACCOUNT, REGION, Key, Moto
 
 IAM = Path(__file__).parents[2] / "packaging" / "iam"
@@ -170,6 +173,31 @@ def test_a_node_may_not(what: str, moto: Moto, node: Key) -> None:
 @pytest.mark.parametrize("what", PUBLISHER_MAY)
 def test_a_publisher_may(what: str, moto: Moto, publisher: Key) -> None:
     assert ask(moto, publisher, PUBLISHER_MAY[what])["ResponseMetadata"]["HTTPStatusCode"] == 200
+
+
+def test_a_publisher_copies_a_fleet_and_leaves_no_part_of_what_breaks_off(moto: Moto, tmp_path: Path) -> None:
+    credentials = tmp_path / "credentials"
+    credentials.touch(0o600)
+    with credentials.open("w") as file:
+        key = moto.principal("copier", policy("publisher"))
+        file.write(f"[default]\naws_access_key_id = {key.access_key_id}\naws_secret_access_key = {key.secret}\n")
+        file.write(f"aws_session_token = {key.token}\n")
+    access = Access(aws=Aws(credentials=f"file:{credentials}", region=REGION, endpoints={"s3": moto.url}))
+    store = Providers(access).open_store(f"s3://{BUCKET}/{PREFIX}")
+    data = os.urandom(9 * 2**20)
+    tag = store.upload("releases/copied.tar", iter([data]))
+    listed = {entry.key: (entry.size, entry.etag) for entry in store.list("releases/")}
+    assert listed["releases/copied.tar"] == (len(data), tag)
+    assert store.has_tag(tag, [data])
+
+    def pieces() -> Iterator[bytes]:
+        yield data
+        yield data
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        store.upload("releases/broken.tar", pieces())
+    assert "Uploads" not in moto.client("s3").list_multipart_uploads(Bucket=BUCKET)
 
 
 @pytest.mark.parametrize("what", PUBLISHER_MAY_NOT)

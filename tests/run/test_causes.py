@@ -28,6 +28,7 @@ from servers.s3 import AccessKey
 
 PAGE = ROOT / "docs/reference/causes.md"
 WRITES = "What only a write shows"  # the parts of the page whose rows doctor cannot see
+COPIES = "What only a copy of a store shows"
 DATABASE = "A server is not what its database needs"
 BY_THE_PROGRAM = ("imds-off", "no-key", "access-denied", "no-credentials", "signature")
 SHORT = {"timeout": "200ms"}  # where the end of a deadline is what happens
@@ -535,6 +536,22 @@ def a_mirror_takes_nothing(node: AwsNode) -> Any:
     return mine, node.mirror_url
 
 
+# What only a copy of a store shows
+
+
+@scene("no-listing")
+def a_web_server_is_copied(node: AwsNode) -> Any:
+    return node.mirror_url, f"file://{node.machine.root}"
+
+
+@scene("conflict")
+def a_newer_document_is_copied_over(node: AwsNode) -> Any:
+    target = node.machine.root / "copy"
+    target.mkdir()
+    (target / "fleet.json").write_text(json.dumps({**node.document, "serial": node.document["serial"] + 1}))
+    return S3, f"file://{target}"
+
+
 # The tests
 
 
@@ -562,7 +579,9 @@ def node(_node: AwsNode) -> Iterator[AwsNode]:
 
 
 @pytest.mark.parametrize(
-    "row", [one for one in ROWS if one.part not in (WRITES, DATABASE)], ids=lambda row: f"{row.cause}-{row.number + 1}"
+    "row",
+    [one for one in ROWS if one.part not in (WRITES, COPIES, DATABASE)],
+    ids=lambda row: f"{row.cause}-{row.number + 1}",
 )
 def test_a_run_and_doctor_tell_the_cause_with_its_remedy(row: Row, node: AwsNode) -> None:
     SCENES[row.cause][row.number](node)
@@ -595,6 +614,19 @@ def test_who_publishes_is_told_the_cause_with_its_remedy_and_doctor_which_writes
     assert answer["hint"]
     assert f"  cause: {row.cause} (docs/reference/causes.md)" in done.stderr
     assert all(diagnosis.ok for diagnosis in node.doctor())
+
+
+@pytest.mark.parametrize(
+    "row", [one for one in ROWS if one.part == COPIES], ids=lambda row: f"{row.cause}-{row.number + 1}"
+)
+def test_who_copies_a_store_is_told_the_cause_with_its_remedy(row: Row, node: AwsNode) -> None:
+    source, target = SCENES[row.cause][row.number](node)
+    process = node.program("store", "copy", source, target)
+    answer = json.loads(process.stdout)
+    assert (answer["cause"], answer["exit_code"], process.returncode) == (row.cause, row.code, row.code), answer
+    assert re.search(row.pattern, answer["error"]), answer
+    assert answer["hint"]
+    assert f"  cause: {row.cause} (docs/reference/causes.md)" in process.stderr
 
 
 def test_a_database_server_tells_why_it_is_not_what_the_document_says_and_overwrites_nothing(fleet: Fleet) -> None:

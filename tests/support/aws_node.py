@@ -188,8 +188,12 @@ class AwsNode(Box):
 
     def fleet_publish_program(self, file: Path, url: str = S3) -> "subprocess.CompletedProcess[str]":
         """The same by the program itself, with --json."""
-        words = ("fleet", "publish", str(file), "--store", url, "--config", str(self.machine.config), "--json")
-        argv = [*ROLECALL, *words, "--key", str(self.key), "--signers", str(self.signers)]
+        key = ("--key", str(self.key), "--signers", str(self.signers))
+        return self.program("fleet", "publish", str(file), "--store", url, *key)
+
+    def program(self, *words: str) -> "subprocess.CompletedProcess[str]":
+        """A command that has no node, with this machine's settings and --json."""
+        argv = [*ROLECALL, *words, "--config", str(self.machine.config), "--json"]
         return subprocess.run(argv, env=self.env, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL)
 
     def reboot(self) -> None:

@@ -11,10 +11,10 @@ from typing import Protocol
 
 from rolecall.errors import ConfigFault, ConflictFault, FetchFault
 from rolecall.fleet.schema import Fleet, parse_fleet
+from rolecall.node.verified import MOST
 from rolecall.operator.answers import StoreCopy
 from rolecall.store import DOCUMENT, Entry, Store, Stored
 from rolecall.trust.envelope import unseal
-from rolecall.trust.selection import MOST
 
 # Nodes write these into each of their stores themselves: a copy would put an older one over a newer one.
 _WRITTEN_BY_NODES = ("reports/",)
