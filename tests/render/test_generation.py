@@ -18,14 +18,14 @@ from samples import ANY_JSON, edited, fuzz, web
 VALUE = "the-value-of-the-secret"
 
 
-def secret_of(made: Generation, fingerprint: str) -> Generation:
-    return sealed(replace(made, secrets={"blog.DB_PASSWORD": fingerprint}))
+def secret_of(generation: Generation, fingerprint: str) -> Generation:
+    return sealed(replace(generation, secrets={"blog.DB_PASSWORD": fingerprint}))
 
 
 def test_equal_content_has_an_equal_id_and_other_content_another() -> None:
-    made = web()
-    assert made.id == web().id
-    assert len(made.id) == 32
+    generation = web()
+    assert generation.id == web().id
+    assert len(generation.id) == 32
     edits: list[dict[str, Any]] = [
         {"products/blog/environment/APP_ENV": "staging"},
         {"products/blog/release/version": "2"},
@@ -33,7 +33,7 @@ def test_equal_content_has_an_equal_id_and_other_content_another() -> None:
         {"databases/blog/master": "db4", "databases/blog/snapshot": None},
         {"products/video/user": "other"},
     ]
-    assert len({made.id, web(platform="centos").id, *(web(edit).id for edit in edits)}) == 2 + len(edits)
+    assert len({generation.id, web(platform="centos").id, *(web(edit).id for edit in edits)}) == 2 + len(edits)
 
 
 def test_what_a_document_says_of_others_is_no_reason_to_change() -> None:
@@ -50,15 +50,15 @@ def test_an_equal_document_in_another_key_order_gives_the_same_generation(choice
     def shuffled(data: Any) -> Any:
         if isinstance(data, dict):
             return {key: shuffled(data[key]) for key in choice.sample(list(data), len(data))}
-        return [shuffled(one) for one in data] if isinstance(data, list) else data
+        return [shuffled(entry) for entry in data] if isinstance(data, list) else data
 
     assert web(shuffled(edited())) == web()
 
 
 def test_it_is_read_back_from_its_json_as_it_was() -> None:
-    for made in (web(), web(server="web2", platform="centos"), sealed(Generation("", "", ""))):
-        assert from_json(made.to_json()) == made
-        assert sealed(from_json(made.to_json())).id == made.id
+    for generation in (web(), web(server="web2", platform="centos"), sealed(Generation("", "", ""))):
+        assert from_json(generation.to_json()) == generation
+        assert sealed(from_json(generation.to_json())).id == generation.id
 
 
 @pytest.mark.parametrize(
@@ -88,15 +88,15 @@ WEB_JSON = web().to_json()
 
 
 def test_no_value_of_a_secret_is_in_a_generation_its_plan_or_what_people_are_shown() -> None:
-    made = secret_of(web(), "fingerprint")
-    file = made.file("apache/50-blog.conf")
+    generation = secret_of(web(), "fingerprint")
+    file = generation.file("apache/50-blog.conf")
     assert file is not None
     assert file.secrets == {"blog.DB_PASSWORD"}
-    final = made.text_of(file, {"blog.DB_PASSWORD": VALUE})
+    final = generation.text_of(file, {"blog.DB_PASSWORD": VALUE})
     assert f'SetEnv DB_PASSWORD "{VALUE}"' in final
-    plan = make_plan(Generation("", "", ""), made)
-    texts = [shown(one.text) for one in made.files]
-    for text in (made.to_json(), repr(made), repr(plan), "\n".join(plan.diff()), *texts):
+    plan = make_plan(Generation("", "", ""), generation)
+    texts = [shown(one.text) for one in generation.files]
+    for text in (generation.to_json(), repr(generation), repr(plan), "\n".join(plan.diff()), *texts):
         assert VALUE not in text
     assert "  SetEnv DB_PASSWORD <secret blog.DB_PASSWORD>" in shown(file.text).splitlines()
 
@@ -104,16 +104,16 @@ def test_no_value_of_a_secret_is_in_a_generation_its_plan_or_what_people_are_sho
 def test_a_new_value_of_a_secret_is_a_new_generation_and_tells_the_units_that_read_it() -> None:
     old, new = secret_of(web(), "1"), secret_of(web(), "2")
     assert old.id != new.id
-    changed = {one.name for one, other in zip(old.units, new.units, strict=True) if one.digest != other.digest}
+    changed = {unit.name for unit, other in zip(old.units, new.units, strict=True) if unit.digest != other.digest}
     assert changed == {"apache"}
 
 
 def tags(*edits: dict[str, Any]) -> dict[str, str]:
-    return {one.name: one.tag for one in web(*edits).units}
+    return {unit.name: unit.tag for unit in web(*edits).units}
 
 
 @pytest.mark.parametrize(
-    ("edit", "told"),
+    ("edit", "units"),
     [
         ({"products/blog/environment/APP_ENV": "x"}, {"apache"}),
         ({"products/blog/release/version": "2"}, {"apache"}),
@@ -124,35 +124,41 @@ def tags(*edits: dict[str, Any]) -> dict[str, str]:
         ({"servers/mon1/address": "10.0.0.99"}, {"munin-node"}),
     ],
 )
-def test_a_units_tag_changes_with_what_it_reads_and_with_nothing_else(edit: dict[str, Any], told: set[str]) -> None:
+def test_a_units_tag_changes_with_what_it_reads_and_with_nothing_else(edit: dict[str, Any], units: set[str]) -> None:
     usual = tags()
-    assert {name for name, tag in tags(edit).items() if tag != usual[name]} == told
+    assert {name for name, tag in tags(edit).items() if tag != usual[name]} == units
 
 
 def test_the_virtual_host_tells_the_tag_of_the_configuration_that_it_is_a_part_of() -> None:
-    made = web()
-    file = made.file("apache/50-blog.conf")
+    generation = web()
+    file = generation.file("apache/50-blog.conf")
     assert file is not None
-    assert f"Header always set X-Rolecall-Config {tags()['apache']}\n" in made.text_of(file, {"blog.DB_PASSWORD": ""})
+    assert f"Header always set X-Rolecall-Config {tags()['apache']}\n" in generation.text_of(
+        file, {"blog.DB_PASSWORD": ""}
+    )
 
 
 def test_a_secret_that_a_file_cannot_hold_is_told_by_its_name_the_file_and_a_remedy() -> None:
-    made = web()
-    file = made.file("mysql/blog.cnf")
+    generation = web()
+    file = generation.file("mysql/blog.cnf")
     assert file is not None
     with pytest.raises(
         ConfigFault, match=r"the secret blog\.DB_PASSWORD cannot be written to mysql/blog\.cnf"
     ) as caught:
-        made.text_of(file, {"blog.DB_PASSWORD": f"{VALUE}\nuser = root"})
+        generation.text_of(file, {"blog.DB_PASSWORD": f"{VALUE}\nuser = root"})
     assert VALUE not in caught.value.message + caught.value.hint
     assert caught.value.hint
     assert caught.value.exit_code == 78
 
 
 def test_tags_are_filled_in_wherever_a_check_expects_them() -> None:
-    made = web()
-    tag = next(one.tag for one in made.units if one.name == "apache")
-    expected = [one.expect["headers"] for one in made.final_checks() if one.kind == "http" and one.expect["headers"]]
+    generation = web()
+    tag = next(unit.tag for unit in generation.units if unit.name == "apache")
+    expected = [
+        check.expect["headers"]
+        for check in generation.final_checks()
+        if check.kind == "http" and check.expect["headers"]
+    ]
     assert expected
-    assert all(one == {"X-Rolecall-Config": tag} for one in expected)
-    assert "\x02" not in json.dumps([one.name + one.target for one in made.final_checks()])
+    assert all(headers == {"X-Rolecall-Config": tag} for headers in expected)
+    assert "\x02" not in json.dumps([check.name + check.target for check in generation.final_checks()])

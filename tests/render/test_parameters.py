@@ -221,10 +221,10 @@ def test_a_role_has_the_parameters_of_those_it_includes_and_its_own_default_coun
 
 def test_what_the_document_tells_an_included_role_is_for_all_that_include_it(roles: Path) -> None:
     site, document = read_role(roles, "site"), {"core": {"core": "1", "shared": "1"}, "base": {"base": "2"}}
-    found = parameter_values(site, document).model_dump()
-    assert found == {"core": "1", "base": "2", "site": "site", "shared": "1"}
+    expected = parameter_values(site, document).model_dump()
+    assert expected == {"core": "1", "base": "2", "site": "site", "shared": "1"}
     document["site"] = {"core": "3"}
-    assert parameter_values(site, document).model_dump() == {**found, "core": "3"}
+    assert parameter_values(site, document).model_dump() == {**expected, "core": "3"}
 
 
 def test_a_wrong_value_is_told_where_it_stands(roles: Path) -> None:

@@ -17,15 +17,15 @@ def test_equal_generations_change_nothing() -> None:
 def test_a_first_generation_adds_every_file_deploys_every_release_and_tells_every_unit() -> None:
     new = web()
     plan = make_plan(NOTHING, new)
-    found = {
-        action: {one.path for one in plan.changes if one.action == action}
-        for action in {one.action for one in plan.changes}
+    paths = {
+        action: {change.path for change in plan.changes if change.action == action}
+        for action in {change.action for change in plan.changes}
     }
-    assert found["add"] == {one.path for one in new.files}
-    assert found["deploy"] == {"blog", "video"}
+    assert paths["add"] == {file.path for file in new.files}
+    assert paths["deploy"] == {"blog", "video"}
     for unit in new.units:
-        assert unit.name in found[unit.action]
-    assert found.keys() == {"add", "deploy"} | {unit.action for unit in new.units}
+        assert unit.name in paths[unit.action]
+    assert paths.keys() == {"add", "deploy"} | {unit.action for unit in new.units}
 
 
 def test_a_new_release_is_deployed_and_its_vhost_changes() -> None:
@@ -42,7 +42,7 @@ def test_a_new_release_is_deployed_and_its_vhost_changes() -> None:
 
 def test_a_removed_product_takes_its_files_and_its_release_along() -> None:
     plan = make_plan(web(), web({"servers/web1/products": ["video"]}))
-    removed = {one.path for one in plan.changes if one.action == "remove"}
+    removed = {change.path for change in plan.changes if change.action == "remove"}
     assert removed == {"apache/50-blog.conf", "jobs/blog.sh", "mysql/blog.cnf", "php-fpm/blog.conf"}
     assert Change("withdraw", "blog", "release 2026.11.21") in plan.changes
     assert "+++ /dev/null" in list(plan.diff())
@@ -53,10 +53,10 @@ def test_a_secrets_new_value_is_a_change_that_shows_nothing() -> None:
 
     from rolecall.render.generation import sealed
 
-    old, new = (sealed(replace(web(), secrets={"blog.DB_PASSWORD": one})) for one in ("1", "2"))
+    old, new = (sealed(replace(web(), secrets={"blog.DB_PASSWORD": fingerprint})) for fingerprint in ("1", "2"))
     plan = make_plan(old, new)
     assert not plan.empty
-    assert {one.path for one in plan.changes if one.note == "a secret has a new value"} == {
+    assert {change.path for change in plan.changes if change.note == "a secret has a new value"} == {
         "apache/50-blog.conf", "jobs/blog.sh", "mysql/blog.cnf",
     }  # fmt: skip
     assert Change("reload", "apache", "apache2.service") in plan.changes

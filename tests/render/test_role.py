@@ -26,7 +26,7 @@ def refused(text: str) -> Mistakes:
 def test_the_role_web_says_who_reads_each_of_its_files_and_how_each_is_told() -> None:
     assert platforms(WEB.table.platform) == ["centos", "debian"] == sorted(WEB.table.packages)
     assert [unit.name for unit in WEB.table.unit][:2] == ["php-fpm", "apache"], "pools before what uses them"
-    assert {one.source for one in WEB.table.file} == set(WEB.templates)
+    assert {spec.source for spec in WEB.table.file} == set(WEB.templates)
 
 
 @pytest.mark.parametrize("name", role_names(roles_folder(None)))
@@ -89,16 +89,17 @@ def test_a_name_that_all_platforms_share_stands_once(name: str) -> None:
 def test_each_mistake_of_a_role_is_told_with_its_place_and_a_remedy(
     text: str, path: str, says: str, remedy: str
 ) -> None:
-    told = refused(text)
-    found = [one for one in told.mistakes if dotted(one.path).startswith(path) and says in one.message]
-    assert found, str(told)
-    assert remedy in found[0].hint
-    assert found[0].line, "near enough to find it"
+    fault = refused(text)
+    mistakes = [mistake for mistake in fault.mistakes if dotted(mistake.path).startswith(path)]
+    mistakes = [mistake for mistake in mistakes if says in mistake.message]
+    assert mistakes, str(fault)
+    assert remedy in mistakes[0].hint
+    assert mistakes[0].line, "near enough to find it"
 
 
 def test_all_mistakes_of_a_role_are_told_at_once() -> None:
-    told = refused(f'{HEAD}{FILE}units = ["x"]\n[[attachment]]\npath = "/a"\n[[file]]\nsource = "no.j2"\npath = "b"\n')
-    assert [dotted(one.path) for one in told.mistakes] == ["file[0].units", "attachment[0]", "file[1].source"]
+    fault = refused(f'{HEAD}{FILE}units = ["x"]\n[[attachment]]\npath = "/a"\n[[file]]\nsource = "no.j2"\npath = "b"\n')
+    assert [dotted(mistake.path) for mistake in fault.mistakes] == ["file[0].units", "attachment[0]", "file[1].source"]
 
 
 @pytest.mark.parametrize("text", ["", "[[[", "description = " + "[" * 9000, "a = " + "9" * 9000])
@@ -141,7 +142,7 @@ def test_a_variant_of_a_platform_has_its_names_and_its_own_over_them() -> None:
 
 def test_a_variant_that_a_role_does_not_have_is_unknown_where_it_has_others() -> None:
     table = parse_role(VARIANTS, "x/role.toml", {}).platform
-    assert [names_on(table, one) for one in ("centos-msyql", "suse", "suse-mysql", "centosx")] == [None] * 4
+    assert [names_on(table, platform) for platform in ("centos-msyql", "suse", "suse-mysql", "centosx")] == [None] * 4
 
 
 def test_a_role_without_variants_takes_each_for_the_platform_itself() -> None:

@@ -30,19 +30,19 @@ PLUGINS = ("cpu", "df", "df_inode", "diskstats", "load", "memory", "rolecall", "
 @pytest.fixture
 def node(folder: Path) -> Iterator[Box]:
     """A web server in a folder whose agent writes its figures."""
-    made = Box(folder)
-    config, port = made.machine.config, free_port(random.randrange(10000, 20000))
+    node = Box(folder)
+    config, port = node.machine.config, free_port(random.randrange(10000, 20000))
     text = config.read_text().replace('"store"]', '"store", "textfile"]')
     config.write_text(f"{text}munin_port = {port}\n")
     for name in ("run/munin", "var/log/munin"):
         (folder / name).mkdir(parents=True)
-    made.product("blog", version="7", databases=[], caches=[])
-    made.publish()
+    node.product("blog", version="7", databases=[], caches=[])
+    node.publish()
     try:
-        made.boot()
-        yield made
+        node.boot()
+        yield node
     finally:
-        made.stop()
+        node.stop()
 
 
 # One line of the text format, as https://prometheus.io/docs/instrumenting/exposition_formats/ has it.
@@ -54,27 +54,27 @@ ESCAPED = {r"\\": "\\", r"\"": '"', r"\n": "\n"}
 
 def parsed(text: str) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
     """The samples. What is not in the format fails: a line, a second sample of one name, one before its type."""
-    found: dict[tuple[str, tuple[tuple[str, str], ...]], float] = {}
+    samples: dict[tuple[str, tuple[tuple[str, str], ...]], float] = {}
     types, helps = set[str](), set[str]()
     assert text.endswith("\n")
     for line in text[:-1].split("\n"):
         if comment := re.fullmatch(rf"# (HELP|TYPE) ({NAME}) (.+)", line):
-            seen = helps if comment[1] == "HELP" else types
-            assert comment[2] not in seen
+            metrics = helps if comment[1] == "HELP" else types
+            assert comment[2] not in metrics
             assert comment[1] == "HELP" or comment[3] == "gauge"
-            seen.add(comment[2])
+            metrics.add(comment[2])
             continue
         sample = SAMPLE.fullmatch(line)
         assert sample, line
         assert sample[1] in types & helps
         pairs = re.findall(LABEL, sample[2] or "")
         labels = tuple((name, re.sub(r"\\.", lambda at: ESCAPED[at[0]], value)) for name, value in pairs)
-        assert (sample[1], labels) not in found
-        found[sample[1], labels] = float(sample[7])
-    return found
+        assert (sample[1], labels) not in samples
+        samples[sample[1], labels] = float(sample[7])
+    return samples
 
 
-def told(report: Report, fetched: str = "") -> str:
+def exposition(report: Report, fetched: str = "") -> str:
     """What the reporter writes of a report."""
     written: dict[str, bytes] = {}
     open_reporter("textfile", None, Metrics(written.__setitem__, fetched)).tell(report)  # type: ignore[arg-type]
@@ -85,14 +85,15 @@ def told(report: Report, fetched: str = "") -> str:
 @given(texts=st.lists(ANY_TEXT | st.sampled_from(["\\", '"', "\\n", '\\"', '"} 1\nx 2']), min_size=3, max_size=3))
 def test_any_text_in_a_label_is_read_back_as_it_was(texts: list[str]) -> None:
     server, role, step = (text.encode("utf-8", "replace").decode() for text in texts)
-    found = parsed(told(Report("boot", server=server, role=role, current="0123456789abcdef", steps=[Step(step, 1.5)])))
-    ((_, labels),) = [key for key in found if key[0] == "rolecall_info"]
+    report = Report("boot", server=server, role=role, current="0123456789abcdef", steps=[Step(step, 1.5)])
+    samples = parsed(exposition(report))
+    ((_, labels),) = [key for key in samples if key[0] == "rolecall_info"]
     assert dict(labels).items() >= {"server": server, "role": role, "generation": "0123456789ab"}.items()
-    assert found["rolecall_step_seconds", (("step", step),)] == 1.5
+    assert samples["rolecall_step_seconds", (("step", step),)] == 1.5
 
 
 @pytest.mark.parametrize(
-    ("parts", "wanted"),
+    ("parts", "expected"),
     [
         ({"exit_code": 0}, {"ready": 1, "exit_code": 0, "degraded": 0, "leaving": 0}),
         ({"exit_code": 78}, {"ready": 0, "exit_code": 78}),
@@ -101,24 +102,24 @@ def test_any_text_in_a_label_is_read_back_as_it_was(texts: list[str]) -> None:
         ({"serial": 42}, {"document_serial": 42}),
     ],
 )
-def test_the_figures_are_those_of_the_last_run(parts: dict[str, object], wanted: dict[str, float]) -> None:
-    found = parsed(told(Report("refresh", **parts)))  # type: ignore[arg-type]
-    assert {name: found[f"rolecall_{name}", ()] for name in wanted} == wanted
-    assert abs(found["rolecall_last_run_timestamp_seconds", ()] - time.time()) < 300
+def test_the_figures_are_those_of_the_last_run(parts: dict[str, object], expected: dict[str, float]) -> None:
+    samples = parsed(exposition(Report("refresh", **parts)))  # type: ignore[arg-type]
+    assert {name: samples[f"rolecall_{name}", ()] for name in expected} == expected
+    assert abs(samples["rolecall_last_run_timestamp_seconds", ()] - time.time()) < 300
 
 
 def test_steps_of_one_name_are_one_figure_and_a_document_has_the_time_when_it_was_first_read() -> None:
     report = Report("boot", steps=[Step("fetch", 0.5), Step("verify", 0.1), Step("fetch", 0.25)])
-    found = parsed(told(report, "2026-11-21T18:00:00+00:00"))
-    assert found["rolecall_step_seconds", (("step", "fetch"),)] == 0.75
-    assert found["rolecall_document_timestamp_seconds", ()] == 1795284000
-    assert ("rolecall_document_timestamp_seconds", ()) not in parsed(told(report))
+    samples = parsed(exposition(report, "2026-11-21T18:00:00+00:00"))
+    assert samples["rolecall_step_seconds", (("step", "fetch"),)] == 0.75
+    assert samples["rolecall_document_timestamp_seconds", ()] == 1795284000
+    assert ("rolecall_document_timestamp_seconds", ()) not in parsed(exposition(report))
 
 
 def test_every_figure_stands_in_the_reference() -> None:
     page = (ROOT / "docs/reference/settings.md").read_text()
     report = Report("boot", steps=[Step("fetch", 0.5)])
-    names = {name for name, _ in parsed(told(report, "2026-11-21T18:00:00+00:00"))}
+    names = {name for name, _ in parsed(exposition(report, "2026-11-21T18:00:00+00:00"))}
     assert names == set(re.findall(r"^\| `(rolecall_\w+)` \|", page, re.MULTILINE))
 
 
@@ -141,20 +142,20 @@ def test_a_document_that_changes_nothing_but_its_serial_is_no_new_generation(nod
     node.publish()
     node.rolecall("refresh")
     assert os.readlink(node.state / "current") == current
-    found = parsed((node.state / "metrics/rolecall.prom").read_text())
-    assert found["rolecall_document_serial", ()] == node.document["serial"]
+    samples = parsed((node.state / "metrics/rolecall.prom").read_text())
+    assert samples["rolecall_document_serial", ()] == node.document["serial"]
 
 
 def test_the_figures_are_where_node_exporter_looks_and_everybody_may_read_them(node: Box) -> None:
     path = node.machine.root / "var/lib/prometheus/node-exporter/rolecall.prom"
     assert path.resolve() == node.state / "metrics/rolecall.prom"
     assert (path.stat().st_mode & 0o777, path.parent.stat().st_mode & 0o005) == (0o644, 0o005)
-    found = parsed(path.read_text())
-    assert found["rolecall_ready", ()] == 1
+    samples = parsed(path.read_text())
+    assert samples["rolecall_ready", ()] == 1
     node.publish(b"{")
     node.rolecall("refresh", ok=78)
-    found = parsed(path.read_text())
-    assert (found["rolecall_ready", ()], found["rolecall_exit_code", ()]) == (0, 78)
+    samples = parsed(path.read_text())
+    assert (samples["rolecall_ready", ()], samples["rolecall_exit_code", ()]) == (0, 78)
 
 
 def plugin(box: Box, shell: str, *words: str) -> dict[str, str]:
@@ -179,10 +180,10 @@ def test_the_plugin_tells_what_the_figures_say(node: Box, shell: str) -> None:
 
 
 def test_what_the_reader_of_munin_node_does_not_take_is_refused(node: Box) -> None:
-    made = generation(HERE / "web/one", "debian")
-    (mine,) = [one for one in made.validators if one.name == "munin-node"]
+    golden = generation(HERE / "web/one", "debian")
+    (validator,) = [validator for validator in golden.validators if validator.name == "munin-node"]
     path = node.state / "current/munin/munin-node.conf"
-    argv = [word.replace("/var/lib/rolecall/current/munin/munin-node.conf", str(path)) for word in mine.argv]
+    argv = [word.replace("/var/lib/rolecall/current/munin/munin-node.conf", str(path)) for word in validator.argv]
     assert subprocess.run(argv).returncode == 0
     path.write_text(f"{path.read_text()}port4949\n")
     done = subprocess.run(argv, capture_output=True, text=True)
@@ -211,17 +212,17 @@ def test_a_munin_node_tells_the_monitor_of_the_machine_and_of_the_agent(node: Bo
     services = ("agent=agent:rolecall:60:120", "load=highest:load:999:9999", "disk=highest:df:101:102",
                 "low=highest:df:0:102")  # fmt: skip
     script, own = ROOT / "templates/monitor/check_node.pl.j2", node.state / "metrics/rolecall.prom"
-    told = tmp_path / "told"
-    told.touch()
+    results = tmp_path / "told"
+    results.touch()
     with munin_node(node) as (address, port):
         assert banner((address, port), "127.0.0.1").startswith("# munin node at web1")
         assert banner((address, port), "127.0.0.5") == "", "no monitor of the document has that address"
-        argv = ["perl", str(script), str(own), str(told), "web1", address, str(port), *services]
+        argv = ["perl", str(script), str(own), str(results), "web1", address, str(port), *services]
         done = subprocess.run(argv, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "4 services\n")
-    found = dict(re.findall(r"RESULT;web1;(\w+);(.*)", told.read_text()))
-    assert {name: words[0] for name, words in found.items()} == {"agent": "0", "load": "0", "disk": "0", "low": "1"}
-    assert re.match(rf"0;ready, last full run \d+ s ago, serial {node.document['serial']}\|", found["agent"])
+    states = dict(re.findall(r"RESULT;web1;(\w+);(.*)", results.read_text()))
+    assert {name: words[0] for name, words in states.items()} == {"agent": "0", "load": "0", "disk": "0", "low": "1"}
+    assert re.match(rf"0;ready, last full run \d+ s ago, serial {node.document['serial']}\|", states["agent"])
 
 
 @pytest.mark.skipif(not AS_ROOT, reason="gives the Munin node its folder of plugins in a mount namespace")
@@ -235,12 +236,12 @@ def test_munin_sees_the_requests_that_apache_has_and_unknown_where_it_is_gone(no
         os.kill(apache, signal.SIGTERM)
         while alive(apache):
             time.sleep(0.02)
-        gone = fetched(where, "rolecall_apache")
+        unreachable = fetched(where, "rolecall_apache")
     assert (after["apache_accesses.accesses"] or 0) >= (before["apache_accesses.accesses"] or 0) + 10
     assert (after["apache_processes.busy"] or 0) >= 1
     assert (after["apache_processes.idle"] or 0) >= 1
     assert after["apache_volume.volume"] is not None
-    assert gone == dict.fromkeys(after)
+    assert unreachable == dict.fromkeys(after)
 
 
 def test_apache_tells_its_figures_to_its_own_machine_alone(node: Box) -> None:
@@ -253,11 +254,11 @@ def test_apache_tells_its_figures_to_its_own_machine_alone(node: Box) -> None:
 
 @pytest.mark.skipif(not AS_ROOT, reason="gives the Munin node its folder of plugins in a mount namespace")
 def test_munin_sees_what_a_database_server_does_and_whether_it_follows(fleet: Fleet) -> None:
-    for one in fleet.nodes.values():
-        config = one.machine.config
+    for node in fleet.nodes.values():
+        config = node.machine.config
         config.write_text(f"{config.read_text()}munin_port = {free_port(random.randrange(10000, 20000))}\n")
         for name in ("run/munin", "var/log/munin"):
-            (one.machine.root / name).mkdir(parents=True)
+            (node.machine.root / name).mkdir(parents=True)
     fleet.boot("db1", "db2")
     with munin_node(fleet.nodes["db1"]) as where:
         before = fetched(where, "rolecall_database")
@@ -273,16 +274,16 @@ def test_munin_sees_what_a_database_server_does_and_whether_it_follows(fleet: Fl
         fleet.sql("db2", "STOP SLAVE SQL_THREAD")
         halted = fetched(where, "rolecall_database")
         fleet.stop()
-        gone = fetched(where, "rolecall_database")
+        unreachable = fetched(where, "rolecall_database")
     assert follower["database_replication.writable"] == 0
     assert (follower["database_replication.lag"] or 0) < 60
     assert follower["database_replication.lag"] is not None
     assert halted["database_replication.lag"] is None
-    assert gone == dict.fromkeys(follower)
+    assert unreachable == dict.fromkeys(follower)
 
 
 def test_the_clock_is_told_to_ask_the_providers_and_the_distributions_servers(node: Box) -> None:
-    asked = (node.machine.root / "etc/chrony/chrony.conf").read_text()
-    assert re.findall(r"^(server|pool) (\S+)", asked, re.MULTILINE) == [
+    config = (node.machine.root / "etc/chrony/chrony.conf").read_text()
+    assert re.findall(r"^(server|pool) (\S+)", config, re.MULTILINE) == [
         ("server", "169.254.169.123"), ("pool", "2.debian.pool.ntp.org"),
     ]  # fmt: skip

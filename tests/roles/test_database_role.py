@@ -18,9 +18,9 @@ SEMI = "SELECT @@rpl_semi_sync_master_enabled, @@rpl_semi_sync_slave_enabled"
 
 def test_in_whatever_order_they_boot_two_refreshes_after_the_master_all_is_well(fleet: Fleet) -> None:
     for name in ("db3", "db2", "db4"):
-        told = fleet.nodes[name].boot(ok=75).stderr
-        assert "does not answer" in told
-        assert "rolled back" not in told
+        message = fleet.nodes[name].boot(ok=75).stderr
+        assert "does not answer" in message
+        assert "rolled back" not in message
     fleet.boot("db1")
     fleet.run("db3", ok=75)  # its upstream, the candidate, has no data yet
     fleet.run("db4", "db2", "db1")
@@ -36,9 +36,9 @@ def test_in_whatever_order_they_boot_two_refreshes_after_the_master_all_is_well(
     assert "ON `blog`.*" in rights
     assert "ALL PRIVILEGES" not in rights
     for name in ADDRESSES:
-        told = (fleet.nodes[name].state / "databases.json").read_text()
-        assert PASSWORD not in told
-        assert APP not in told
+        message = (fleet.nodes[name].state / "databases.json").read_text()
+        assert PASSWORD not in message
+        assert APP not in message
 
 
 def test_a_promotion_by_the_document_loses_nothing_and_there_are_never_two_that_take_writes(fleet: Fleet) -> None:
@@ -118,9 +118,9 @@ def test_a_master_that_comes_back_with_a_write_that_nobody_else_has_keeps_it_and
     fleet.sql("db2", "INSERT INTO blog.t (k) VALUES ('newest')")
     fleet.start("db1")
     for _ in range(2):
-        told = fleet.nodes["db1"].rolecall("refresh", ok=75).stderr
-    assert "this server and db2 have diverged" in told
-    assert "cause: diverged" in told
+        message = fleet.nodes["db1"].rolecall("refresh", ok=75).stderr
+    assert "this server and db2 have diverged" in message
+    assert "cause: diverged" in message
     assert fleet.keys("db1") == {"errant"}, "data is kept"
     assert fleet.sql("db1", "SELECT @@read_only") == "1"
 
@@ -137,8 +137,8 @@ def test_a_frozen_master_can_acknowledge_nothing_when_it_thaws_and_is_closed(fle
     client = fleet.waiting_write("db1", "errant")
     wait_until(lambda: "Waiting for semi-sync" in fleet.sql("db1", "SHOW PROCESSLIST"), "it waits")
     assert fleet.sql("db2", "SELECT @@read_only") == "0"
-    told = fleet.nodes["db1"].rolecall("refresh", ok=75).stderr
-    assert "so the server was stopped" in told
+    message = fleet.nodes["db1"].rolecall("refresh", ok=75).stderr
+    assert "so the server was stopped" in message
     assert client.communicate()[0] == "", "it was never acknowledged"
     fleet.run("db1", ok=75)
     assert fleet.sql("db1", "SELECT @@read_only") == "1"
@@ -149,9 +149,9 @@ def test_a_replica_is_not_promoted_while_somebody_may_have_more(fleet: Fleet) ->
     fleet.settle("db1", "db2", "db3")
     fleet.kill("db1")
     fleet.become(epoch=2, master="db3", candidate="db2", replicas=["db1"], snapshot=None)
-    told = fleet.nodes["db3"].rolecall("refresh", ok=75).stderr
-    assert "127.0.0.21" in told
-    assert "does not answer, and may have writes that this server lacks" in told
+    message = fleet.nodes["db3"].rolecall("refresh", ok=75).stderr
+    assert "127.0.0.21" in message
+    assert "does not answer, and may have writes that this server lacks" in message
     fleet.become(replicas=[])
     fleet.run("db2", "db3", "db2")
     assert [fleet.duty(name)[0] for name in ("db2", "db3")] == ["1", "0"]
@@ -163,8 +163,8 @@ def test_a_master_that_was_restarted_goes_on_only_with_its_candidate(fleet: Flee
     fleet.kill("db1")
     fleet.start("db1")
     assert fleet.sql("db1", "SELECT @@read_only") == "1"
-    told = fleet.nodes["db1"].rolecall("refresh", ok=75).stderr
-    assert "its candidate does not acknowledge, so every write waits" in told
+    message = fleet.nodes["db1"].rolecall("refresh", ok=75).stderr
+    assert "its candidate does not acknowledge, so every write waits" in message
     client = fleet.waiting_write("db1", "k")
     fleet.start("db2")
     assert client.poll() is None
@@ -197,8 +197,8 @@ def test_a_restore_that_was_cut_off_begins_again_and_is_no_master(fleet: Fleet) 
     agent.kill()
     agent.wait()
     fleet.become(epoch=2, master="db2", candidate=None)
-    told = node.rolecall("refresh", ok=75).stderr
-    assert "its restore was cut off" in told or "has no data, but" in told
+    message = node.rolecall("refresh", ok=75).stderr
+    assert "its restore was cut off" in message or "has no data, but" in message
     assert fleet.sql("db2", "SELECT @@read_only") == "1"
     fleet.become(epoch=3, master="db1", candidate="db2")
     fleet.run("db1", "db2")
@@ -260,8 +260,8 @@ def test_a_password_that_changes_reaches_everybody_and_accounts_that_are_not_wan
     (fleet.folder / "repl").write_text("an'other")
     del fleet.document["servers"]["web2"]
     fleet.publish()
-    told = fleet.nodes["db2"].rolecall("refresh").stderr
-    assert "does not know the new replication password" in told
+    message = fleet.nodes["db2"].rolecall("refresh").stderr
+    assert "does not know the new replication password" in message
     assert fleet.duty("db2")[2] == "Yes"
     fleet.run("db1", "db2")
     fleet.kill("db1")
@@ -289,13 +289,13 @@ def test_a_server_with_data_of_its_own_is_not_overwritten_and_an_empty_one_repla
     fleet.sql("db3", "STOP SLAVE; RESET SLAVE ALL; RESET MASTER; SET GLOBAL gtid_slave_pos = ''; CREATE DATABASE mine")
     fleet.sql("db3", "RESET MASTER")
     fleet.become(replicas=["db3", "db5"])
-    told = fleet.nodes["db3"].rolecall("refresh", ok=75).stderr
-    assert "data of its own" in told
+    message = fleet.nodes["db3"].rolecall("refresh", ok=75).stderr
+    assert "data of its own" in message
     assert fleet.sql("db3", "SHOW DATABASES LIKE 'mine'") == "mine"
     fleet.sql("db1", "SET GLOBAL read_only = ON")
     fleet.become(epoch=2, master="db4", candidate="db2", snapshot=None)
-    told = fleet.nodes["db4"].boot(ok=75).stderr
-    assert "has no data, but" in told
+    message = fleet.nodes["db4"].boot(ok=75).stderr
+    assert "has no data, but" in message
     assert fleet.sql("db4", "SELECT @@read_only") == "1"
 
 

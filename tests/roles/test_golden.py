@@ -23,8 +23,8 @@ from rolecall.fleet.check import Check
 from rolecall.fleet.identity import Identity
 from rolecall.fleet.schema import parse_fleet
 from rolecall.host.roles import read_role
-from rolecall.render.contents import DirectCommands
-from rolecall.render.generation import Generation, shown
+from rolecall.render.contents import Attachment, DeployedRelease, DirectCommands
+from rolecall.render.generation import Generation, ManagedFile, shown
 from rolecall.render.platforms import platforms
 from rolecall.render.rendering import render
 from rolecall.render.settings import RenderSettings
@@ -46,21 +46,42 @@ def generation(case: Path, platform: str, raw: bytes | None = None) -> Generatio
     return render(read_role(ROOT / "templates", role), assign(identity, fleet, role), RenderSettings(platform))
 
 
-def tree(made: Generation) -> dict[str, str]:
+def tree(generation: Generation) -> dict[str, str]:
     """The generation as files that people can read."""
-    lines = [f"server {made.server}", f"accounts {made.accounts}", f"folders {made.folders}"]
-    lines += [
-        f"file {one.mode:04o} {one.owner}:{one.group} {one.path} → {', '.join(one.units) or '-'}" for one in made.files
+    lines = [
+        f"server {generation.server}",
+        f"accounts {generation.accounts}",
+        f"folders {generation.folders}",
+        *map(file_line, generation.files),
+        *map(release_line, generation.releases),
+        *(f"unit {unit.name}: {unit.action} {unit.service}; {fields_of(unit.direct)}" for unit in generation.units),
+        *map(attachment_line, generation.attachments),
+        *(
+            f"validator {validator.name} of {validator.unit}: {' '.join(validator.argv)}"
+            for validator in generation.validators
+        ),
+        *map(check_line, generation.checks),
+        *(f"secret {key}" for key in generation.secrets),
     ]
-    lines += [f"release {one.product} {one.version}: {one.artifact} in {one.folder}, {one.document_root}, writable "
-              f"{', '.join(one.writable) or '-'}" for one in made.releases]  # fmt: skip
-    lines += [f"unit {one.name}: {one.action} {one.service}; {fields_of(one.direct)}" for one in made.units]
-    lines += [f"attachment {one.path} → {one.link or one.to or json.dumps(one.content)}" for one in made.attachments]
-    lines += [f"validator {one.name} of {one.unit}: {' '.join(one.argv)}" for one in made.validators]
-    lines += [f"check {one.name}: {one.kind} {one.target} {expectation(one)} within "
-              f"{one.timeout:g} s{'' if one.required else ', advisory'}" for one in made.checks]  # fmt: skip
-    lines += [f"secret {key}" for key in made.secrets]
-    return {"GENERATION": "\n".join(lines) + "\n", **{one.path: shown(one.text) for one in made.files}}
+    return {"GENERATION": "\n".join(lines) + "\n", **{file.path: shown(file.text) for file in generation.files}}
+
+
+def file_line(file: ManagedFile) -> str:
+    return f"file {file.mode:04o} {file.owner}:{file.group} {file.path} → {', '.join(file.units) or '-'}"
+
+
+def release_line(release: DeployedRelease) -> str:
+    place = f"{release.artifact} in {release.folder}, {release.document_root}"
+    return f"release {release.product} {release.version}: {place}, writable {', '.join(release.writable) or '-'}"
+
+
+def attachment_line(attachment: Attachment) -> str:
+    return f"attachment {attachment.path} → {attachment.link or attachment.to or json.dumps(attachment.content)}"
+
+
+def check_line(check: Check) -> str:
+    advisory = "" if check.required else ", advisory"
+    return f"check {check.name}: {check.kind} {check.target} {expectation(check)} within {check.timeout:g} s{advisory}"
 
 
 def fields_of(direct: DirectCommands | None) -> str:
@@ -75,25 +96,27 @@ def expectation(check: Check) -> str:
 
 @pytest.mark.parametrize(("case", "platform"), BOTH)
 def test_a_machine_becomes_what_its_golden_tree_says(case: Path, platform: str) -> None:
-    made = tree(generation(case, platform))
+    texts = tree(generation(case, platform))
     expected = case / "expected" / platform
     if os.environ.get("ROLECALL_ACCEPT"):
         shutil.rmtree(expected, ignore_errors=True)
-        for path, text in made.items():
+        for path, text in texts.items():
             (expected / path).parent.mkdir(parents=True, exist_ok=True)
             (expected / path).write_text(text)
-    found = {path.relative_to(expected).as_posix(): path.read_text() for path in expected.rglob("*") if path.is_file()}
-    assert sorted(found) == sorted(made)
-    for path, text in made.items():
-        assert found[path] == text, f"{path} differs; `make accept` rewrites it"
+    accepted = {
+        path.relative_to(expected).as_posix(): path.read_text() for path in expected.rglob("*") if path.is_file()
+    }
+    assert sorted(accepted) == sorted(texts)
+    for path, text in texts.items():
+        assert accepted[path] == text, f"{path} differs; `make accept` rewrites it"
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.parent.name}-{case.name}")
 def test_an_equal_document_in_another_order_gives_the_same_generation(case: Path) -> None:
     data = json.loads((case / "fleet.json").read_bytes())
-    wanted = generation(case, "debian").id
+    usual = generation(case, "debian").id
     for seed in range(3):
-        assert generation(case, "debian", json.dumps(shuffled(data, random.Random(seed))).encode()).id == wanted
+        assert generation(case, "debian", json.dumps(shuffled(data, random.Random(seed))).encode()).id == usual
 
 
 def test_a_document_with_one_other_value_gives_another_generation() -> None:
@@ -113,10 +136,10 @@ def test_the_statements_of_both_database_servers_are_what_their_text_says() -> N
 def statements() -> str:
     """What is said to a MariaDB and to a MySQL server, side by side, a statement a line."""
     lines = ["What the agent says to MariaDB 10.11 and to MySQL 8.4, of which only MariaDB's has been run."]
-    for one in fields(Dialect):
-        lines += ["", one.name]
+    for field in fields(Dialect):
+        lines += ["", field.name]
         for name, dialect in DIALECTS.items():
-            value = getattr(dialect, one.name)
+            value = getattr(dialect, field.name)
             text = ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
             lines += [f"  {name if n == 0 else '':8} {statement}" for n, statement in enumerate(text.split("; "))]
     return "\n".join(lines) + "\n"
@@ -133,5 +156,5 @@ def shuffled(value: Any, chance: random.Random) -> Any:
     if isinstance(value, dict):
         items = list(value.items())
         chance.shuffle(items)
-        return {key: shuffled(one, chance) for key, one in items}
-    return [shuffled(one, chance) for one in value] if isinstance(value, list) else value
+        return {key: shuffled(entry, chance) for key, entry in items}
+    return [shuffled(entry, chance) for entry in value] if isinstance(value, list) else value

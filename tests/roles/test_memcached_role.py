@@ -26,19 +26,19 @@ from rolecall.render.settings import RenderSettings
 @pytest.fixture
 def caches(folder: Path) -> Iterator[Box]:
     """A node with the caches `sessions` and `pages`."""
-    made = Box(folder, server="mc1")
-    config = made.machine.config
+    node = Box(folder, server="mc1")
+    config = node.machine.config
     config.write_text(config.read_text().replace('role = "web"', 'role = "memcached"').partition("[names]")[0])
     first = free_port(21000 + os.getpid() % 9000)
-    made.document["caches"] = {
+    node.document["caches"] = {
         "sessions": {"port": first, "servers": ["mc1"], "memory_mb": 16},
         "pages": {"port": free_port(first + 1), "servers": ["mc1"], "memory_mb": 8},
     }
     try:
-        made.publish()
-        yield made
+        node.publish()
+        yield node
     finally:
-        made.stop()
+        node.stop()
 
 
 def pids(box: Box) -> dict[str, int]:
@@ -55,7 +55,7 @@ def ask(box: Box, cache: str, words: str) -> str:
 
 def checks(box: Box) -> dict[str, Any]:
     """The self-tests by name."""
-    return {one["name"]: one for one in box.json("selftest")}
+    return {check["name"]: check for check in box.json("selftest")}
 
 
 def test_each_cache_has_an_instance_with_its_own_memory_and_keeps_what_it_is_given(caches: Box) -> None:
@@ -104,8 +104,8 @@ def test_what_is_gone_is_stopped_also_where_the_run_before_was_cut_off(caches: B
     unit = {"name": "memcached@pages", "service": "memcached@pages.service", "action": "restart", "direct": {
         "pidfile": f"{caches.machine.root}/run/memcached/other.pid", "start": ["true"], "reload": "", "stop": "TERM",
     }}  # fmt: skip
-    told = json.loads(note.read_text())
-    note.write_text(json.dumps({"units": [*told["units"], unit]}))
+    units = json.loads(note.read_text())
+    note.write_text(json.dumps({"units": [*units["units"], unit]}))
     assert "stop memcached@pages" in caches.rolecall("refresh", "--resume").stderr
     assert [one["name"] for one in json.loads(note.read_text())["units"]] == ["memcached@sessions"]
     assert not alive(before)
@@ -135,9 +135,9 @@ def test_a_cache_takes_the_port_of_one_that_is_gone(caches: Box) -> None:
 
 def test_a_memcached_that_somebody_started_in_its_place_fails_its_self_test(caches: Box) -> None:
     caches.boot()
-    mine = pids(caches)["sessions"]
-    os.kill(mine, signal.SIGKILL)
-    while alive(mine):
+    pid = pids(caches)["sessions"]
+    os.kill(pid, signal.SIGKILL)
+    while alive(pid):
         time.sleep(0.01)
     pidfile = caches.machine.root / "run/memcached/sessions.pid"
     port = caches.document["caches"]["sessions"]["port"]
@@ -146,8 +146,8 @@ def test_a_memcached_that_somebody_started_in_its_place_fails_its_self_test(cach
     end = time.monotonic() + on_this_machine(10)
     while checks(caches)["sessions: set and get"]["reason"].startswith("Connection refused") and time.monotonic() < end:
         time.sleep(0.05)
-    told = checks(caches)["sessions: set and get"]
-    assert (told["ok"], "does not have 16 MB" in told["reason"]) == (False, True)
+    check = checks(caches)["sessions: set and get"]
+    assert (check["ok"], "does not have 16 MB" in check["reason"]) == (False, True)
 
 
 def test_a_server_without_a_cache_is_ready_and_runs_none(caches: Box) -> None:
@@ -184,8 +184,10 @@ def test_munin_sees_each_cache_by_itself_and_unknown_where_one_is_gone(caches: B
 @pytest.mark.parametrize("platform", ["centos", "debian"])
 def test_the_unit_of_an_instance_is_one_that_systemd_takes_and_may_do_little(tmp_path: Path, platform: str) -> None:
     nobody = Assignment("image", "image", "memcached", "none", "127.0.0.1", ())
-    made = render(read_role(ROOT / "templates", "memcached"), nobody, RenderSettings(platform))
-    (text,) = [one.content for one in made.attachments if one.path.endswith("/memcached@.service")]
+    generation = render(read_role(ROOT / "templates", "memcached"), nobody, RenderSettings(platform))
+    (text,) = [
+        attachment.content for attachment in generation.attachments if attachment.path.endswith("/memcached@.service")
+    ]
     unit = tmp_path / "memcached@sessions.service"
     unit.write_text(text or "")
     verify = ["systemd-analyze", "verify", "--man=no", "--recursive-errors=yes", str(unit)]

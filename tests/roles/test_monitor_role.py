@@ -55,8 +55,8 @@ class Node(socketserver.ThreadingTCPServer):
         if plugin not in self.plugins:
             return "# Unknown service\n.\n"
         if word == "config":
-            return f"graph_title {plugin}\n" + "".join(f"{one}.label {one}\n" for one in fields) + ".\n"
-        return "".join(f"{one}.value {value}\n" for one, value in fields.items()) + ".\n"
+            return f"graph_title {plugin}\n" + "".join(f"{field}.label {field}\n" for field in fields) + ".\n"
+        return "".join(f"{field}.value {value}\n" for field, value in fields.items()) + ".\n"
 
 
 class _Talk(socketserver.StreamRequestHandler):
@@ -133,35 +133,35 @@ mail = "{mail}"
         """A server's Munin node, on which all is well but for what is given."""
         usual = {"rolecall": WELL, "load": {"load": "0.4"}, "df": {"_dev_sda1": "41"}, "df_inode": {"_dev_sda1": "3"},
                  "rolecall_monitor": {"nagios": "3", "munin": "200"}}  # fmt: skip
-        made = Node(name, address, self.munin, **{**usual, **plugins})
-        self.servers.append(made)
-        return made
+        server = Node(name, address, self.munin, **{**usual, **plugins})
+        self.servers.append(server)
+        return server
 
     def web(self, address: str, pages: Mapping[tuple[str, str], tuple[int, str]]) -> Web:
-        made = Web(address, self.http, pages)
-        self.servers.append(made)
-        return made
+        server = Web(address, self.http, pages)
+        self.servers.append(server)
+        return server
 
     def status(self) -> dict[str, tuple[str, str]]:
         """`SERVER: SERVICE`, or `SERVER`, → state and words, of what Nagios has checked."""
-        path, found = self.root / "var/lib/nagios4/status.dat", {}
+        path, states = self.root / "var/lib/nagios4/status.dat", {}
         blocks = re.findall(
             r"^(host|service)status \{\n(.*?)^\t\}", path.read_text() if path.exists() else "", re.MULTILINE | re.DOTALL
         )
         for _, block in blocks:
-            told = dict(line.strip().split("=", 1) for line in block.splitlines() if "=" in line)
-            name = ": ".join(filter(None, (told["host_name"], told.get("service_description"))))
-            if told["has_been_checked"] == "1":
-                found[name] = (told["current_state"], told["plugin_output"])
-        return found
+            fields = dict(line.strip().split("=", 1) for line in block.splitlines() if "=" in line)
+            name = ": ".join(filter(None, (fields["host_name"], fields.get("service_description"))))
+            if fields["has_been_checked"] == "1":
+                states[name] = (fields["current_state"], fields["plugin_output"])
+        return states
 
-    def until(self, wanted: Callable[[dict[str, tuple[str, str]]], bool], seconds: float = 60) -> dict[str, Any]:
+    def until(self, expected: Callable[[dict[str, tuple[str, str]]], bool], seconds: float = 60) -> dict[str, Any]:
         """What Nagios sees, as soon as it is what is wanted."""
         end = time.monotonic() + seconds
-        while not wanted(seen := self.status()):
-            assert time.monotonic() < end, seen
+        while not expected(states := self.status()):
+            assert time.monotonic() < end, states
             time.sleep(0.2)
-        return seen
+        return states
 
     def mailed(self, words: str, seconds: float = 60) -> str:
         """All that was sent, as soon as these words are in it."""
@@ -180,12 +180,12 @@ mail = "{mail}"
 
 @pytest.fixture
 def world(folder: Path) -> Iterator[World]:
-    made = World(folder)
-    made.node("mon1", "127.0.1.90")
+    world = World(folder)
+    world.node("mon1", "127.0.1.90")
     try:
-        yield made
+        yield world
     finally:
-        made.stop()
+        world.stop()
 
 
 def test_a_server_that_is_added_appears_at_the_next_refresh_and_nagios_goes_on(world: World) -> None:
@@ -198,10 +198,10 @@ def test_a_server_that_is_added_appears_at_the_next_refresh_and_nagios_goes_on(w
     world.node("web1", "127.0.1.11")
     box.publish()
     box.boot()
-    seen = world.until(lambda now: len(now) == 2 + 5 + 2 + 5 + 3 and all(one[1] for one in now.values()))
-    assert {name: state for name, (state, _) in seen.items() if state != "0"} == {"web1: product blog check 2": "1"}
-    assert seen["web1: product blog"][1].startswith("release 1: HTTP OK")
-    assert seen["web1: product blog check 2"][1].startswith("GET /extra: HTTP WARNING"), (
+    states = world.until(lambda now: len(now) == 2 + 5 + 2 + 5 + 3 and all(check[1] for check in now.values()))
+    assert {name: state for name, (state, _) in states.items() if state != "0"} == {"web1: product blog check 2": "1"}
+    assert states["web1: product blog"][1].startswith("release 1: HTTP OK")
+    assert states["web1: product blog check 2"][1].startswith("GET /extra: HTTP WARNING"), (
         "not required: no more than a warning"
     )
     pid = (world.root / "run/nagios4/nagios.pid").read_text()
@@ -211,17 +211,17 @@ def test_a_server_that_is_added_appears_at_the_next_refresh_and_nagios_goes_on(w
     web.pages["blog.example.com", "/health"] = (503, "no")
     box.publish()
     assert "reload nagios" in box.rolecall("refresh").stderr
-    wanted = {
+    expected = {
         "web2": "0",
         "web2: disk": "2",
         "web2: product blog": "2",
         "web1: product blog": "0",
         "web1: product blog check 1": "2",
     }
-    seen = world.until(lambda now: {name: now.get(name, ("",))[0] for name in wanted} == wanted)
-    assert seen["web2: disk"][1] == "df: _dev_sda1 99, warning above 92"
-    assert seen["web2: node"] == ("0", "4 services")
-    assert "Connection refused" in seen["web2: product blog"][1]
+    states = world.until(lambda now: {name: now.get(name, ("",))[0] for name in expected} == expected)
+    assert states["web2: disk"][1] == "df: _dev_sda1 99, warning above 92"
+    assert states["web2: node"] == ("0", "4 services")
+    assert "Connection refused" in states["web2: product blog"][1]
     assert (world.root / "run/nagios4/nagios.pid").read_text() == pid
     assert alive(int(pid)), "the same process all along"
     node.plugins["df"] = {"_dev_sda1": "5"}
@@ -239,7 +239,7 @@ def test_what_is_added_is_refused_before_nagios_or_munin_are_told_of_what_they_c
     config = box.machine.config
     config.write_text(config.read_text().replace("[paths]", f'[paths]\ntemplates = "{templates}"'))
     service = "define service {\n  use every\n  host_name mon1\n  service_description x\n  check_command gone\n}\n"
-    for name, spoilt, told in (
+    for name, spoilt, message in (
         ("nagios.cfg.j2", "check_for_update=0\n", "(UNKNOWN VARIABLE)"),
         (
             "objects.cfg.j2",
@@ -252,8 +252,8 @@ def test_what_is_added_is_refused_before_nagios_or_munin_are_told_of_what_they_c
         path = templates / "monitor" / name
         whole = path.read_text()
         path.write_text(whole + spoilt)
-        said = box.rolecall("refresh", ok=1).stderr
-        assert told in said, said
+        stderr = box.rolecall("refresh", ok=1).stderr
+        assert message in stderr, stderr
         assert os.readlink(box.state / "current") == before
         path.write_text(whole)
     assert box.rolecall("selftest").returncode == 0
@@ -269,9 +269,9 @@ def test_a_check_of_the_document_is_asked_as_it_is_written_whatever_is_in_it(wor
     world.node("web1", "127.0.1.11")
     world.box.publish()
     world.box.boot()
-    state, told = world.until(lambda now: "web1: product blog check 1" in now)["web1: product blog check 1"]
+    state, output = world.until(lambda now: "web1: product blog check 1" in now)["web1: product blog check 1"]
     assert ("blog.example.com", path) in web.asked
-    assert (state, told.partition(" : `z`: HTTP OK")[0]) == ("0", "-n %s $(id) ${HOME} 'x' / y")
+    assert (state, output.partition(" : `z`: HTTP OK")[0]) == ("0", "-n %s $(id) ${HOME} 'x' / y")
 
 
 def test_what_a_server_answers_is_never_run_by_the_one_who_mails_it(world: World) -> None:
@@ -302,13 +302,13 @@ def test_caches_and_databases_are_watched_where_they_are(world: World) -> None:
     try:
         world.box.publish()
         world.box.boot()
-        wanted = {"db1: database blog": "0", "db2: database blog": "2", "mc1: cache sessions": "0"}
-        seen = world.until(lambda now: {name: now.get(name, ("",))[0] for name in wanted} == wanted)
+        expected = {"db1: database blog": "0", "db2: database blog": "2", "mc1: cache sessions": "0"}
+        states = world.until(lambda now: {name: now.get(name, ("",))[0] for name in expected} == expected)
     finally:
         daemon.terminate()
         daemon.wait()
     world.until(lambda now: now["mc1: cache sessions"][0] == "2")
-    assert "Connection refused" in seen["db2: database blog"][1]
+    assert "Connection refused" in states["db2: database blog"][1]
 
 
 def test_a_replica_that_is_behind_or_a_second_writable_server_is_told(world: World) -> None:
@@ -320,13 +320,13 @@ def test_a_replica_that_is_behind_or_a_second_writable_server_is_told(world: Wor
     world.document["databases"]["blog"] = {"epoch": 1, "master": "db1", "candidate": "db2", "replicas": ["db3"]}
     world.box.publish()
     world.box.boot()
-    seen = world.until(lambda now: {f"{name}: replication blog" for name in figures} <= now.keys())
-    assert {name: seen[f"{name}: replication blog"][0] for name in figures} == {"db1": "0", "db2": "2", "db3": "2"}
+    states = world.until(lambda now: {f"{name}: replication blog" for name in figures} <= now.keys())
+    assert {name: states[f"{name}: replication blog"][0] for name in figures} == {"db1": "0", "db2": "2", "db3": "2"}
     world.document["databases"]["blog"] |= {"epoch": 2, "master": "db3", "replicas": ["db1"]}
     world.box.publish()
     world.box.rolecall("refresh")
-    wanted = {"db1": "2", "db2": "2", "db3": "0"}
-    world.until(lambda now: {name: now[f"{name}: replication blog"][0] for name in figures} == wanted)
+    expected = {"db1": "2", "db2": "2", "db3": "0"}
+    world.until(lambda now: {name: now[f"{name}: replication blog"][0] for name in figures} == expected)
 
 
 def test_a_server_that_tells_nothing_is_one_message_and_what_is_known_of_it_grows_stale(world: World) -> None:
@@ -337,10 +337,10 @@ def test_a_server_that_tells_nothing_is_one_message_and_what_is_known_of_it_grow
     world.until(lambda now: now.get("web1: disk", ("",))[0] == "0")
     node.shutdown()
     node.server_close()
-    told = {"web1: node": "2", "web1: disk": "3", "web1: agent": "3"}
-    seen = world.until(lambda now: {name: now[name][0] for name in told} == told)
-    assert seen["web1: disk"][1] == "no visit to this server's Munin node has told of it lately"
-    assert seen["web1"][0] == "0", "a machine that refuses is there"
+    expected = {"web1: node": "2", "web1: disk": "3", "web1: agent": "3"}
+    states = world.until(lambda now: {name: now[name][0] for name in expected} == expected)
+    assert states["web1: disk"][1] == "no visit to this server's Munin node has told of it lately"
+    assert states["web1"][0] == "0", "a machine that refuses is there"
     assert "disk on web1" not in world.mailed("node on web1 is CRITICAL")
     world.node("web1", "127.0.1.11")
     world.until(lambda now: now["web1: disk"][0] == now["web1: node"][0] == "0")
@@ -368,16 +368,16 @@ def test_a_monitor_outside_tells_when_the_nagios_inside_dies_and_when_it_is_back
     servers = inside.document["servers"] | outside.document["servers"]
     servers["web1"] = {"role": "web", "address": "127.0.1.11", "zone": "a"}
     servers["out1"]["zone"] = "office"
-    for one in (inside, outside):
-        one.document["servers"] = servers
-        one.document["roles"]["monitor"] |= {"outside": ["out1"], "silence": 8}
-        one.box.publish()
-        one.box.boot()
+    for world in (inside, outside):
+        world.document["servers"] = servers
+        world.document["roles"]["monitor"] |= {"outside": ["out1"], "silence": 8}
+        world.box.publish()
+        world.box.boot()
     pid = int((inside.root / "run/nagios4/nagios.pid").read_text())
     try:
         with munin_node(inside.box):
-            seen = outside.until(lambda now: now.get("mon1: nagios", ("",))[0] == "0" and "mon1: agent" in now)
-            assert not [name for name in seen if name.startswith("web1")], "it watches monitors alone"
+            states = outside.until(lambda now: now.get("mon1: nagios", ("",))[0] == "0" and "mon1: agent" in now)
+            assert not [name for name in states if name.startswith("web1")], "it watches monitors alone"
             time.sleep(10)
             assert outside.status()["mon1: nagios"][0] == "0", "it lives longer than a dead one would be believed"
             os.kill(pid, signal.SIGKILL)
@@ -395,16 +395,16 @@ def test_a_nagios_that_has_not_read_this_configuration_is_no_ready_node(world: W
     world.box.publish()
     world.box.boot()
     name = "nagios has read this configuration"
-    assert {one["name"]: one["ok"] for one in world.box.json("selftest")}[name]
+    assert {check["name"]: check["ok"] for check in world.box.json("selftest")}[name]
     world.document["servers"]["db1"] = {"role": "database", "address": "127.0.1.21", "zone": "a"}
     world.box.publish()
     pid = int((world.root / "run/nagios4/nagios.pid").read_text())
     os.kill(pid, signal.SIGSTOP)  # takes no signal, and so no configuration
     try:
-        told = world.box.rolecall("refresh", ok=1)
+        refresh = world.box.rolecall("refresh", ok=1)
     finally:
         os.kill(pid, signal.SIGCONT)
-    assert name in told.stderr
+    assert name in refresh.stderr
 
 
 def test_old_figures_and_a_silent_nagios_fail_their_self_tests(world: World) -> None:
@@ -415,7 +415,7 @@ def test_old_figures_and_a_silent_nagios_fail_their_self_tests(world: World) -> 
     gathered.touch()
     for path in (world.root / "var/lib/nagios4/status.dat", gathered):
         os.utime(path, (time.time() - 3600, time.time() - 3600))
-    checks = {one["name"]: one["ok"] for one in world.box.json("selftest")}
+    checks = {check["name"]: check["ok"] for check in world.box.json("selftest")}
     assert not checks["nagios is active"]
     assert not checks["nagios tells what it sees"]
     assert not checks["munin has gathered lately"]
@@ -427,14 +427,14 @@ def test_nagios_and_munin_accept_the_golden_trees_with_all_that_is_odd_in_them(f
     shutil.copytree(tree, folder / "current")
     for path in (folder / "current/nagios").iterdir():
         path.write_text(path.read_text().replace("/var/lib/rolecall/current", f"{folder}/current"))
-    made = generation(HERE / "monitor" / case, "debian")
-    for one in made.validators:
-        argv = [word.replace("/var/lib/rolecall/current", f"{folder}/current") for word in one.argv]
+    accepted = generation(HERE / "monitor" / case, "debian")
+    for validator in accepted.validators:
+        argv = [word.replace("/var/lib/rolecall/current", f"{folder}/current") for word in validator.argv]
         done = subprocess.run(argv, capture_output=True, text=True, env=ENVIRONMENT)
         assert done.returncode == 0, f"{done.stdout}{done.stderr}"
-    told = subprocess.run(["nagios4", "-v", f"{folder}/current/nagios/nagios.cfg"], capture_output=True, text=True,
-                          env=ENVIRONMENT)  # fmt: skip
-    assert "Total Warnings: 0" in told.stdout
+    argv = ["nagios4", "-v", f"{folder}/current/nagios/nagios.cfg"]
+    verification = subprocess.run(argv, capture_output=True, text=True, env=ENVIRONMENT)
+    assert "Total Warnings: 0" in verification.stdout
 
 
 def test_the_log_of_nagios_is_rotated_while_it_writes(world: World) -> None:
@@ -460,10 +460,10 @@ Told: TypeAlias = tuple[int, str, dict[str, tuple[int, str]]]
 
 @pytest.fixture
 def node() -> Iterator[Node]:
-    made = Node("web1", "127.0.0.1", free_port(23000 + os.getpid() % 8000))
-    yield made
-    made.shutdown()
-    made.server_close()
+    node = Node("web1", "127.0.0.1", free_port(23000 + os.getpid() % 8000))
+    yield node
+    node.shutdown()
+    node.server_close()
 
 
 def check_node(folder: Path, port: int, *services: str, own: Mapping[str, int] | None = None) -> Told:
@@ -472,13 +472,13 @@ def check_node(folder: Path, port: int, *services: str, own: Mapping[str, int] |
     (folder / "commands").write_text("")
     script = ROOT / "templates/monitor/check_node.pl.j2"
     argv = ["perl", str(script), f"{folder}/own", f"{folder}/commands", "web1", "127.0.0.1", str(port), *services]
-    done = subprocess.run(argv, capture_output=True, text=True)
-    told: dict[str, tuple[int, str]] = {}
+    process = subprocess.run(argv, capture_output=True, text=True)
+    results: dict[str, tuple[int, str]] = {}
     for line in (folder / "commands").read_text().splitlines():
         at = re.fullmatch(r"\[[0-9]{10}\] PROCESS_SERVICE_CHECK_RESULT;web1;([^;]+);([0-3]);(.*)", line)
         assert at, line
-        told[at[1]] = (int(at[2]), at[3])
-    return done.returncode, done.stdout.strip() + done.stderr, told
+        results[at[1]] = (int(at[2]), at[3])
+    return process.returncode, process.stdout.strip() + process.stderr, results
 
 
 @pytest.mark.parametrize(
@@ -498,9 +498,9 @@ def test_the_highest_value_of_a_plugin_counts(
     tmp_path: Path, node: Node, fields: dict[str, str] | None, state: int, words: str
 ) -> None:
     node.plugins = {} if fields is None else {"load": fields}
-    went, said, told = check_node(tmp_path, node.server_address[1], "the load=highest:load:2:4")
-    assert told == {"the load": (state, words)}
-    assert (went, said) == ((1, "1 services, nothing is known of: the load") if state == 3 else (0, "1 services"))
+    status, output, results = check_node(tmp_path, node.server_address[1], "the load=highest:load:2:4")
+    assert results == {"the load": (state, words)}
+    assert (status, output) == ((1, "1 services, nothing is known of: the load") if state == 3 else (0, "1 services"))
 
 
 AGENT = "agent=agent:rolecall:2400:3600"
@@ -530,10 +530,10 @@ def test_the_agent_of_a_server_is_judged_by_what_it_tells(
 ) -> None:
     now = int(time.time())
     own = {"rolecall_document_serial": 7, "rolecall_document_timestamp_seconds": now - 3000}
-    told = {**WELL, "serial": "7", "clock": "0", **fields}
-    node.plugins = {"rolecall": told | {"clock": str(now + int(told["clock"]))}}
-    found, said = check_node(tmp_path, node.server_address[1], AGENT, own=own)[2]["agent"]
-    assert (found, re.sub(r"\b(3[01]|360[01]|300[01])\b", lambda at: f"{int(at[0]) // 10 * 10}", said)) == (
+    figures = {**WELL, "serial": "7", "clock": "0", **fields}
+    node.plugins = {"rolecall": figures | {"clock": str(now + int(figures["clock"]))}}
+    status, output = check_node(tmp_path, node.server_address[1], AGENT, own=own)[2]["agent"]
+    assert (status, re.sub(r"\b(3[01]|360[01]|300[01])\b", lambda at: f"{int(at[0]) // 10 * 10}", output)) == (
         state, re.sub(r"\b3601\b", "3600", words)
     )  # fmt: skip
 
@@ -550,8 +550,8 @@ def test_a_server_whose_munin_node_is_not_there_or_says_nothing_is_told_as_that(
     node.shutdown()
     with socketserver.TCPServer(("127.0.0.1", 0), socketserver.StreamRequestHandler) as silent:
         threading.Thread(target=silent.handle_request, daemon=True).start()
-        told = check_node(tmp_path, silent.server_address[1], "load=highest:load:1:2")
-    assert told == (2, "munin-node of 127.0.0.1 does not let this machine ask", {})
+        answer = check_node(tmp_path, silent.server_address[1], "load=highest:load:1:2")
+    assert answer == (2, "munin-node of 127.0.0.1 does not let this machine ask", {})
     node.server_close()
     state, words, services = check_node(tmp_path, port, "load=highest:load:1:2")
     assert (state, "Connection refused" in words, services) == (2, True, {})
@@ -576,8 +576,8 @@ def test_a_database_server_is_judged_by_the_duty_that_it_has(
     tmp_path: Path, node: Node, duty: str, fields: dict[str, str], state: int, words: str
 ) -> None:
     node.plugins = {"rolecall_database": fields}
-    _, _, told = check_node(tmp_path, node.server_address[1], f"replication blog={duty}:rolecall_database:30:120")
-    assert told == {"replication blog": (state, words)}
+    _, _, results = check_node(tmp_path, node.server_address[1], f"replication blog={duty}:rolecall_database:30:120")
+    assert results == {"replication blog": (state, words)}
 
 
 def test_one_visit_tells_of_many_services_and_one_that_is_unknown_keeps_none_of_the_others(
@@ -585,9 +585,9 @@ def test_one_visit_tells_of_many_services_and_one_that_is_unknown_keeps_none_of_
 ) -> None:
     node.plugins = {"a": {"x": "9", "y": "1"}, "c": {"z": "0"}}
     services = ("one=highest:a:2:4", "y=highest:a.y:2:4", "no=highest:b:2:4", "w=highest:c.w:2:4", "z=highest:c:2:4")
-    went, said, told = check_node(tmp_path, node.server_address[1], *services)
-    assert (went, said) == (1, "5 services, nothing is known of: no w")
-    assert {name: state for name, (state, _) in told.items()} == {"one": 2, "y": 0, "no": 3, "w": 3, "z": 0}
+    status, output, results = check_node(tmp_path, node.server_address[1], *services)
+    assert (status, output) == (1, "5 services, nothing is known of: no w")
+    assert {name: state for name, (state, _) in results.items()} == {"one": 2, "y": 0, "no": 3, "w": 3, "z": 0}
 
 
 def test_a_visit_whose_results_nagios_does_not_take_is_unknown(tmp_path: Path, node: Node) -> None:
@@ -624,7 +624,7 @@ def test_munin_gathers_what_every_server_has_by_zone_and_role_and_shows_products
     }  # fmt: skip
     assert (pages / "zone-b-c/web/web-2/df-day.png").exists()
     assert (pages / "products/blog/load-day.png").exists()
-    told = (pages / "products/blog/load.html").read_text()
-    assert ("web1" in told, "web-2" in told) == (True, True)
-    checks = {one["name"]: one["ok"] for one in world.box.json("selftest")}
+    page = (pages / "products/blog/load.html").read_text()
+    assert ("web1" in page, "web-2" in page) == (True, True)
+    checks = {check["name"]: check["ok"] for check in world.box.json("selftest")}
     assert checks["munin has gathered lately"]

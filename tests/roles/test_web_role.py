@@ -58,26 +58,26 @@ def get_all(web: Box, path: str, header: str) -> list[str]:
 
 
 def test_the_environment_travels_with_the_request_whatever_is_in_it(web: Box) -> None:
-    told = json.loads(get(web, "/info.php")[2])
-    assert told["env"] | {"ROLECALL_CONFIG": ""} == {
+    answer = json.loads(get(web, "/info.php")[2])
+    assert answer["env"] | {"ROLECALL_CONFIG": ""} == {
         "APP_ENV": "it's ${HOME} 100% \"ü\"", "CACHE_SESSIONS_SERVERS": "10.0.0.31:11211",
         "DATABASE_BLOG_MASTER": "10.0.0.21:3306", "DATABASE_BLOG_MASTER_NAME": "db1",
         "DATABASE_BLOG_REPLICAS": "10.0.0.23:3306", "ROLECALL_CONFIG": "", "ROLECALL_PRODUCT": "blog",
         "ROLECALL_RELEASE": "1", "ROLECALL_ZONE": "a",
     }  # fmt: skip
-    assert told["getenv"] == told["env"]["APP_ENV"]
+    assert answer["getenv"] == answer["env"]["APP_ENV"]
 
 
 @pytest.mark.skipif(not AS_ROOT, reason="needs root: a product's processes can only then run as another user")
 def test_a_product_runs_as_its_own_user_with_its_own_sessions_and_is_in_its_groups(web: Box) -> None:
-    told = json.loads(get(web, "/info.php")[2])
+    answer = json.loads(get(web, "/info.php")[2])
     accounts = (web.machine.root / "etc/passwd").read_text()
-    assert re.search(rf"^p-blog:x:{told['uid']}:", accounts, re.MULTILINE)
+    assert re.search(rf"^p-blog:x:{answer['uid']}:", accounts, re.MULTILINE)
     group = re.search(r"^deploy:x:(\d+):(.*)$", (web.machine.root / "etc/group").read_text(), re.MULTILINE)
     assert group
     assert "p-blog" in group[2].split(",")
-    sessions = Path(told["sessions"])
-    assert (sessions.stat().st_uid, sessions.stat().st_mode & 0o777) == (told["uid"], 0o700)
+    sessions = Path(answer["sessions"])
+    assert (sessions.stat().st_uid, sessions.stat().st_mode & 0o777) == (answer["uid"], 0o700)
     assert not re.search(r"^p-blog:", Path("/etc/passwd").read_text(), re.MULTILINE), (
         "the system's own stay as they are"
     )
@@ -139,8 +139,8 @@ def test_the_mysql_client_finds_the_master_and_a_replica(web: Box) -> None:
     config = web.state / "current/mysql/blog.cnf"
     assert config.stat().st_mode & 0o777 == 0o640
     argv = ["my_print_defaults", f"--defaults-file={config}", "client", "client_blog_replica"]
-    told = subprocess.run(argv, capture_output=True, text=True, check=True).stdout.split()
-    assert {"--user=p-blog", "--host=10.0.0.21", "--port=3306", "--host=10.0.0.23"} == set(told)
+    answer = subprocess.run(argv, capture_output=True, text=True, check=True).stdout.split()
+    assert {"--user=p-blog", "--host=10.0.0.21", "--port=3306", "--host=10.0.0.23"} == set(answer)
 
 
 def test_a_static_product_never_shows_the_source_of_a_program(box: Box) -> None:
