@@ -1,5 +1,6 @@
 """The demo tells its whole story on this machine, and leaves it as it was."""
 
+import json
 import os
 import subprocess
 from pathlib import Path
@@ -26,8 +27,8 @@ def processes_of(folder: Path) -> list[str]:
 
 def test_the_story_is_told_to_its_end_and_every_process_is_stopped(folder: Path) -> None:
     accounts = Path("/etc/passwd").read_bytes()
-    done = demo("--folder", str(folder / "demo"))
-    assert done.returncode == 0, done.stdout + done.stderr
+    result = demo("--folder", str(folder / "demo"))
+    assert result.returncode == 0, result.stdout + result.stderr
     for words in (
         "writes go to db1",
         "requests meanwhile, none lost",
@@ -40,8 +41,8 @@ def test_the_story_is_told_to_its_end_and_every_process_is_stopped(folder: Path)
         "of the boot budget of 20 min",
         "Every process is stopped.",
     ):
-        assert words in done.stdout
-    assert "\x1b" not in done.stdout, "plain lines where no terminal is"
+        assert words in result.stdout
+    assert "\x1b" not in result.stdout, "plain lines where no terminal is"
     assert processes_of(folder) == []
     assert Path("/etc/passwd").read_bytes() == accounts
 
@@ -49,21 +50,24 @@ def test_the_story_is_told_to_its_end_and_every_process_is_stopped(folder: Path)
 def test_with_keep_the_node_goes_on_and_its_scripts_work(folder: Path) -> None:
     root = folder / "demo"
     try:
-        done = demo("--keep", "--folder", str(root))
-        assert done.returncode == 0, done.stdout + done.stderr
+        result = demo("--keep", "--json", "--folder", str(root))
+        assert result.returncode == 0, result.stdout + result.stderr
+        answer = json.loads(result.stdout)
+        assert (answer["running"], answer["folder"], answer["store"]) == (True, str(root), f"{root}/srv/store")
+        assert "release 1, writes go to db1" in "".join(next(iter(answer["chapters"].values())))
         shell = f". {root}/env.sh; rolecall status; rolecall fleet check {root}/srv/store/fleet.json"
-        told = subprocess.run(["sh", "-c", shell], capture_output=True, text=True, timeout=60)
-        assert told.returncode == 0, told.stdout + told.stderr
-        assert "web1: ready" in told.stdout
-        assert "no mistakes" in told.stdout
+        status = subprocess.run(["sh", "-c", shell], capture_output=True, text=True, timeout=60)
+        assert status.returncode == 0, status.stdout + status.stderr
+        assert "web1: ready" in status.stdout
+        assert "no mistakes" in status.stdout
     finally:
         subprocess.run(["sh", str(root / "stop.sh")], check=True, timeout=60)
 
 
 def test_a_folder_that_is_not_empty_is_left_alone(folder: Path) -> None:
     (folder / "mine").write_text("mine")
-    done = demo("--folder", str(folder))
-    assert (done.returncode, "is not empty" in done.stderr) == (1, True)
+    result = demo("--folder", str(folder))
+    assert (result.returncode, "is not empty" in result.stderr) == (1, True)
     assert [path.name for path in folder.iterdir()] == ["mine"]
 
 
@@ -71,5 +75,5 @@ def test_missing_programs_are_named_with_the_command_that_installs_them(folder: 
     # In a namespace of its own, Apache is a file that nobody can run.
     hide = 'mount --bind /etc/passwd /usr/sbin/apache2 && exec "$@"'
     argv = ["unshare", "--map-root-user", "--mount", "sh", "-c", hide, "sh", *ROLECALL, "demo", "--folder", str(folder)]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=60)
-    assert (done.returncode, "hint: apt-get install apache2-bin" in done.stderr) == (1, True), done.stderr
+    result = subprocess.run(argv, capture_output=True, text=True, timeout=60)
+    assert (result.returncode, "hint: apt-get install apache2-bin" in result.stderr) == (1, True), result.stderr

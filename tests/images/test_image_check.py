@@ -103,11 +103,11 @@ class Root:
         return self.folder / path
 
     def write(self, path: str, text: str, mode: int = 0o644) -> Path:
-        made = self.at(path)
-        made.parent.mkdir(parents=True, exist_ok=True)
-        made.write_text(text)
-        made.chmod(mode)
-        return made
+        file = self.at(path)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+        file.chmod(mode)
+        return file
 
     def link(self, path: str, target: str) -> None:
         self.at(path).parent.mkdir(parents=True, exist_ok=True)
@@ -124,13 +124,13 @@ class Root:
         assert old in text
         self.write("etc/rolecall/agent.toml", text.replace(old, new))
 
-    def found(self, **options: bool) -> list[Finding]:
+    def findings(self, **options: bool) -> list[Finding]:
         return check.examine(self.folder, CONFIG, **options)
 
     def only(self, **options: bool) -> Finding:
         """The one finding that there is."""
-        (one,) = self.found(**options)
-        return one
+        (finding,) = self.findings(**options)
+        return finding
 
     def picture(self) -> dict[str, object]:
         """Everything, with times of change."""
@@ -145,16 +145,16 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> Keys:
 @pytest.fixture
 def root(tmp_path: Path, keys: Keys) -> Root:
     before = os.umask(0o022)
-    made = Root(tmp_path / "root", keys)
+    root = Root(tmp_path / "root", keys)
     os.umask(before)
-    return made
+    return root
 
 
 def test_nothing_is_wrong_with_a_clean_image_and_looking_at_it_changes_nothing(root: Root) -> None:
     before = root.picture()
-    assert root.found() == []
-    done = rolecall("image", "check", "--root", str(root.folder))
-    assert (done.returncode, done.stdout) == (0, "✓ nothing is wrong with it\n")
+    assert root.findings() == []
+    result = rolecall("image", "check", "--root", str(root.folder))
+    assert (result.returncode, result.stdout) == (0, "✓ nothing is wrong with it\n")
     assert root.picture() == before
 
 
@@ -203,11 +203,11 @@ TRACES = [
 def test_a_trace_is_found_and_taken_away(root: Root, name: str, path: str, text: str) -> None:
     before = root.picture()
     root.write(path, text)
-    one = root.only()
-    assert (one.name, one.remedy) == (name, f"rolecall image check --root={root.folder} --fix")
-    assert any(f"/{path}".startswith(where) for where in one.paths)
-    assert check.mend(root.folder, CONFIG, [one]) == [one]
-    assert root.found() == []
+    finding = root.only()
+    assert (finding.name, finding.remedy) == (name, f"rolecall image check --root={root.folder} --fix")
+    assert any(f"/{path}".startswith(where) for where in finding.paths)
+    assert check.mend(root.folder, CONFIG, [finding]) == [finding]
+    assert root.findings() == []
     assert before.keys() <= root.picture().keys(), "nothing else went with it"
 
 
@@ -227,18 +227,18 @@ SECRETS = [
 @pytest.mark.parametrize(("name", "path", "text"), SECRETS, ids=[path for _, path, _ in SECRETS])
 def test_a_secret_is_found_but_only_a_person_takes_it_away(root: Root, name: str, path: str, text: str) -> None:
     secret = root.write(path, text, 0o600)
-    one = root.only()
-    assert (one.name, one.fix) == (name, None)
-    assert "out of use" in one.remedy
-    assert check.mend(root.folder, CONFIG, [one]) == []
+    finding = root.only()
+    assert (finding.name, finding.fix) == (name, None)
+    assert "out of use" in finding.remedy
+    assert check.mend(root.folder, CONFIG, [finding]) == []
     assert secret.exists()
-    follow(one)
-    assert root.found() == []
+    follow(finding)
+    assert root.findings() == []
 
 
-def follow(one: Finding) -> None:
+def follow(finding: Finding) -> None:
     """Do what the remedy says: what stands after its last colon, or all of it."""
-    command = one.remedy.rpartition(": ")[2].rpartition("then ")[2]
+    command = finding.remedy.rpartition(": ")[2].rpartition("then ")[2]
     subprocess.run(command, shell=True, check=True, stdin=subprocess.DEVNULL, capture_output=True)
 
 
@@ -246,11 +246,11 @@ def test_what_is_public_or_code_is_no_secret(root: Root) -> None:
     root.write("etc/ssl/certs/site.pem", "-----BEGIN CERTIFICATE-----\n")
     root.write("usr/local/lib/keys.py", KEY)
     root.write("etc/ssh/ssh_config", "# IdentityFile ~/.ssh/id_rsa\n")
-    assert root.found() == []
+    assert root.findings() == []
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
+    ("line", "expected"),
     [
         ("root:$y$j9T$a:1::::::", True),
         ("admin::1::::::", True),
@@ -258,33 +258,33 @@ def test_what_is_public_or_code_is_no_secret(root: Root) -> None:
         ("bin:*:1::::::", False),
     ],
 )
-def test_a_password_is_found(root: Root, line: str, said: bool) -> None:
+def test_a_password_is_found(root: Root, line: str, expected: bool) -> None:
     root.write("etc/shadow", f"{line}\n")
-    found = root.found()
-    assert [one.name for one in found] == ["password"] * said
-    if said:
+    findings = root.findings()
+    assert [finding.name for finding in findings] == ["password"] * expected
+    if expected:
         name = line.partition(":")[0]
-        assert found[0].remedy == f"usermod --root={root.folder} --lock {name}"
+        assert findings[0].remedy == f"usermod --root={root.folder} --lock {name}"
 
 
 def test_an_identity_of_one_machine_is_found(root: Root) -> None:
     root.write("etc/rolecall/identity.json", '{"tags": {"rolecall:role": "memcached"}}')
-    assert root.found() == [], "that may be said of every machine of the image"
+    assert root.findings() == [], "that may be said of every machine of the image"
     root.write("etc/rolecall/identity.json", '{"server": "mc1"}')
-    one = root.only()
-    assert (one.name, one.fix) == ("identity", None)
-    follow(one)
-    assert root.found() == []
+    finding = root.only()
+    assert (finding.name, finding.fix) == ("identity", None)
+    follow(finding)
+    assert root.findings() == []
 
 
 def test_credentials_that_agent_toml_names_are_found(root: Root) -> None:
     root.settle("[trust]", '[aws]\ncredentials = "file:/srv/aws"\n[trust]')
-    assert root.found() == []
+    assert root.findings() == []
     root.write("srv/aws", "[default]\n")
-    one = root.only()
-    assert (one.name, one.paths) == ("credentials", ("/srv/aws",))
-    follow(one)
-    assert root.found() == []
+    finding = root.only()
+    assert (finding.name, finding.paths) == ("credentials", ("/srv/aws",))
+    follow(finding)
+    assert root.findings() == []
 
 
 def test_a_state_folder_elsewhere_is_looked_into_and_products_data_is_a_persons_to_remove(root: Root) -> None:
@@ -294,32 +294,32 @@ def test_a_state_folder_elsewhere_is_looked_into_and_products_data_is_a_persons_
     root.write(DROP_IN, ORDER.replace("/var/lib", "/srv"))
     root.write("srv/rolecall/reports/1.json", "{}")
     root.write("srv/rolecall/shared/blog/uploads/photo.jpg", "x")
-    reports, data = root.found()
+    reports, data = root.findings()
     assert (reports.paths, data.paths) == (("/srv/rolecall/reports",), ("/srv/rolecall/shared",))
     check.mend(root.folder, CONFIG, [reports, data])
     assert root.only() == data
     follow(data)
-    assert root.found() == []
+    assert root.findings() == []
 
 
 def test_many_traces_of_a_kind_are_one_finding(root: Root) -> None:
     for kind in ("rsa", "ecdsa", "ed25519"):
         root.write(f"etc/ssh/ssh_host_{kind}_key", KEY)
-    one = root.only()
-    assert one.what.startswith("/etc/ssh/ssh_host_ecdsa_key and 2 more: ")
-    assert len(one.paths) == 3
+    finding = root.only()
+    assert finding.what.startswith("/etc/ssh/ssh_host_ecdsa_key and 2 more: ")
+    assert len(finding.paths) == 3
 
 
 def test_a_log_keeps_its_owner_and_mode_when_it_is_emptied(root: Root) -> None:
     log = root.write("var/log/btmp", "x", 0o660)
-    check.mend(root.folder, CONFIG, root.found())
+    check.mend(root.folder, CONFIG, root.findings())
     assert (log.read_text(), log.stat().st_mode & 0o777) == ("", 0o660)
 
 
 def test_a_machine_id_that_waits_for_the_first_boot_is_none(root: Root) -> None:
     root.write("etc/machine-id", "uninitialized\n")
     root.link("var/lib/dbus/machine-id", "/etc/machine-id")
-    assert root.found() == []
+    assert root.findings() == []
 
 
 def test_no_link_leads_out_of_the_image(root: Root, tmp_path: Path) -> None:
@@ -331,8 +331,8 @@ def test_no_link_leads_out_of_the_image(root: Root, tmp_path: Path) -> None:
     root.link("var/log", str(outside))
     root.link("home/guest", str(outside / "home"))
     root.link("tmp/link", str(outside))
-    check.mend(root.folder, CONFIG, root.found())
-    assert root.found() == []
+    check.mend(root.folder, CONFIG, root.findings())
+    assert root.findings() == []
     assert not root.at("tmp/link").is_symlink()
     assert sorted(path.read_text() for path in outside.rglob("*") if path.is_file()) == ["of this machine"] * 3
 
@@ -341,8 +341,8 @@ def test_a_machine_may_have_a_past(root: Root) -> None:
     root.write("etc/machine-id", "0123456789abcdef0123456789abcdef\n")
     root.write("root/.bash_history", "ls\n")
     root.write("var/lib/rolecall/fleet/verified.json", "{}")
-    assert {one.name for one in root.found()} == {"machine-id", "history", "instance-state"}
-    assert root.found(machine=True) == []
+    assert {finding.name for finding in root.findings()} == {"machine-id", "history", "instance-state"}
+    assert root.findings(machine=True) == []
     root.at("usr/bin/memcached").unlink()
     assert root.only(machine=True).name == "program"
 
@@ -354,7 +354,7 @@ def replaced(path: str, text: str) -> Callable[[Root], object]:
     return lambda root: root.write(path, text)
 
 
-def gone(path: str) -> Callable[[Root], object]:
+def removed(path: str) -> Callable[[Root], object]:
     return lambda root: root.at(path).unlink()
 
 
@@ -388,33 +388,33 @@ def opened(path: str, mode: int) -> Callable[[Root], object]:
 
 
 GAPS: list[tuple[str, str, Callable[[Root], object]]] = [
-    ("settings", "cannot read the settings", gone("etc/rolecall/agent.toml")),
+    ("settings", "cannot read the settings", removed("etc/rolecall/agent.toml")),
     ("settings", "rol: unknown key — did you mean 'role'?", settled('role = "', 'rol = "memcached"\nrole = "')),
     ("role", "no role 'cache' in", settled('role = "memcached"', 'role = "cache"')),
     ("role", "has no platform 'suse'", settled('platform = "debian"', 'platform = "suse"')),
     ("unsigned", "whoever can write to the store is root", settled(SIGNED, "unsigned = true")),
-    ("signers", "cannot read the keys in", gone("etc/rolecall/allowed_signers")),
+    ("signers", "cannot read the keys in", removed("etc/rolecall/allowed_signers")),
     ("signers", "this line has no key of its own", replaced("etc/rolecall/allowed_signers", "ops\n")),
-    ("seed", "is not there", gone("etc/rolecall/seed.json")),
+    ("seed", "is not there", removed("etc/rolecall/seed.json")),
     ("seed", "is not signed", unsigned_seed),
     ("seed", "the signature is refused", forged_seed),
     ("seed", "seed.json: the signature is refused: No principal matched", lambda root: root.seed(by="mallory")),
     ("seed", "is of the fleet 'other', this image is of 'test'", lambda root: root.seed(fleet="other")),
     ("seed", "has expired on", lambda root: root.seed(issued=stamp(from_now(days=-9)), not_after=YESTERDAY)),
     ("seed", "servers.mc1.address: missing", lambda root: root.seed(servers={"mc1": {"role": "memcached"}})),
-    ("attachment", "/etc/memcached.conf is no link", gone("etc/memcached.conf")),
+    ("attachment", "/etc/memcached.conf is no link", removed("etc/memcached.conf")),
     ("attachment", "/etc/memcached.conf is no link", not_attached),
-    ("attachment", f"/{DROP_IN} is missing", gone(DROP_IN)),
+    ("attachment", f"/{DROP_IN} is missing", removed(DROP_IN)),
     ("attachment", f"/{DROP_IN} has other content", replaced(DROP_IN, "[Unit]\n")),
-    ("program", "memcached is not installed: validator memcached", gone("usr/bin/memcached")),
-    ("program", "rolecall is not installed", gone("usr/bin/rolecall")),
-    ("program", "ssh-keygen is not installed", gone("usr/bin/ssh-keygen")),
-    ("program", "systemd-sysusers is not installed", gone("usr/bin/systemd-sysusers")),
-    ("unit", "rolecall-boot.service is not enabled", gone(f"{BOOT}/rolecall-boot.service")),
-    ("unit", "rolecall-drain.service is not enabled", gone(f"{BOOT}/rolecall-drain.service")),
-    ("unit", "rolecall-refresh.timer is not enabled", gone(f"{TIMERS}/rolecall-refresh.timer")),
-    ("unit", "memcached.service is not enabled", gone(f"{BOOT}/memcached.service")),
-    ("unit", "memcached.service is not there", gone("usr/lib/systemd/system/memcached.service")),
+    ("program", "memcached is not installed: validator memcached", removed("usr/bin/memcached")),
+    ("program", "rolecall is not installed", removed("usr/bin/rolecall")),
+    ("program", "ssh-keygen is not installed", removed("usr/bin/ssh-keygen")),
+    ("program", "systemd-sysusers is not installed", removed("usr/bin/systemd-sysusers")),
+    ("unit", "rolecall-boot.service is not enabled", removed(f"{BOOT}/rolecall-boot.service")),
+    ("unit", "rolecall-drain.service is not enabled", removed(f"{BOOT}/rolecall-drain.service")),
+    ("unit", "rolecall-refresh.timer is not enabled", removed(f"{TIMERS}/rolecall-refresh.timer")),
+    ("unit", "memcached.service is not enabled", removed(f"{BOOT}/memcached.service")),
+    ("unit", "memcached.service is not there", removed("usr/lib/systemd/system/memcached.service")),
     ("unit", "memcached.service is masked", masked),
     ("permissions", "/etc/rolecall/agent.toml: others than root", opened("etc/rolecall/agent.toml", 0o646)),
     ("permissions", "/etc/rolecall: others than root", opened("etc/rolecall", 0o777)),
@@ -426,32 +426,32 @@ GAPS: list[tuple[str, str, Callable[[Root], object]]] = [
 @pytest.mark.parametrize(("name", "words", "undo"), GAPS, ids=[f"{name}-{n}" for n, (name, _, _) in enumerate(GAPS)])
 def test_a_gap_is_found_with_its_remedy(root: Root, name: str, words: str, undo: Callable[[Root], object]) -> None:
     undo(root)
-    found = [one for one in root.found() if one.name == name]
-    assert found, root.found()
-    assert words in found[0].what
+    findings = [finding for finding in root.findings() if finding.name == name]
+    assert findings, root.findings()
+    assert words in findings[0].what
     if name not in ("settings", "role"):
-        assert {one.name for one in root.found()} <= {name, "seed"}
-    assert found[0].remedy
+        assert {finding.name for finding in root.findings()} <= {name, "seed"}
+    assert findings[0].remedy
 
 
 def test_what_is_unsigned_on_purpose_is_no_finding(root: Root) -> None:
     root.settle(SIGNED, "unsigned = true")
     assert root.only().name == "unsigned"
-    assert root.found(allow_unsigned=True) == []
+    assert root.findings(allow_unsigned=True) == []
 
 
 def test_all_mistakes_of_agent_toml_are_findings_and_traces_are_found_all_the_same(root: Root) -> None:
     root.settle('role = "memcached"', 'rol = "memcached"\nstor = []')
     root.write("root/.bash_history", "ls\n")
-    names = [one.name for one in root.found()]
+    names = [finding.name for finding in root.findings()]
     assert names.count("settings") == 3
     assert "history" in names
 
 
 def test_attachments_are_laid_by_fix(root: Root) -> None:
     root.at("etc/memcached.conf").unlink()
-    check.mend(root.folder, CONFIG, root.found())
-    assert root.found() == []
+    check.mend(root.folder, CONFIG, root.findings())
+    assert root.findings() == []
     assert os.readlink(root.at("etc/memcached.conf")) == "/var/lib/rolecall/current/memcached/memcached.conf"
 
 
@@ -462,16 +462,16 @@ def test_the_remedies_for_units_work(root: Root) -> None:
     follow(root.only())
     assert "is not enabled" in root.only().what
     follow(root.only())
-    assert root.found() == []
+    assert root.findings() == []
 
 
 def test_the_remedy_for_permissions_works(root: Root) -> None:
     root.at("etc/rolecall/agent.toml").chmod(0o666)
     root.at("usr/share/rolecall/templates").chmod(0o777)
-    one = root.only()
-    assert one.paths == ("/etc/rolecall/agent.toml", "/usr/share/rolecall/templates")
-    follow(one)
-    assert root.found() == []
+    finding = root.only()
+    assert finding.paths == ("/etc/rolecall/agent.toml", "/usr/share/rolecall/templates")
+    follow(finding)
+    assert root.findings() == []
 
 
 def test_programs_are_found_through_links_as_the_images_machines_would(root: Root) -> None:
@@ -480,20 +480,22 @@ def test_programs_are_found_through_links_as_the_images_machines_would(root: Roo
     root.link("etc/alternatives/memcached", "/usr/lib/memcached/memcached-1.6")
     assert root.only().name == "program"
     root.write("usr/lib/memcached/memcached-1.6", "")
-    assert root.found() == []
+    assert root.findings() == []
 
 
 def test_a_baseline_image_has_no_role_but_the_scripts_that_install_one(root: Root) -> None:
     root.settle('role = "memcached"', 'role = "baseline"')
     root.at(f"{BOOT}/memcached.service").unlink()
     root.at("etc/memcached.conf").unlink()
-    one = root.only()
-    assert "/usr/share/rolecall/image-build/bake is not installed: installs the role at the first boot" in one.what
+    finding = root.only()
+    assert "/usr/share/rolecall/image-build/bake is not installed: installs the role at the first boot" in finding.what
     root.write("usr/share/rolecall/image-build/bake", "#!/bin/sh\n", 0o755)
-    assert root.found() == []
+    assert root.findings() == []
     root.settle("[paths]", f'[paths]\nstate = "{root.folder}/var/lib/rolecall"')
     root.write("var/lib/rolecall/role.json", '{"role": "memcached"}')
-    assert {one.name for one in root.found(machine=True)} == {"attachment", "unit"}, "judged as what it has become"
+    assert {finding.name for finding in root.findings(machine=True)} == {"attachment", "unit"}, (
+        "judged as what it has become"
+    )
 
 
 # The command
@@ -502,10 +504,10 @@ def test_a_baseline_image_has_no_role_but_the_scripts_that_install_one(root: Roo
 def test_the_command_tells_all_with_remedies_and_mends_what_is_safe(root: Root) -> None:
     root.write("root/.bash_history", "ls\n")
     root.write("root/.netrc", "machine example.com\n")
-    asked = rolecall("image", "check", "--root", str(root.folder))
-    assert asked.returncode == 1
-    what = "✗ history: /root/.bash_history: what somebody typed, perhaps passwords"
-    assert f"{what}\n  remedy: rolecall image check --root={root.folder} --fix\n" in asked.stdout
+    checked = rolecall("image", "check", "--root", str(root.folder))
+    assert checked.returncode == 1
+    line = "✗ history: /root/.bash_history: what somebody typed, perhaps passwords"
+    assert f"{line}\n  remedy: rolecall image check --root={root.folder} --fix\n" in checked.stdout
     mended = rolecall("image", "check", "--root", str(root.folder), "--fix")
     assert mended.returncode == 1, "one is for a person"
     assert "✓ history: mended: /root/.bash_history" in mended.stdout
@@ -518,22 +520,22 @@ def test_the_answer_as_json(root: Root) -> None:
     root.write("root/.bash_history", "ls\n")
     answer = json.loads(rolecall("image", "check", "--root", str(root.folder), "--json").stdout)
     assert answer["mended"] == []
-    (one,) = answer["findings"]
-    assert (one["name"], one["paths"], one["fix"]) == ("history", ["/root/.bash_history"], True)
+    (finding,) = answer["findings"]
+    assert (finding["name"], finding["paths"], finding["fix"]) == ("history", ["/root/.bash_history"], True)
     answer = json.loads(rolecall("image", "check", "--root", str(root.folder), "--json", "--fix").stdout)
     assert (answer["findings"], answer["mended"][0]["name"]) == ([], "history")
 
 
 def test_settings_elsewhere_in_the_image_are_named_as_the_image_names_them(root: Root) -> None:
     root.at("etc/rolecall/agent.toml").rename(root.at("srv.toml"))
-    done = rolecall("image", "check", "--root", str(root.folder), "--config", "/srv.toml")
-    assert done.returncode == 0, done.stdout
+    result = rolecall("image", "check", "--root", str(root.folder), "--config", "/srv.toml")
+    assert result.returncode == 0, result.stdout
 
 
 def test_a_folder_that_is_none_is_said(tmp_path: Path) -> None:
-    done = rolecall("image", "check", "--root", str(tmp_path / "nowhere"))
-    assert (done.returncode, done.stdout) == (1, "")
-    assert "there is no folder" in done.stderr
+    result = rolecall("image", "check", "--root", str(tmp_path / "nowhere"))
+    assert (result.returncode, result.stdout) == (1, "")
+    assert "there is no folder" in result.stderr
 
 
 @pytest.mark.skipif(CONFIG.exists(), reason="an image may be baked on this machine")
@@ -546,7 +548,7 @@ def test_fix_leaves_a_machine_alone_that_is_no_image(root: Root) -> None:
 def test_what_cannot_be_read_is_not_called_clean(root: Root) -> None:
     root.at("root").chmod(0)
     with pytest.raises(HostFault, match="cannot read all of"):
-        root.found()
+        root.findings()
     root.at("root").chmod(0o700)
 
 

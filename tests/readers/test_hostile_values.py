@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 import format_readers
 from box import Box
 from patience import on_this_machine
-from rolecall.demo import machine
+from rolecall.demo import folder_node
 from rolecall.errors import ConfigFault
 from rolecall.forms.quoting import FORMATS
 from rolecall.forms.scalars import MOST_BYTES
@@ -281,7 +281,7 @@ HOSTNAMES = st.lists(
 @given(hostnames=HOSTNAMES)
 def test_apache_has_the_hostnames_that_were_written(scratch: Path, hostnames: list[str]) -> None:
     good = [one for one in hostnames if accepts(edited({"products/blog/hostnames": [one]}))] or ["a.example"]
-    host = machine.build(Path(tempfile.mkdtemp(dir=scratch)), port=18080)
+    host = folder_node.build(Path(tempfile.mkdtemp(dir=scratch)), port=18080)
     made = web({"products/blog/hostnames": good, "servers/web1/products": ["blog"]}, state=str(host.state),
                root=str(host.root), names={"http_port": 18080})  # fmt: skip
     secrets = {"blog.DB_PASSWORD": "x"}

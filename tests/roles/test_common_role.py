@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from box import ROOT, Box, alive
 from database_fleet import Fleet
 from munin import fetched, munin_node
-from rolecall.demo.machine import free_port
+from rolecall.demo.folder_node import free_port
 from rolecall.readiness import Metrics, open_reporter
 from rolecall.report import Report, Step
 from roles.test_golden import HERE, generation

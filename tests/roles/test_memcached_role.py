@@ -16,7 +16,7 @@ import pytest
 from box import ROOT, Box, alive
 from munin import fetched, munin_node
 from patience import on_this_machine
-from rolecall.demo.machine import free_port
+from rolecall.demo.folder_node import free_port
 from rolecall.fleet.assignment import Assignment
 from rolecall.host.roles import read_role
 from rolecall.render.rendering import render

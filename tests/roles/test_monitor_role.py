@@ -19,7 +19,7 @@ import pytest
 from box import ROOT, Box, alive
 from format_readers import ENVIRONMENT
 from munin import munin_node
-from rolecall.demo.machine import free_port
+from rolecall.demo.folder_node import free_port
 from roles.test_golden import HERE, generation
 
 AS_ROOT = os.geteuid() == 0

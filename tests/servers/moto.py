@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 from unittest import mock
 
-from rolecall.demo import machine
+from rolecall.demo import folder_node
 
 ACCOUNT = "123456789012"
 REGION = "us-east-1"
@@ -94,7 +94,7 @@ class Moto:
 
     def _start(self) -> None:
         for _ in range(5):  # somebody else may take the port in between
-            port = machine.free_port(random.randrange(20000, 32000))
+            port = folder_node.free_port(random.randrange(20000, 32000))
             env = {"PATH": os.defpath, "PYTHONPATH": str(TESTS), "INITIAL_NO_AUTH_ACTION_COUNT": "3"}
             argv = [sys.executable, "-P", "-m", "servers.moto", str(port)]
             self._process = subprocess.Popen(

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from patience import on_this_machine
-from rolecall.demo import machine
+from rolecall.demo import folder_node
 
 ROOT = Path(__file__).parents[2]
 ROLECALL = (sys.executable, "-m", "rolecall")
@@ -83,8 +83,8 @@ class Box:
 
     def __init__(self, folder: Path, settings: str = "", platform: str = "debian", server: str = "web1") -> None:
         # Not always the same port first: other tests may run beside this one.
-        port = machine.free_port(random.randrange(20000, 32000))
-        self.machine = machine.build(folder, settings=settings, platform=platform, server=server, port=port)
+        port = folder_node.free_port(random.randrange(20000, 32000))
+        self.machine = folder_node.build(folder, settings=settings, platform=platform, server=server, port=port)
         self.document = document()
         self.env = {**os.environ, **self.machine.environment(), "NO_COLOR": "1"}
 

@@ -18,7 +18,7 @@ import pytest
 
 from box import Box, alive
 from patience import wait_until
-from rolecall.demo.machine import free_port
+from rolecall.demo.folder_node import free_port
 
 ADDRESSES = {f"db{n}": f"127.0.0.2{n}" for n in (1, 2, 3, 4)}
 PASSWORD = "re'pl\\ica \"3"  # every character that a format has to escape

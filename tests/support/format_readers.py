@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from patience import on_this_machine
-from rolecall.demo.machine import Machine
+from rolecall.demo.folder_node import FolderNode
 
 ENVIRONMENT = {"PATH": f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin", "LC_ALL": "C.UTF-8"}
 SHELLS = (("dash",), ("bash", "--posix"))  # /bin/sh of Debian, and of CentOS
@@ -64,11 +64,11 @@ def php_fpm(file: Path) -> dict[str, dict[str, str]]:
     return sections
 
 
-def apache_hosts(machine: Machine, vhosts: str) -> dict[str, list[str]]:
+def apache_hosts(node: FolderNode, vhosts: str) -> dict[str, list[str]]:
     """The virtual hosts as Apache has understood them: ServerName → aliases."""
-    (machine.root / "etc/apache2/conf-enabled/zz-rolecall.conf").write_text(vhosts)
+    (node.root / "etc/apache2/conf-enabled/zz-rolecall.conf").write_text(vhosts)
     told = run(
-        f"{machine.root}/usr/sbin/apache2ctl", "-t", "-D", "DUMP_VHOSTS", env={**ENVIRONMENT, **machine.environment()}
+        f"{node.root}/usr/sbin/apache2ctl", "-t", "-D", "DUMP_VHOSTS", env={**ENVIRONMENT, **node.environment()}
     ).decode()
     found: dict[str, list[str]] = {}
     for line in told.splitlines():

@@ -16,7 +16,7 @@ def show_demonstration(answer: Demonstration) -> None:
     """The last lines of the story."""
     out = console()
     out.print(f"\nThe whole story took {answer.seconds:.0f} s.", style="bold")
-    if answer.kept:
+    if answer.running:
         out.print(f"""The node goes on serving. In another shell:
   . {answer.folder}/env.sh            # rolecall, as this node sees it
   curl {answer.url}

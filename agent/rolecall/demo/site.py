@@ -7,7 +7,7 @@ import tarfile
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from rolecall.demo.machine import Machine
+from rolecall.demo.folder_node import FolderNode
 
 BLOG, VIDEO = "blog.localhost", "video.localhost"
 
@@ -19,7 +19,7 @@ echo 'blog, release ', trim(file_get_contents(__DIR__ . '/../VERSION')),
 """
 
 
-def release(machine: Machine, product: str, version: str, files: dict[str, str]) -> dict[str, Any]:
+def release(node: FolderNode, product: str, version: str, files: dict[str, str]) -> dict[str, Any]:
     """Pack a release into the store; returns what the document says of it."""
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w:gz") as tar:
@@ -28,19 +28,19 @@ def release(machine: Machine, product: str, version: str, files: dict[str, str])
             entry.size, entry.mtime = len(data), 1_700_000_000
             tar.addfile(entry, io.BytesIO(data))
     data, artifact = packed.getvalue(), f"releases/{product}/{version}.tar.gz"
-    path = machine.store / artifact
+    path = node.store / artifact
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
     return {"version": version, "artifact": artifact, "sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
 
 
-def blog(machine: Machine, version: str, health: str = "ok") -> dict[str, Any]:
+def blog(node: FolderNode, version: str, health: str = "ok") -> dict[str, Any]:
     """A release of the PHP product."""
     files = {"VERSION": version, "public/index.php": _PAGE, "public/health": health, "bin/digest.php": "<?php\n"}
-    return release(machine, "blog", version, files)
+    return release(node, "blog", version, files)
 
 
-def document(machine: Machine) -> dict[str, Any]:
+def document(node: FolderNode) -> dict[str, Any]:
     """A fleet of a web server, four databases and a cache; the web server has both products."""
     now = datetime.now(UTC).replace(microsecond=0)
     video = {"public/index.html": "video, release 7: a page without any program behind it\n"}
@@ -54,7 +54,7 @@ def document(machine: Machine) -> dict[str, Any]:
         "products": {
             "blog": {
                 "hostnames": [BLOG],
-                "release": blog(machine, "1"),
+                "release": blog(node, "1"),
                 "user": "blog",
                 "writable": ["uploads"],
                 "environment": {"APP_ENV": "demo"},
@@ -65,7 +65,7 @@ def document(machine: Machine) -> dict[str, Any]:
             },
             "video": {
                 "hostnames": [VIDEO],
-                "release": release(machine, "video", "7", video),
+                "release": release(node, "video", "7", video),
                 "runtime": "static",
                 "user": "video",
             },
@@ -82,9 +82,9 @@ def document(machine: Machine) -> dict[str, Any]:
     }
 
 
-def publish(machine: Machine, content: dict[str, Any]) -> None:
+def publish(node: FolderNode, content: dict[str, Any]) -> None:
     """Write the document into the store, with the next serial."""
     content["serial"] += 1
-    new = machine.store / ".fleet.json.new"
+    new = node.store / ".fleet.json.new"
     new.write_text(json.dumps(content, indent=2) + "\n")
-    new.rename(machine.store / "fleet.json")
+    new.rename(node.store / "fleet.json")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rolecall.demo import site
-from rolecall.demo.machine import MYSELF, Machine, build
+from rolecall.demo.folder_node import PROGRAM, FolderNode, build
 from rolecall.demo.visitors import get, traffic
 from rolecall.errors import HostFault
 from rolecall.forms.answers import Answer
@@ -29,11 +29,11 @@ generations = 1   # so that a removed product's release goes at once
 
 @dataclass(frozen=True)
 class Demonstration(Answer):
-    """What has happened: the chapters, each with what was seen to be true, and the node where it was kept."""
+    """What has happened: the chapters, each with what was seen to be true, and the node, if it is still running."""
 
     chapters: Mapping[str, tuple[str, ...]]
     seconds: float
-    kept: bool
+    running: bool
     folder: str
     store: str
     url: str
@@ -46,41 +46,41 @@ def run_story(folder: Path | None, *, keep: bool, out: "Console") -> Demonstrati
     if any(root.iterdir()):
         raise HostFault(f"{root} is not empty", "name a new folder, or none")
     began = time.monotonic()
-    machine = build(root, settings=_SETTINGS)
-    story = Story(machine, site.document(machine), out)
+    node = build(root, settings=_SETTINGS)
+    story = Story(node, site.document(node), out)
     try:
         story.run()
         if keep:
             story.put_back()
     finally:
         if not keep:
-            stop(machine)
+            stop(node)
     if folder is None and not keep:
         shutil.rmtree(root)
     return Demonstration(
         chapters={title: tuple(facts) for title, facts in story.chapters.items()},
         seconds=round(time.monotonic() - began, 1),
-        kept=keep,
+        running=keep,
         folder=str(root),
-        store=str(machine.store),
-        url=f"http://{site.BLOG}:{machine.port}/",
+        store=str(node.store),
+        url=f"http://{site.BLOG}:{node.port}/",
     )
 
 
-def stop(machine: Machine) -> None:
+def stop(node: FolderNode) -> None:
     """Stop every daemon of the node."""
-    node = open_node(load_settings(machine.config))
-    live = node.generations.load(node.generations.current())
+    opened = open_node(load_settings(node.config))
+    live = opened.generations.load(opened.generations.current())
     for unit in reversed(live.units if live else ()):
-        if node.manager.manages(unit):
-            node.manager.stop(unit)
+        if opened.manager.manages(unit):
+            opened.manager.stop(unit)
 
 
 @dataclass
 class Story:
     """What the chapters share."""
 
-    machine: Machine
+    node: FolderNode
     document: dict[str, Any]
     out: "Console"
     chapters: dict[str, list[str]] = field(default_factory=dict)  # title → what was seen to be true
@@ -96,12 +96,12 @@ class Story:
 
     def boot(self) -> None:
         """An empty machine becomes a web node."""
-        root, user = self.machine.root, "each product's processes run as its own user"
-        if not self.machine.as_root:
+        root, user = self.node.root, "each product's processes run as its own user"
+        if not self.node.as_root:
             user = "not root, so everything runs as this user"
-        self.out.print(f"A web node in {root}, Apache on 127.0.0.1:{self.machine.port}; {user}.")
+        self.out.print(f"A web node in {root}, Apache on 127.0.0.1:{self.node.port}; {user}.")
         self.chapter("The machine boots: it learns who it is, reads the fleet document and becomes its role")
-        site.publish(self.machine, self.document)
+        site.publish(self.node, self.document)
         self.rolecall("image", "attach", show=False)
         self.rolecall("boot")
         self.expect(site.BLOG, "release 1, writes go to db1")
@@ -111,8 +111,8 @@ class Story:
         """A new master reaches the pages, and no request is lost on the way."""
         self.chapter("The document promotes db2 to master: the node follows at its next refresh")
         self.document["databases"]["blog"] |= {"epoch": 2, "master": "db2", "candidate": "db1"}
-        site.publish(self.machine, self.document)
-        with traffic(self.machine) as answers:
+        site.publish(self.node, self.document)
+        with traffic(self.node) as answers:
             self.rolecall("refresh")
             time.sleep(0.5)
         if answers.lost:
@@ -127,7 +127,7 @@ class Story:
         wrong["products"]["blog"]["databses"] = ["blog"]
         wrong["products"]["blog"]["cron"][0]["schedule"] = "*/70 * * * *"
         wrong["servers"]["web1"]["products"] = ["blgo", "video"]
-        site.publish(self.machine, wrong)
+        site.publish(self.node, wrong)
         self.rolecall("refresh", code=78)
         self.expect(site.BLOG, "writes go to db2")
         self.document["serial"] = wrong["serial"]
@@ -138,9 +138,9 @@ class Story:
             "A release whose health page fails: the node rolls back by itself, code and configuration together"
         )
         old = copy.deepcopy(self.document["products"]["blog"])
-        self.document["products"]["blog"]["release"] = site.blog(self.machine, "2", health="database is gone")
+        self.document["products"]["blog"]["release"] = site.blog(self.node, "2", health="database is gone")
         self.document["products"]["blog"]["environment"] = {"APP_ENV": "new"}
-        site.publish(self.machine, self.document)
+        site.publish(self.node, self.document)
         self.rolecall("refresh", code=1)
         self.expect(site.BLOG, "release 1, writes go to db2")
         self.document["products"]["blog"] = old
@@ -150,9 +150,9 @@ class Story:
         self.chapter("The product blog is removed: its virtual host, pool, cron jobs and release go")
         del self.document["products"]["blog"]
         self.document["servers"]["web1"]["products"] = ["video"]
-        site.publish(self.machine, self.document)
+        site.publish(self.node, self.document)
         self.rolecall("refresh")
-        state = self.machine.state
+        state = self.node.state
         left = [path for path in (state / "current").resolve().rglob("*") if "blog" in path.name]
         if left or (state / "releases/blog").exists() or "blog" in (state / "current/cron/rolecall").read_text():
             raise HostFault(f"something of blog is left: {left or 'its release or its cron jobs'}")
@@ -168,8 +168,8 @@ class Story:
         """Both sites, for whoever goes on from here."""
         self.chapter("To play with: blog is put back")
         unchanged = {key: self.document[key] for key in ("serial", "databases")}  # no node goes back to an older epoch
-        self.document = {**site.document(self.machine), **unchanged}
-        site.publish(self.machine, self.document)
+        self.document = {**site.document(self.node), **unchanged}
+        site.publish(self.node, self.document)
         self.rolecall("refresh", show=False)
         self.expect(site.BLOG, "release 1, writes go to db2")
 
@@ -185,11 +185,11 @@ class Story:
 
     def rolecall(self, *words: str, code: int = 0, show: bool = True) -> None:
         """Run the agent as its users do; anything but the expected exit code ends the story."""
-        argv = (*MYSELF, *words, "--config", str(self.machine.config))
+        argv = (*PROGRAM, *words, "--config", str(self.node.config))
         if show:
             self.out.print(f"   $ rolecall {' '.join(words)}", style="cyan")
         with self.out.status(f"rolecall {' '.join(words)}"):
-            result = programs.run(argv, 120, self.machine.environment())
+            result = programs.run(argv, 120, self.node.environment())
         if show:
             for line in result.output.splitlines():
                 self.out.print(f"   {line}")
@@ -201,7 +201,7 @@ class Story:
 
     def expect(self, host: str, words: str) -> None:
         """A site's page has these words."""
-        status, text = get(self.machine, host)
+        status, text = get(self.node, host)
         if status != 200 or words not in text:
             raise HostFault(f"http://{host}/ answered {status} {text!r} instead of {words!r}")
-        self.confirm(f"http://{host}:{self.machine.port}/ → {text.strip()}")
+        self.confirm(f"http://{host}:{self.node.port}/ → {text.strip()}")

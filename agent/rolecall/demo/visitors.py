@@ -7,12 +7,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from rolecall.demo import site
-from rolecall.demo.machine import Machine
+from rolecall.demo.folder_node import FolderNode
 
 
-def get(machine: Machine, host: str, path: str = "/") -> tuple[int, str]:
+def get(node: FolderNode, host: str, path: str = "/") -> tuple[int, str]:
     """GET a page of the node."""
-    connection = http.client.HTTPConnection("127.0.0.1", machine.port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", node.port, timeout=10)
     try:
         connection.request("GET", path, headers={"Host": host})
         answer = connection.getresponse()
@@ -30,14 +30,14 @@ class Answers:
 
 
 @contextmanager
-def traffic(machine: Machine) -> Iterator[Answers]:
+def traffic(node: FolderNode) -> Iterator[Answers]:
     """Two visitors who keep asking, one for each site."""
     answers, over, lock = Answers(), threading.Event(), threading.Lock()
 
     def visit(host: str) -> None:
         while not over.is_set():
             try:
-                status, _ = get(machine, host)
+                status, _ = get(node, host)
                 problem = "" if status == 200 else f"{host} answered {status}"
             except (OSError, http.client.HTTPException) as error:
                 problem = f"{host}: {error!r}"

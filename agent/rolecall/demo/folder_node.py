@@ -1,4 +1,4 @@
-"""A machine in a folder: what a distribution would have put on a web server, below one root, on loopback ports.
+"""A node in a folder: what a distribution would have put on a web server, below one root, on loopback ports.
 
 The agent, Apache and php-fpm are the real ones. Programs that have their configuration at a fixed place get a wrapper
 in `<root>/usr/sbin` that names the place below the root. As root, accounts are made in `<root>/etc/passwd` and seen by
@@ -17,8 +17,8 @@ from pathlib import Path
 
 from rolecall.errors import HostFault
 
-# The program that is told to run: as it was installed, with the libraries beside it, or this interpreter's module.
-MYSELF = (sys.argv[0],) if os.path.basename(sys.argv[0]) == "rolecall" else (sys.executable, "-m", "rolecall")
+# The command that the story runs: as it was installed, with the libraries beside it, or this interpreter's module.
+PROGRAM = (sys.argv[0],) if os.path.basename(sys.argv[0]) == "rolecall" else (sys.executable, "-m", "rolecall")
 
 _MODULES = (
     "mpm_event authn_core authz_core authz_host env headers alias dir mime setenvif rewrite proxy proxy_fcgi deflate "
@@ -40,8 +40,14 @@ _PROGRAMS = {
 }
 
 
+_FOLDERS = (
+    "etc/apache2/conf-enabled etc/php/8.2/fpm/pool.d etc/cron.d etc/logrotate.d etc/munin etc/rolecall "
+    "run/apache2 run/php run/rolecall usr/sbin var/log/apache2 var/lib srv/store/releases"
+).split()
+
+
 @dataclass(frozen=True)
-class Machine:
+class FolderNode:
     """A node below `root` whose store is the folder `store`."""
 
     root: Path
@@ -71,14 +77,14 @@ class Machine:
     def environment(self) -> dict[str, str]:
         """What the agent and its daemons have to be started with."""
         path = f"{self.root}/usr/sbin:{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
-        made = {"PATH": path, "NO_PROXY": "*"}
+        environment = {"PATH": path, "NO_PROXY": "*"}
         if self.as_root:
-            made |= {
+            environment |= {
                 "LD_PRELOAD": nss_wrapper(),
                 "NSS_WRAPPER_PASSWD": f"{self.root}/etc/passwd",
                 "NSS_WRAPPER_GROUP": f"{self.root}/etc/group",
             }
-        return made
+        return environment
 
 
 def missing_programs() -> list[str]:
@@ -96,7 +102,7 @@ def nss_wrapper() -> str:
 
 
 def free_port(first: int = 18080) -> int:
-    """A loopback port that nobody has, below the range that outgoing connections take theirs from (32768)."""
+    """A loopback port that is free, below the range from which outgoing connections take theirs (32768 and up)."""
     for port in range(first, first + 500):
         with socket.socket() as sock:
             try:
@@ -109,68 +115,79 @@ def free_port(first: int = 18080) -> int:
 
 def build(
     root: Path, *, server: str = "web1", settings: str = "", port: int | None = None, platform: str = "debian"
-) -> Machine:
-    """Lay out the machine: the distribution's part of the configuration, and the agent's settings."""
+) -> FolderNode:
+    """Lay out the node: the distribution's part of the configuration, and the agent's settings."""
     if missing := missing_programs():
         raise HostFault(f"programs are missing: {', '.join(missing)}", f"apt-get install {' '.join(missing)}")
-    machine = Machine(root, port or free_port(), os.geteuid() == 0)
-    for folder in ("etc/apache2/conf-enabled", "etc/php/8.2/fpm/pool.d", "etc/cron.d", "etc/logrotate.d", "etc/munin",
-                   "etc/rolecall", "run/apache2", "run/php", "run/rolecall", "usr/sbin", "var/log/apache2",
-                   "var/lib", "srv/store/releases"):  # fmt: skip
+    node = FolderNode(root, port or free_port(), os.geteuid() == 0)
+    for folder in _FOLDERS:
         (root / folder).mkdir(parents=True, exist_ok=True)
     root.chmod(0o755)
-    for name in ("passwd", "group", "shadow", "gshadow") if machine.as_root else ():
+    for name in ("passwd", "group", "shadow", "gshadow") if node.as_root else ():
         source = Path("/etc") / name
         target = root / "etc" / name
         target.touch(mode=0o600 if "shadow" in name else 0o644)
         target.write_bytes(source.read_bytes() if source.exists() else b"")
-    _apache(machine)
-    _php(machine)
+    _apache(node)
+    _php(node)
     (root / "etc/rolecall/identity.json").write_text(json.dumps({"server": server}))
-    machine.config.write_text(_settings(machine, platform, settings))
-    _scripts(machine)
-    return machine
+    node.config.write_text(_settings(node, platform, settings))
+    _scripts(node)
+    return node
 
 
-def _apache(machine: Machine) -> None:
-    root = machine.root
-    folder = next((one for one in _APACHE_MODULES if Path(one).is_dir()), _APACHE_MODULES[0])
-    modules = [f"LoadModule {name}_module {folder}/mod_{name}.so" for name in _MODULES]
-    (root / "etc/apache2/apache2.conf").write_text("\n".join([
-        f'ServerRoot "{root}/etc/apache2"', f"PidFile {root}/run/apache2/apache2.pid",
-        f"DefaultRuntimeDir {root}/run/apache2", f"ErrorLog {root}/var/log/apache2/error.log", "ServerName localhost",
-        *modules, f"Listen 127.0.0.1:{machine.port}",
-        *(("User www-data", "Group www-data") if machine.as_root else ()),
-        "StartServers 1", "ServerLimit 8", "ThreadsPerChild 16", "MaxRequestWorkers 128", "GracefulShutdownTimeout 10",
-        "TypesConfig /etc/mime.types" if Path("/etc/mime.types").exists() else "AddType text/html .html",
-        'LogFormat "%h %l %u %t \\"%r\\" %>s %O \\"%{Referer}i\\" \\"%{User-Agent}i\\"" combined',
-        '<Directory "/">', "Require all denied", "</Directory>",
-        f"IncludeOptional {root}/etc/apache2/conf-enabled/*.conf", "",
-    ]))  # fmt: skip
-    _program(root / "usr/sbin/apache2ctl",
-             f'exec apache2 -d "{root}/etc/apache2" -f "{root}/etc/apache2/apache2.conf" "$@"')  # fmt: skip
+def _apache(node: FolderNode) -> None:
+    root = node.root
+    folder = next((folder for folder in _APACHE_MODULES if Path(folder).is_dir()), _APACHE_MODULES[0])
+    modules = "\n".join(f"LoadModule {name}_module {folder}/mod_{name}.so" for name in _MODULES)
+    user = "User www-data\nGroup www-data" if node.as_root else ""
+    types = "TypesConfig /etc/mime.types" if Path("/etc/mime.types").exists() else "AddType text/html .html"
+    (root / "etc/apache2/apache2.conf").write_text(f"""ServerRoot "{root}/etc/apache2"
+PidFile {root}/run/apache2/apache2.pid
+DefaultRuntimeDir {root}/run/apache2
+ErrorLog {root}/var/log/apache2/error.log
+ServerName localhost
+{modules}
+Listen 127.0.0.1:{node.port}
+{user}
+StartServers 1
+ServerLimit 8
+ThreadsPerChild 16
+MaxRequestWorkers 128
+GracefulShutdownTimeout 10
+{types}
+LogFormat "%h %l %u %t \\"%r\\" %>s %O \\"%{{Referer}}i\\" \\"%{{User-Agent}}i\\"" combined
+<Directory "/">
+Require all denied
+</Directory>
+IncludeOptional {root}/etc/apache2/conf-enabled/*.conf
+""")
+    _program(
+        root / "usr/sbin/apache2ctl", f'exec apache2 -d "{root}/etc/apache2" -f "{root}/etc/apache2/apache2.conf" "$@"'
+    )
 
 
-def _php(machine: Machine) -> None:
-    root = machine.root
-    (root / "etc/php/8.2/fpm/php-fpm.conf").write_text("\n".join([
-        "[global]", f"pid = {root}/run/php/php8.2-fpm.pid", f"error_log = {root}/var/log/php-fpm.log",
-        f"include={root}/etc/php/8.2/fpm/pool.d/*.conf", "",
-    ]))  # fmt: skip
+def _php(node: FolderNode) -> None:
+    root = node.root
+    (root / "etc/php/8.2/fpm/php-fpm.conf").write_text(f"""[global]
+pid = {root}/run/php/php8.2-fpm.pid
+error_log = {root}/var/log/php-fpm.log
+include={root}/etc/php/8.2/fpm/pool.d/*.conf
+""")
     program = shutil.which("php-fpm8.2", path=f"{os.environ.get('PATH', '')}:/usr/sbin") or "/usr/sbin/php-fpm8.2"
     _program(root / "usr/sbin/php-fpm8.2", f'exec {program} -y "{root}/etc/php/8.2/fpm/php-fpm.conf" "$@"')
 
 
-def _scripts(machine: Machine) -> None:
+def _scripts(node: FolderNode) -> None:
     """For people: the node's environment for a shell, and a way to stop its daemons."""
-    lines = [f"export {name}={shlex.quote(value)}" for name, value in machine.environment().items()]
-    program = shlex.join(MYSELF)
-    config = shlex.quote(str(machine.config))
+    lines = [f"export {name}={shlex.quote(value)}" for name, value in node.environment().items()]
+    program = shlex.join(PROGRAM)
+    config = shlex.quote(str(node.config))
     lines.append(
         f'rolecall() {{ case $1 in fleet|demo) {program} "$@" ;; *) {program} "$@" --config {config} ;; esac; }}'
     )
-    (machine.root / "env.sh").write_text("\n".join(lines) + "\n")
-    (machine.root / "stop.sh").write_text(f"cd {shlex.quote(str(machine.root))} && cat run/*/*.pid | xargs -r kill\n")
+    (node.root / "env.sh").write_text("\n".join(lines) + "\n")
+    (node.root / "stop.sh").write_text(f"cd {shlex.quote(str(node.root))} && cat run/*/*.pid | xargs -r kill\n")
 
 
 def _program(path: Path, line: str) -> None:
@@ -178,30 +195,30 @@ def _program(path: Path, line: str) -> None:
     path.chmod(0o755)
 
 
-def _settings(machine: Machine, platform: str, more: str) -> str:
-    root = machine.root
+def _settings(node: FolderNode, platform: str, additions: str) -> str:
+    root = node.root
     return f"""role = "web"
 platform = "{platform}"
 identity = ["file:{root}/etc/rolecall/identity.json"]
 store = ["file://{root}/srv/store"]
 readiness = ["systemd", "store", "textfile"]
 service_manager = "direct"
-accounts = "{"systemd-sysusers" if machine.as_root else "none"}"
+accounts = "{"systemd-sysusers" if node.as_root else "none"}"
 
 [trust]
 unsigned = true
 
 [paths]
 root = "{root}"
-state = "{machine.state}"
-run = "{machine.run}"
+state = "{node.state}"
+run = "{node.run}"
 
 [boot]
 selftest_deadline = "5s"
 metadata_timeout = "1s"
 
 [names]
-http_port = {machine.port}
+http_port = {node.port}
 http_listen = "127.0.0.1"
-{more}
+{additions}
 """
