@@ -10,7 +10,14 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-from rolecall.fleet.database_agreement import accounts, duties, list_of, one_database_each, ports, unknown
+from rolecall.fleet.database_agreement import (
+    account_mistakes,
+    duty_mistakes,
+    list_of,
+    membership_mistakes,
+    port_mistakes,
+    unknown_name,
+)
 from rolecall.forms.mistakes import Mistake, Path, dotted, suggest
 
 
@@ -22,34 +29,35 @@ def mistakes(data: Any) -> Iterator[Mistake]:
     if "null" in servers:
         yield Mistake(("servers", "null"), "Nagios takes this name for no host at all", "call the server otherwise")
     for name, server in servers.items():
-        yield from _known(("servers", name, "products"), server.get("products"), "product", products)
+        yield from _name_mistakes(("servers", name, "products"), server.get("products"), "product", products)
     for name, product in products.items():
-        yield from _known(("products", name, "databases"), product.get("databases"), "database", databases)
-        yield from _known(("products", name, "caches"), product.get("caches"), "cache", caches)
-        yield from _folders(("products", name), product)
-        yield from _checks(("products", name, "checks"), product)
-        yield from _twice(
+        yield from _name_mistakes(("products", name, "databases"), product.get("databases"), "database", databases)
+        yield from _name_mistakes(("products", name, "caches"), product.get("caches"), "cache", caches)
+        yield from _folder_mistakes(("products", name), product)
+        yield from _check_mistakes(("products", name, "checks"), product)
+        yield from _variable_mistakes(("products", name, "secrets"), product)
+        yield from _taken(
             (("products", name, "cron", i, "name"), job.get("name")) for i, job in _entries(product, "cron")
         )
     for name, cache in caches.items():
-        yield from _known(("caches", name, "servers"), cache.get("servers"), "server", servers)
+        yield from _name_mistakes(("caches", name, "servers"), cache.get("servers"), "server", servers)
     for name, database in databases.items():
-        yield from duties(("databases", name), database, servers)
-    yield from one_database_each(databases, servers)
-    yield from ports(caches)
-    yield from accounts(products)
+        yield from duty_mistakes(("databases", name), database, servers)
+    yield from membership_mistakes(databases, servers)
+    yield from port_mistakes(caches)
+    yield from account_mistakes(products)
 
-    yield from _twice(
+    yield from _taken(
         (("products", name, "hostnames", i), hostname)
         for name, product in products.items()
         for i, hostname in enumerate(list_of(product.get("hostnames")))
     )
-    yield from _twice((("products", name, "user"), product.get("user")) for name, product in products.items())
-    yield from _twice(
+    yield from _taken((("products", name, "user"), product.get("user")) for name, product in products.items())
+    yield from _taken(
         (("servers", name, "address"), _one_spelling(server.get("address"))) for name, server in servers.items()
     )
-    yield from _twice((("servers", name, "instance"), server.get("instance")) for name, server in servers.items())
-    yield from _period(data)
+    yield from _taken((("servers", name, "instance"), server.get("instance")) for name, server in servers.items())
+    yield from _period_mistakes(data)
 
 
 def _members(data: Any, key: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -62,18 +70,18 @@ def _entries(data: dict[str, Any], key: str) -> Iterator[tuple[int, dict[str, An
     yield from ((i, entry) for i, entry in enumerate(list_of(data.get(key))) if isinstance(entry, dict))
 
 
-def _known(path: Path, names: Any, kind: str, known: dict[str, Any]) -> Iterator[Mistake]:
+def _name_mistakes(path: Path, names: Any, kind: str, members: dict[str, Any]) -> Iterator[Mistake]:
     """Each name of a list is there, and only once."""
     for i, name in enumerate(list_of(names)):
         if not isinstance(name, str):
             continue
-        if name not in known:
-            yield unknown((*path, i), kind, name, known)
+        if name not in members:
+            yield unknown_name((*path, i), kind, name, members)
         elif name in names[:i]:
             yield Mistake((*path, i), f"{kind} {name!r} is listed twice", "remove one of them")
 
 
-def _twice(values: Iterator[tuple[Path, Any]]) -> Iterator[Mistake]:
+def _taken(values: Iterator[tuple[Path, Any]]) -> Iterator[Mistake]:
     """What only one may have: the second one is the mistake."""
     first: dict[str, Path] = {}
     for path, value in values:
@@ -100,9 +108,9 @@ def _moment(value: Any) -> datetime | None:
     return moment if moment and moment.tzinfo else None
 
 
-def _folders(path: Path, product: dict[str, Any]) -> Iterator[Mistake]:
+def _folder_mistakes(path: Path, product: dict[str, Any]) -> Iterator[Mistake]:
     """Writable folders do not contain one another, and the code itself is in none of them."""
-    writable = [(i, one) for i, one in enumerate(list_of(product.get("writable"))) if isinstance(one, str)]
+    writable = [(i, folder) for i, folder in enumerate(list_of(product.get("writable"))) if isinstance(folder, str)]
     for i, folder in writable:
         for j, other in writable:
             if i != j and _inside(folder, other) and (folder != other or i > j):
@@ -120,7 +128,7 @@ def _inside(inner: str, outer: str) -> bool:
     return f"{inner}/".startswith(f"{outer}/")
 
 
-def _checks(path: Path, product: dict[str, Any]) -> Iterator[Mistake]:
+def _check_mistakes(path: Path, product: dict[str, Any]) -> Iterator[Mistake]:
     """A TCP check names host:port, or a database or cache that the product itself uses."""
     for i, check in _entries(product, "checks"):
         target = check.get("tcp")
@@ -128,9 +136,9 @@ def _checks(path: Path, product: dict[str, Any]) -> Iterator[Mistake]:
             continue
         kind, _, name = target.rpartition(":")
         if kind in ("database", "cache"):
-            used = [one for one in list_of(product.get(f"{kind}s")) if isinstance(one, str)]
-            if name not in used:
-                hint = suggest(name, used, f"add it to the product's '{kind}s'")
+            names = [name for name in list_of(product.get(f"{kind}s")) if isinstance(name, str)]
+            if name not in names:
+                hint = suggest(name, names, f"add it to the product's '{kind}s'")
                 yield Mistake((*path, i, "tcp"), f"the product uses no {kind} {name!r}", hint)
         elif (
             not re.fullmatch(r"[a-z0-9.-]+|\[[0-9a-f:]+\]", kind)
@@ -140,7 +148,15 @@ def _checks(path: Path, product: dict[str, Any]) -> Iterator[Mistake]:
             yield Mistake((*path, i, "tcp"), f"{target!r} is neither host:port, database:NAME nor cache:NAME")
 
 
-def _period(data: Any) -> Iterator[Mistake]:
+def _variable_mistakes(path: Path, product: dict[str, Any]) -> Iterator[Mistake]:
+    """One variable, one meaning: a name stands in the environment or in the secrets of a product."""
+    environment, secrets = product.get("environment"), product.get("secrets")
+    if isinstance(environment, dict) and isinstance(secrets, dict):
+        for key in sorted(environment.keys() & secrets.keys()):
+            yield Mistake((*path, key), f"{key!r} is in environment too", "keep one")
+
+
+def _period_mistakes(data: Any) -> Iterator[Mistake]:
     """A document does not expire before it was issued."""
     times = data if isinstance(data, dict) else {}
     issued, until = _moment(times.get("issued")), _moment(times.get("not_after"))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from rolecall.errors import ConfigFault
 from rolecall.fleet.check import ProductCheck
 from rolecall.fleet.identity import Identity
-from rolecall.fleet.schema import CronJob, Fleet, Product, Release, Server
+from rolecall.fleet.schema import CronJob, Fleet, Release, Server
 from rolecall.fleet.topology import (
     AssignedCache,
     AssignedDatabase,
@@ -82,9 +82,9 @@ class Assignment:
     @property
     def secrets(self) -> tuple[Secret, ...]:
         """Every secret that this node needs, in a stable order."""
-        mine = [secret for product in self.products for secret in product.secrets]
-        mine += [secret for database in self.databases for secret in database.secrets]
-        return tuple({secret.key: secret for secret in mine}.values())
+        secrets = [secret for product in self.products for secret in product.secrets]
+        secrets += [secret for database in self.databases for secret in database.secrets]
+        return tuple({secret.key: secret for secret in secrets}.values())
 
 
 def assign(identity: Identity, fleet: Fleet, role: str) -> Assignment:
@@ -95,15 +95,22 @@ def assign(identity: Identity, fleet: Fleet, role: str) -> Assignment:
             f"servers.{name}.role is {server.role!r}, but this machine's image is for {role!r}",
             "start the machine from an image of that role, or correct the document",
         )
-    products = tuple(_product(one, fleet.products[one], server, fleet) for one in sorted(server.products))
-    peers = tuple(
-        Peer(one, fleet.servers[one].role, fleet.servers[one].address, fleet.servers[one].zone)
-        for one in sorted(fleet.servers)
-    )
     return Assignment(
-        fleet.fleet, name, role, server.zone, server.address, products, peers, node_caches(name, fleet),
-        node_databases(name, fleet), fleet,
-    )  # fmt: skip
+        fleet=fleet.fleet,
+        server=name,
+        role=role,
+        zone=server.zone,
+        address=server.address,
+        products=tuple(_product(product, server, fleet) for product in sorted(server.products)),
+        peers=tuple(_peer(peer, fleet.servers[peer]) for peer in sorted(fleet.servers)),
+        caches=node_caches(name, fleet),
+        databases=node_databases(name, fleet),
+        everything=fleet,
+    )
+
+
+def _peer(name: str, server: Server) -> Peer:
+    return Peer(name, server.role, server.address, server.zone)
 
 
 def _find(identity: Identity, fleet: Fleet, role: str) -> tuple[str, Server]:
@@ -112,22 +119,22 @@ def _find(identity: Identity, fleet: Fleet, role: str) -> tuple[str, Server]:
         if server.instance is not None and server.instance == identity.instance:
             return name, server
     for name, server in fleet.servers.items():
-        mine = identity.server == name if identity.server else identity.address == server.address
-        if mine and (server.instance is None or identity.instance is None):
+        matches = identity.server == name if identity.server else identity.address == server.address
+        if matches and (server.instance is None or identity.instance is None):
             return name, server
     if identity.tags.get("rolecall:role") == role and identity.address:
         return _from_tags(identity, fleet, role)
-    known = identity.instance or identity.server or identity.address or "nothing"
+    identifier = identity.instance or identity.server or identity.address or "nothing"
     raise ConfigFault(
-        f"no server of the document is this machine ({known}, address {identity.address or 'unknown'})",
+        f"no server of the document is this machine ({identifier}, address {identity.address or 'unknown'})",
         "add it to 'servers' with its instance id, or give the machine the tag rolecall:role",
     )
 
 
 def _from_tags(identity: Identity, fleet: Fleet, role: str) -> tuple[str, Server]:
     tag = identity.tags.get("rolecall:products", "")
-    wanted = dict.fromkeys(name.strip() for name in tag.split(",") if name.strip())
-    for name in wanted:
+    products = dict.fromkeys(name.strip() for name in tag.split(",") if name.strip())
+    for name in products:
         if name not in fleet.products:
             raise ConfigFault(
                 f"the tag rolecall:products names {name!r}, which is no product",
@@ -139,13 +146,14 @@ def _from_tags(identity: Identity, fleet: Fleet, role: str) -> tuple[str, Server
         instance=identity.instance,
         address=identity.address or "",
         zone=identity.zone or "unknown",
-        products=tuple(wanted),
+        products=tuple(products),
     )
 
 
-def _product(name: str, product: Product, server: Server, fleet: Fleet) -> AssignedProduct:
-    databases = tuple(product_database(one, fleet.databases[one], server, fleet) for one in product.databases)
-    caches = tuple(product_cache(one, fleet.caches[one], fleet) for one in product.caches)
+def _product(name: str, server: Server, fleet: Fleet) -> AssignedProduct:
+    product = fleet.products[name]
+    databases = tuple(product_database(used, fleet.databases[used], server, fleet) for used in product.databases)
+    caches = tuple(product_cache(used, fleet.caches[used], fleet) for used in product.caches)
     environment = dict(variables(databases, caches))
     environment |= {
         "ROLECALL_PRODUCT": name,
@@ -154,7 +162,18 @@ def _product(name: str, product: Product, server: Server, fleet: Fleet) -> Assig
     } | product.environment
     secrets = {key: Secret(name, key, reference) for key, reference in product.secrets.items()}
     return AssignedProduct(
-        name, product.hostnames, product.release, product.document_root, product.runtime, product.workers,
-        product.user, tuple(sorted(product.groups)), product.writable,
-        tuple(sorted((environment | secrets).items())), databases, caches, product.cron, product.checks,
-    )  # fmt: skip
+        name=name,
+        hostnames=product.hostnames,
+        release=product.release,
+        document_root=product.document_root,
+        runtime=product.runtime,
+        workers=product.workers,
+        user=product.user,
+        groups=tuple(sorted(product.groups)),
+        writable=product.writable,
+        environment=tuple(sorted((environment | secrets).items())),
+        databases=databases,
+        caches=caches,
+        cron=product.cron,
+        checks=product.checks,
+    )

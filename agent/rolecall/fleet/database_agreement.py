@@ -1,4 +1,4 @@
-"""What has to agree in a document about databases and caches: duties, ports, accounts. Raw data, as in references."""
+"""What has to agree in a document about databases and caches: duties, ports, accounts. Raw data, as in agreement.py."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -15,30 +15,30 @@ def list_of(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-def unknown(path: Path, kind: str, name: str, known: dict[str, Any]) -> Mistake:
+def unknown_name(path: Path, kind: str, name: str, members: dict[str, Any]) -> Mistake:
     """A name that the document does not have."""
     plural = "caches" if kind == "cache" else f"{kind}s"
     return Mistake(
-        path, f"there is no {kind} {name!r}", suggest(name, known, f"add it to '{plural}' or remove it here")
+        path, f"there is no {kind} {name!r}", suggest(name, members, f"add it to '{plural}' or remove it here")
     )
 
 
-def duties(path: Path, database: dict[str, Any], servers: dict[str, Any]) -> Iterator[Mistake]:
+def duty_mistakes(path: Path, database: dict[str, Any], servers: dict[str, Any]) -> Iterator[Mistake]:
     """Each server of a database exists and has one duty in it."""
     duty_of: dict[str, str] = {}
-    for duty, at, name in _places(path, database):
+    for duty, member, name in _members(path, database):
         if name not in servers:
-            yield unknown(at, "server", name, servers)
+            yield unknown_name(member, "server", name, servers)
         elif name in duty_of:
             yield Mistake(
-                at,
+                member,
                 f"server {name!r} is {duty_of[name]} of this database already",
                 "give each server one duty of a database",
             )
         duty_of.setdefault(name, duty)
 
 
-def _places(path: Path, database: dict[str, Any]) -> Iterator[tuple[str, Path, str]]:
+def _members(path: Path, database: dict[str, Any]) -> Iterator[tuple[str, Path, str]]:
     """Each server that a database names: its duty, where, and its name."""
     for duty in _DUTIES:
         value = database.get(duty)
@@ -49,21 +49,21 @@ def _places(path: Path, database: dict[str, Any]) -> Iterator[tuple[str, Path, s
                 yield duty, (*path, duty, i), name
 
 
-def one_database_each(databases: dict[str, Any], servers: dict[str, Any]) -> Iterator[Mistake]:
+def membership_mistakes(databases: dict[str, Any], servers: dict[str, Any]) -> Iterator[Mistake]:
     """A machine runs one database server, so it is a member of one database."""
     member_of: dict[str, str] = {}
     for name, database in databases.items():
-        for _, at, server in _places(("databases", name), database):
+        for _, member, server in _members(("databases", name), database):
             first = member_of.setdefault(server, name)
             if first != name and server in servers:
                 yield Mistake(
-                    at,
+                    member,
                     f"server {server!r} is a member of the database {first!r} already",
                     "a machine runs one database server: name another one here",
                 )
 
 
-def ports(caches: dict[str, Any]) -> Iterator[Mistake]:
+def port_mistakes(caches: dict[str, Any]) -> Iterator[Mistake]:
     """Caches of one server are instances beside each other: each has a port of its own there."""
     taken: dict[tuple[str, int], str] = {}
     for name, cache in caches.items():
@@ -80,21 +80,21 @@ def ports(caches: dict[str, Any]) -> Iterator[Mistake]:
                 )
 
 
-def accounts(products: dict[str, Any]) -> Iterator[Mistake]:
+def account_mistakes(products: dict[str, Any]) -> Iterator[Mistake]:
     """A product has a schema of its own in its databases, and an account there has one password."""
     first: dict[tuple[str, str], tuple[str, str]] = {}
     for name, product in products.items():
-        used = [one for one in list_of(product.get("databases")) if isinstance(one, str)]
-        if used and name.replace("-", "_") in _SCHEMAS:
-            says = f"{name!r} is the name of a schema that belongs to the database server itself"
-            yield Mistake(("products", name), says, "call the product otherwise")
+        databases = [database for database in list_of(product.get("databases")) if isinstance(database, str)]
+        if databases and name.replace("-", "_") in _SCHEMAS:
+            message = f"{name!r} is the name of a schema that belongs to the database server itself"
+            yield Mistake(("products", name), message, "call the product otherwise")
         environment, secrets = (
             table if isinstance(table := product.get(key), dict) else {} for key in ("environment", "secrets")
         )
         user, password = environment.get("DB_USER", product.get("user")), secrets.get("DB_PASSWORD")
-        if used and isinstance(own := environment.get("DB_USER"), str) and (why := _no_account(own)):
+        if databases and isinstance(own := environment.get("DB_USER"), str) and (why := _no_account(own)):
             yield Mistake(("products", name, "environment", "DB_USER"), why, "choose another")
-        for database in used if isinstance(user, str) and isinstance(password, str) else ():
+        for database in databases if isinstance(user, str) and isinstance(password, str) else ():
             other, theirs = first.setdefault((database, str(user)), (name, str(password)))
             if theirs != password:
                 yield Mistake(

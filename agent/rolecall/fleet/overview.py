@@ -63,24 +63,32 @@ class MatrixRow:
 
 def zones(fleet: Fleet) -> list[str]:
     """The zones of a fleet, in one order."""
-    return sorted({one.zone for one in fleet.servers.values()}, key=_natural)
+    return sorted({server.zone for server in fleet.servers.values()}, key=_natural)
 
 
 def server_rows(fleet: Fleet) -> list[ServerRow]:
     """Every server, by role, zone and name."""
-    duty_of: dict[str, dict[str, str]] = defaultdict(dict)
-    cached: dict[str, list[str]] = defaultdict(list)
+    duties_of: dict[str, dict[str, str]] = defaultdict(dict)
+    caches_of: dict[str, list[str]] = defaultdict(list)
     for name, database in sorted(fleet.databases.items()):
         for server, duty in duties(database).items():
-            duty_of[server][name] = duty
+            duties_of[server][name] = duty
     for name, cache in sorted(fleet.caches.items()):
         for server in cache.servers:
-            cached[server].append(name)
+            caches_of[server].append(name)
     rows = (
-        ServerRow(name, one.role, one.zone, one.address, one.instance, tuple(sorted(one.products)),
-                  duty_of.get(name, {}), tuple(cached.get(name, ())))
-        for name, one in fleet.servers.items()
-    )  # fmt: skip
+        ServerRow(
+            name=name,
+            role=server.role,
+            zone=server.zone,
+            address=server.address,
+            instance=server.instance,
+            products=tuple(sorted(server.products)),
+            duties=duties_of.get(name, {}),
+            caches=tuple(caches_of.get(name, ())),
+        )
+        for name, server in fleet.servers.items()
+    )
     return sorted(rows, key=lambda row: (row.role, _natural(row.zone), _natural(row.name)))
 
 
@@ -94,18 +102,18 @@ def spreads(fleet: Fleet) -> list[Spread]:
             products[product, row.role].append(row.name)
     nowhere = fleet.products.keys() - {product for product, _ in products}
     products |= {(product, ""): [] for product in nowhere}
-    every, homes = zones(fleet), _homes(fleet)
+    all_zones, homes = zones(fleet), _homes(fleet)
 
     def spread(kind: str, name: str, role: str, servers: Iterable[str]) -> Spread:
-        count = Counter(fleet.servers[one].zone for one in servers)
-        others = tuple(zone for zone in every if zone in homes and not count[zone])
-        return Spread(kind, name, role, tuple(servers), {zone: count[zone] for zone in every}, others)
+        count = Counter(fleet.servers[server].zone for server in servers)
+        others = tuple(zone for zone in all_zones if zone in homes and not count[zone])
+        return Spread(kind, name, role, tuple(servers), {zone: count[zone] for zone in all_zones}, others)
 
     return [
         *(spread("role", role, role, servers) for role, servers in sorted(roles.items())),
         *(spread("product", name, role, servers) for (name, role), servers in sorted(products.items())),
-        *(spread("database", name, "", duties(one)) for name, one in sorted(fleet.databases.items())),
-        *(spread("cache", name, "", one.servers) for name, one in sorted(fleet.caches.items())),
+        *(spread("database", name, "", duties(database)) for name, database in sorted(fleet.databases.items())),
+        *(spread("cache", name, "", cache.servers) for name, cache in sorted(fleet.caches.items())),
     ]
 
 
@@ -122,8 +130,8 @@ def matrix(fleet: Fleet) -> list[MatrixRow]:
     for row in rows:
         if row.role in serving:
             alike[row.role, row.zone, frozenset(row.products)].append(row.name)
-    made = [MatrixRow(*key, tuple(servers)) for key, servers in alike.items()]
-    return sorted(made, key=lambda row: (row.role, _natural(row.zone), -len(row.products), _natural(row.servers[0])))
+    groups = [MatrixRow(*key, tuple(servers)) for key, servers in alike.items()]
+    return sorted(groups, key=lambda row: (row.role, _natural(row.zone), -len(row.products), _natural(row.servers[0])))
 
 
 def _natural(text: str) -> list[tuple[int, str]]:
@@ -133,26 +141,28 @@ def _natural(text: str) -> list[tuple[int, str]]:
 
 def warnings(fleet: Fleet, raw: bytes) -> list[Mistake]:
     """What is no mistake, but will hurt: each with its place in the document's text and a remedy."""
-    found = [*_balance(fleet), *_missing(fleet), *_together(fleet), *_accounts(fleet), *_roles(fleet)]
-    if not found:
+    mistakes = [*_balance(fleet), *_missing(fleet), *_together(fleet), *_accounts(fleet), *_roles(fleet)]
+    if not mistakes:
         return []
-    there = locate(found, json_positions(raw.decode("utf-8")))
-    return sorted(there, key=lambda one: (one.line, one.column, dotted(one.path)))
+    located = locate(mistakes, json_positions(raw.decode("utf-8")))
+    return sorted(located, key=lambda mistake: (mistake.line, mistake.column, dotted(mistake.path)))
 
 
 def _balance(fleet: Fleet) -> Iterator[Mistake]:
     """What one machine, or one zone, takes away with it."""
-    for one in spreads(fleet):
-        path, servers = (f"{one.kind}s", one.name), f"{one.role} servers".strip()
-        others = ", ".join(one.others)
-        if one.kind == "role" or (one.kind == "database" and len(one.servers) == 1):
+    for spread in spreads(fleet):
+        path, servers = (f"{spread.kind}s", spread.name), f"{spread.role} servers".strip()
+        others = ", ".join(spread.others)
+        if spread.kind == "role" or (spread.kind == "database" and len(spread.servers) == 1):
             continue  # the database's missing candidate says it
-        if one.mark == "one server":
+        if spread.mark == "one server":
             hint = f"give it another one, best in another zone: {others}" if others else "give it another one"
-            yield Mistake(path, f"has only one {servers[:-1]}, {one.servers[0]}", hint)
-        if one.mark == "one zone":
-            zone = fleet.servers[one.servers[0]].zone
-            yield Mistake(path, f"its {len(one.servers)} {servers} are all in {zone}", f"have one elsewhere: {others}")
+            yield Mistake(path, f"has only one {servers[:-1]}, {spread.servers[0]}", hint)
+        if spread.mark == "one zone":
+            zone = fleet.servers[spread.servers[0]].zone
+            yield Mistake(
+                path, f"its {len(spread.servers)} {servers} are all in {zone}", f"have one elsewhere: {others}"
+            )
 
 
 def _missing(fleet: Fleet) -> Iterator[Mistake]:
@@ -160,31 +170,31 @@ def _missing(fleet: Fleet) -> Iterator[Mistake]:
         path, members = ("databases", name), duties(database)
         if not database.candidate:
             only = "its only server " if len(members) == 1 else ""
-            says = f"missing: nobody takes over when {only}{database.master} fails"
+            message = f"missing: nobody takes over when {only}{database.master} fails"
             if database.snapshot and len(members) == 2:
-                says += f"; its only other copy is the snapshot server {database.snapshot}, which may be behind"
-            there = fleet.servers[database.master].zone
-            better = f", best in another zone than {there}" if _homes(fleet) - {there} else ""
-            yield Mistake((*path, "candidate"), says, f"add 'candidate'{better}")
+                message += f"; its only other copy is the snapshot server {database.snapshot}, which may be behind"
+            zone = fleet.servers[database.master].zone
+            better = f", best in another zone than {zone}" if _homes(fleet) - {zone} else ""
+            yield Mistake((*path, "candidate"), message, f"add 'candidate'{better}")
         if not database.snapshot:
             yield Mistake((*path, "snapshot"), "missing: nobody takes the backups", "add 'snapshot'")
         if len(members) > 1 and not database.replication_password:
-            says = f"missing: nobody can follow its master, {database.master}"
-            yield Mistake((*path, "replication_password"), says, "add 'replication_password', a secret's reference")
+            message = f"missing: nobody can follow its master, {database.master}"
+            yield Mistake((*path, "replication_password"), message, "add 'replication_password', a secret's reference")
 
 
 def _together(fleet: Fleet) -> Iterator[Mistake]:
     """A master and its candidate that one zone takes away at once, while other servers of theirs are elsewhere."""
-    for one in spreads(fleet):
-        database = fleet.databases[one.name] if one.kind == "database" else None
-        if database is None or database.candidate is None or one.mark == "one zone":
+    for spread in spreads(fleet):
+        database = fleet.databases[spread.name] if spread.kind == "database" else None
+        if database is None or database.candidate is None or spread.mark == "one zone":
             continue
         zone = fleet.servers[database.candidate].zone
-        elsewhere = sorted((one.zones.keys() & _homes(fleet)) - {zone}, key=_natural)
+        elsewhere = sorted((spread.zones.keys() & _homes(fleet)) - {zone}, key=_natural)
         if zone == fleet.servers[database.master].zone and elsewhere:
-            says = f"{database.candidate} is in {zone}, as the master {database.master} is"
+            message = f"{database.candidate} is in {zone}, as the master {database.master} is"
             hint = f"have the candidate in another zone: {', '.join(elsewhere)}"
-            yield Mistake(("databases", one.name, "candidate"), says, hint)
+            yield Mistake(("databases", spread.name, "candidate"), message, hint)
 
 
 def _accounts(fleet: Fleet) -> Iterator[Mistake]:
@@ -193,25 +203,25 @@ def _accounts(fleet: Fleet) -> Iterator[Mistake]:
     for name, product in fleet.products.items():
         path, secrets = ("products", name, "secrets"), product.secrets
         if product.databases and "DB_PASSWORD" not in secrets:
-            says = f"missing: it gets no account in {', '.join(product.databases)}"
-            yield Mistake((*path, "DB_PASSWORD"), says, "add 'DB_PASSWORD' to its 'secrets'")
+            message = f"missing: it gets no account in {', '.join(product.databases)}"
+            yield Mistake((*path, "DB_PASSWORD"), message, "add 'DB_PASSWORD' to its 'secrets'")
         if product.databases and "DB_USER" in secrets:
-            says = f"the account is made for {product.user!r}, whatever this says"
-            yield Mistake((*path, "DB_USER"), says, "give the account's name in 'environment'")
+            message = f"the account is made for {product.user!r}, whatever this says"
+            yield Mistake((*path, "DB_USER"), message, "give the account's name in 'environment'")
         for database in product.databases if "DB_PASSWORD" in secrets else ():
             other = first.setdefault((database, product.database_user), name)
             if other != name:
-                says = f"shares the account {product.database_user!r} of {database} with {other}: each reaches both"
+                message = f"shares the account {product.database_user!r} of {database} with {other}: each reaches both"
                 key = ("environment", "DB_USER") if "DB_USER" in product.environment else ("user",)
-                yield Mistake(("products", name, *key), says, "give it an account of its own")
+                yield Mistake(("products", name, *key), message, "give it an account of its own")
 
 
 def _roles(fleet: Fleet) -> Iterator[Mistake]:
     """A server whose image, by the name of its role, does not have what the document asks of it."""
     for row in server_rows(fleet):
-        wrong = [(_DATABASE, f"{duty} of {name}") for name, duty in row.duties.items() if row.role != _DATABASE]
+        tasks = [(_DATABASE, f"{duty} of {name}") for name, duty in row.duties.items() if row.role != _DATABASE]
         if row.caches and row.role != _CACHE:
-            wrong.append((_CACHE, f"a cache server of {', '.join(row.caches)}"))
-        for role, what in wrong:
+            tasks.append((_CACHE, f"a cache server of {', '.join(row.caches)}"))
+        for role, duty in tasks:
             hint = f"give it the role {role!r}, or its part in that to another server"
-            yield Mistake(("servers", row.name, "role"), f"is {row.role!r}, and it is {what}", hint)
+            yield Mistake(("servers", row.name, "role"), f"is {row.role!r}, and it is {duty}", hint)

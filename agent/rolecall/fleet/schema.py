@@ -1,6 +1,5 @@
 """The fleet document: every server, role, product, database and cache, as types; `parse_fleet` is the only way in."""
 
-from collections.abc import Iterator
 from typing import Any, Literal
 
 from pydantic import AwareDatetime, ConfigDict, Field, ValidationError, field_validator
@@ -147,7 +146,7 @@ class Fleet(Header):
 
 
 def parse_header(raw: bytes, source: str) -> Header:
-    """The first lines, so to say. Raises Mistakes with everything that is wrong, not only with these lines."""
+    """What is judged first. Raises Mistakes with everything that is wrong in the document, not only in its header."""
     try:
         return Header.model_validate_json(raw)
     except ValidationError:
@@ -162,36 +161,22 @@ def parse_fleet(raw: bytes, source: str = "fleet document") -> Fleet:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
         *lines, last = raw[: error.start].decode("utf-8").split("\n")
-        wrong = Mistake((), f"is not UTF-8 at byte {error.start}", "", len(lines) + 1, len(last) + 1)
-        raise Mistakes(source, [wrong]) from None
+        mistake = Mistake((), f"is not UTF-8 at byte {error.start}", "", len(lines) + 1, len(last) + 1)
+        raise Mistakes(source, [mistake]) from None
     data = parse_json(text, source)
-    found, fleet = list(agreement.mistakes(data)), None
+    mistakes, fleet = list(agreement.mistakes(data)), None
     try:
         fleet = Fleet.model_validate_json(text)
     except ValidationError as error:
-        found += mistakes_of(error, Fleet)
-    found += _clashes(data)
-    if found or fleet is None:
-        raise Mistakes(source, locate(found, json_positions(text)))
+        mistakes += mistakes_of(error, Fleet)
+    if mistakes or fleet is None:
+        raise Mistakes(source, locate(mistakes, json_positions(text)))
     return fleet
-
-
-def _clashes(data: Any) -> Iterator[Mistake]:
-    """One variable, one meaning: a name in both environment and secrets of a product."""
-    products = data.get("products") if isinstance(data, dict) else None
-    for name, product in products.items() if isinstance(products, dict) else ():
-        environment, secrets = (
-            product.get(key) if isinstance(product, dict) else None for key in ("environment", "secrets")
-        )
-        if isinstance(environment, dict) and isinstance(secrets, dict):
-            for key in sorted(environment.keys() & secrets.keys()):
-                yield Mistake(("products", name, "secrets", key), f"{key!r} is in environment too", "keep one")
 
 
 def schema() -> dict[str, Any]:
     """The JSON Schema (draft 2020-12) of the document, for editors."""
-    made = Fleet.model_json_schema()
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **made}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Fleet.model_json_schema()}
 
 
 __all__ = [

@@ -87,8 +87,8 @@ class NodeDatabase:
     @property
     def secrets(self) -> tuple[Secret, ...]:
         """Every secret that its servers need."""
-        passwords = (self.replication_password, *(one.password for one in self.accounts))
-        return tuple(one for one in passwords if one is not None)
+        passwords = (self.replication_password, *(account.password for account in self.accounts))
+        return tuple(password for password in passwords if password is not None)
 
 
 @dataclass(frozen=True)
@@ -112,16 +112,19 @@ class Peer:
 
 def product_database(name: str, database: Database, here: Server, fleet: Fleet) -> AssignedDatabase:
     """As a product on this server sees it: of the replicas, those in the same zone first."""
-    near_first = sorted(database.replicas, key=lambda one: fleet.servers[one].zone != here.zone)
+    replicas = sorted(database.replicas, key=lambda server: fleet.servers[server].zone != here.zone)
     return AssignedDatabase(
-        name, database.epoch, _end(database.master, database, fleet),
-        tuple(_end(one, database, fleet) for one in near_first),
-    )  # fmt: skip
+        name=name,
+        epoch=database.epoch,
+        master=_endpoint(database.master, database, fleet),
+        replicas=tuple(_endpoint(server, database, fleet) for server in replicas),
+    )
 
 
 def product_cache(name: str, cache: Cache, fleet: Fleet) -> AssignedCache:
     """As a product sees it. Never sorted: clients hash over this order, and a replaced server has to keep its slot."""
-    return AssignedCache(name, tuple(Endpoint(one, fleet.servers[one].address, cache.port) for one in cache.servers))
+    endpoints = (Endpoint(server, fleet.servers[server].address, cache.port) for server in cache.servers)
+    return AssignedCache(name, tuple(endpoints))
 
 
 def variables(databases: tuple[AssignedDatabase, ...], caches: tuple[AssignedCache, ...]) -> Iterator[tuple[str, str]]:
@@ -141,51 +144,68 @@ def _variable(name: str) -> str:
 
 def node_caches(server: str, fleet: Fleet) -> tuple[NodeCache, ...]:
     """The caches that a server is for."""
-    return tuple(NodeCache(name, one.port, one.memory_mb)
-                 for name, one in sorted(fleet.caches.items()) if server in one.servers)  # fmt: skip
+    caches = sorted(fleet.caches.items())
+    return tuple(NodeCache(name, cache.port, cache.memory_mb) for name, cache in caches if server in cache.servers)
 
 
 def node_databases(server: str, fleet: Fleet) -> tuple[NodeDatabase, ...]:
     """The databases that a server is for."""
-    return tuple(_node_database(name, one, server, fleet)
-                 for name, one in sorted(fleet.databases.items()) if server in duties(one))  # fmt: skip
+    databases = sorted(fleet.databases.items())
+    return tuple(
+        _node_database(name, database, server, fleet) for name, database in databases if server in duties(database)
+    )
 
 
 def duties(database: Database) -> dict[str, str]:
     """Who does what: server → duty, in the order of the chain."""
-    made = {database.master: "master"}
-    made |= {database.candidate: "candidate"} if database.candidate else {}
-    made |= dict.fromkeys(database.replicas, "replica")
-    return made | ({database.snapshot: "snapshot"} if database.snapshot else {})
+    duty_of = {database.master: "master"}
+    if database.candidate:
+        duty_of[database.candidate] = "candidate"
+    duty_of |= dict.fromkeys(database.replicas, "replica")
+    if database.snapshot:
+        duty_of[database.snapshot] = "snapshot"
+    return duty_of
 
 
 def _node_database(name: str, database: Database, server: str, fleet: Fleet) -> NodeDatabase:
-    """Replicas follow the candidate, so that they need not move when it takes over; the snapshot follows the master."""
-    every = duties(database)
-    chain = {"candidate": database.master, "replica": database.candidate or database.master,
-             "snapshot": database.master}  # fmt: skip
-    upstream = chain.get(every[server])
+    duty_of = duties(database)
+    upstream = _upstream(database, duty_of[server])
     reference = database.replication_password
     return NodeDatabase(
-        name, database.port, database.epoch, every[server], _end(database.master, database, fleet),
-        _end(upstream, database, fleet) if upstream else None,
-        tuple(_end(one, database, fleet) for one in every),
-        tuple(_account(product, fleet) for product, one in sorted(fleet.products.items()) if name in one.databases),
-        Secret(f"databases/{name}", "REPLICATION_PASSWORD", reference) if reference else None,
-        database.candidate,
-        1 + zlib.crc32(server.encode()) % (2**32 - 2),
-    )  # fmt: skip
+        name=name,
+        port=database.port,
+        epoch=database.epoch,
+        duty=duty_of[server],
+        master=_endpoint(database.master, database, fleet),
+        upstream=_endpoint(upstream, database, fleet) if upstream else None,
+        members=tuple(_endpoint(member, database, fleet) for member in duty_of),
+        accounts=tuple(
+            _account(product, fleet) for product in sorted(fleet.products) if name in fleet.products[product].databases
+        ),
+        replication_password=Secret(f"databases/{name}", "REPLICATION_PASSWORD", reference) if reference else None,
+        candidate=database.candidate,
+        server_id=1 + zlib.crc32(server.encode()) % (2**32 - 2),
+    )
 
 
-def _account(product: str, fleet: Fleet) -> DatabaseAccount:
-    table = fleet.products[product]
-    reference = table.secrets.get("DB_PASSWORD")
+def _upstream(database: Database, duty: str) -> str | None:
+    """Replicas follow the candidate, so that they need not move when it takes over; the others follow the master."""
+    if duty == "master":
+        return None
+    return database.candidate or database.master if duty == "replica" else database.master
+
+
+def _account(name: str, fleet: Fleet) -> DatabaseAccount:
+    product = fleet.products[name]
+    reference = product.secrets.get("DB_PASSWORD")
     return DatabaseAccount(
-        product, product.replace("-", "_"), table.database_user,
-        Secret(product, "DB_PASSWORD", reference) if reference else None,
-        tuple(sorted(one.address for one in fleet.servers.values() if product in one.products)),
-    )  # fmt: skip
+        product=name,
+        schema=name.replace("-", "_"),
+        user=product.database_user,
+        password=Secret(name, "DB_PASSWORD", reference) if reference else None,
+        addresses=tuple(sorted(server.address for server in fleet.servers.values() if name in server.products)),
+    )
 
 
-def _end(server: str, database: Database, fleet: Fleet) -> Endpoint:
+def _endpoint(server: str, database: Database, fleet: Fleet) -> Endpoint:
     return Endpoint(server, fleet.servers[server].address, database.port)

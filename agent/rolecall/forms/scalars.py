@@ -158,10 +158,10 @@ def _duration(value: object) -> object:
     """'90s', '20m', '1h' → seconds; numbers pass through, so that defaults can be numbers."""
     if not isinstance(value, str):
         return value
-    found = re.fullmatch(r"([0-9]{1,6})(ms|s|m|h|d)", value)
-    if not found:
+    duration = re.fullmatch(r"([0-9]{1,6})(ms|s|m|h|d)", value)
+    if not duration:
         raise ValueError(f"{value!r} is not a duration: write one such as '90s', '20m' or '1h'")
-    return int(found[1]) * {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}[found[2]]
+    return int(duration[1]) * {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}[duration[2]]
 
 
 def _parameter_value(value: object) -> object:
