@@ -24,8 +24,8 @@ setup-disk:
 demo: setup-demo ## the whole story on this machine: a node, its store, a release, a failure, a roll-back
 	$(BIN)/rolecall demo $(ARGS)
 
-test: setup ## all tests, in as many processes as there are processors, four at most
-	$(BIN)/pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile $(ARGS)
+test: setup ## all tests, in one process more than there are processors, four at most
+	$(BIN)/pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder $(ARGS)
 
 fuzz: setup ## the tests of generated examples with twenty times as many, others each time; FUZZ=100 for a hundred times
 	ROLECALL_FUZZ=$(or $(FUZZ),20) $(BIN)/pytest --numprocesses=auto --dist=worksteal --timeout=0 -m hypothesis $(ARGS)

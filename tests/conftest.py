@@ -1,5 +1,6 @@
 """Fixtures that several folders of tests use."""
 
+import os
 import random
 import shutil
 import tempfile
@@ -9,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from box import Box
+from builds import share_a_folder
 
+HERE = Path(__file__).parent
 pytest_plugins = ["database_fleet"]
 
 
@@ -47,9 +50,37 @@ def module_box() -> Iterator[Box]:
         shutil.rmtree(made)
 
 
+# What takes longest is begun first, so that no process is still at work when the others have nothing left to do.
+LONG = """
+roles/test_database_role.py machine/test_platform.py images/ machine/ packages/ faults/test_stops.py faults/
+host/test_units.py steps/test_drain.py roles/test_monitor_role.py bench/ run/ readers/ operators/ roles/
+docs/test_tutorial.py
+""".split()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest first; of the others, and within a module, the order stays as it is."""
+
+    def place(item: pytest.Item) -> int:
+        name = item.path.relative_to(HERE).as_posix()
+        return next((n for n, start in enumerate(LONG) if name.startswith(start)), len(LONG))
+
+    items.sort(key=place)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """One process more than there are processors: many tests wait for a daemon, a deadline or a boot."""
+    return (os.cpu_count() or 1) + 1
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Choose the seed of the examples for all processes of this run, before Hypothesis looks for one."""
+    """Choose what all processes of this run have in common: a folder, and the seed of the examples.
+
+    It comes first, before Hypothesis looks for a seed and before xdist starts the other processes.
+    """
+    share_a_folder(config)
     if config.option.hypothesis_seed is None:
         config.option.hypothesis_seed = str(random.SystemRandom().randrange(1_000_000))
 

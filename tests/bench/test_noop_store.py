@@ -7,6 +7,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -16,6 +17,7 @@ import pytest
 
 from bench.test_noop import ALLOWED, cpu, everything, modules
 from box import ROLECALL, Box
+from patience import ends_within, on_this_machine
 from rolecall.shortcut.request import unchanged
 from rolecall.shortcut.stamps import holds
 from servers.imds import Imds
@@ -310,15 +312,17 @@ def test_a_record_whose_question_cannot_be_read_is_none(tmp_path: Path) -> None:
 
 
 def test_a_name_that_nobody_tells_holds_no_refresh_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    answered = threading.Event()
+
     def slow(*_: object, **__: object) -> list[object]:
         """As with a resolver that does not answer, whose patience is not ours."""
-        time.sleep(1.5)
+        answered.wait(120)
         return []
 
     monkeypatch.setattr("socket.getaddrinfo", slow)
-    began = time.monotonic()
-    assert not unchanged(question("store.example.com", timeout=0.3), str(tmp_path))
-    assert time.monotonic() - began < 1
+    with ends_within(1):
+        assert not unchanged(question("store.example.com", timeout=0.3), str(tmp_path))
+    answered.set()
 
 
 def question(host: str, timeout: float = 5.0) -> str:
@@ -412,7 +416,7 @@ def test_a_store_that_is_out_makes_a_refresh_the_whole_run_which_goes_on_degrade
     node.server.start()
     assert "unchanged: " in said
     assert "degraded: no store answers" in said
-    assert took < 2 + 2 + 6, "the question, the document, and what a run takes by itself"
+    assert took < on_this_machine(2 + 2 + 6), "the question, the document, and what a run takes by itself"
     said = node.refresh()
     assert "unchanged: " in said
     assert "degraded" not in said

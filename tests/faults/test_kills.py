@@ -182,7 +182,6 @@ STORIES: list[tuple[Callable[[Nodes], Story], str, int]] = [
 ]
 
 
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize(("make", "first", "least"), STORIES, ids=[one[0].__name__ for one in STORIES])
 def test_a_run_that_was_killed_anywhere_is_completed_by_the_next_one(
     make: Callable[[Nodes], Story], first: str, least: int, nodes: Nodes

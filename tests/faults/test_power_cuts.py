@@ -81,7 +81,6 @@ STORIES: list[tuple[Callable[[Nodes], Story], int]] = [
 ]
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize(("make", "least"), STORIES, ids=[one[0].__name__ for one in STORIES])
 def test_after_a_power_cut_the_links_lead_to_whole_generations_and_the_next_boot_completes_the_node(
     make: Callable[[Nodes], Story], least: int, nodes: Nodes

@@ -14,6 +14,7 @@ import pytest
 from faults.operations import broken_off, in_a_child
 from faults.test_kills import Point, Story, change, failure
 from faults.tiny import UNITS, Nodes, Tiny, end, picture, text_of, wait
+from patience import on_this_machine
 from rolecall import __main__
 from rolecall.checks import probes
 from rolecall.cli import dispatch
@@ -84,7 +85,6 @@ def started(tiny: Tiny, *words: str) -> "subprocess.Popen[str]":
     )  # fmt: skip
 
 
-@pytest.mark.timeout(180)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_the_program_may_be_stopped_at_any_time(number: signal.Signals, nodes: Nodes) -> None:
     story = change(nodes)
@@ -144,7 +144,7 @@ def slow(nodes: Nodes) -> Story:
     """A change whose validator takes its time."""
     story = change(nodes)
     story.begin()
-    (story.tiny.root / "srv/slow").write_text("20\n")
+    (story.tiny.root / "srv/slow").write_text("50\n")
     return story
 
 
@@ -172,7 +172,7 @@ def test_a_second_run_says_who_holds_the_lock_and_nobody_holds_it_for_a_run_that
             assert f"{tiny.run}/lock is held by rolecall refresh, process {first.pid}, since " in second.stderr
     finally:
         first.send_signal(number)
-        said, _ = first.communicate(timeout=10)
+        said, _ = first.communicate(timeout=on_this_machine(10))
     assert first.returncode == (75 if number == signal.SIGTERM else -number), said
     (tiny.root / "srv/slow").unlink()
     assert after(slow) == [], "the next run does not wait for the validator that was left behind"

@@ -12,7 +12,7 @@ HERE = Path(__file__).parent
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(HERE):
-            item.add_marker(pytest.mark.timeout(1200))  # images, on a machine that does other things too
+            item.add_marker(pytest.mark.timeout(1800))  # images, on a machine that does other things too
 
 
 @pytest.fixture(scope="session")

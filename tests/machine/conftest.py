@@ -25,7 +25,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in mine:
             item.add_marker(pytest.mark.skip(reason=f"not run: {reason}"))
     for item in mine:
-        item.add_marker(pytest.mark.timeout(900))  # the first one may have to wait for the images
+        item.add_marker(pytest.mark.timeout(1800))  # the first one may have to wait for the images
 
 
 @pytest.hookimpl(tryfirst=True)

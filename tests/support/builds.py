@@ -1,20 +1,22 @@
 """The packages as `packaging/build` makes them in copies of this checkout: in the background, once a test run.
 
-Tests of packages, of images and of machines share them.
+Tests of packages, of images and of machines share them, in all processes of the run: who asks first builds.
 """
 
+import fcntl
 import hashlib
 import os
 import re
 import shutil
 import subprocess
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from roots import scratch
+from roots import locked, scratch
 
 REPO = Path(__file__).parents[2]
 EPOCH = 1_790_000_000
@@ -24,17 +26,25 @@ VERSION = re.findall(r'^version = "(.+)"$', (REPO / "pyproject.toml").read_text(
 NEXT = f"{VERSION}.1"
 # What the next version brings: a unit more.
 NEW_UNIT = "[Unit]\nDescription=New\n[Service]\nExecStart=/bin/true\n[Install]\nWantedBy=multi-user.target\n"
+RUN = "ROLECALL_TEST_RUN"
 _shared = pytest.StashKey["Builds"]()
 
 
 def shared_builds(config: pytest.Config) -> "Builds":
     """The packages of this test run, whichever folder's tests ask first."""
     if _shared not in config.stash:
+        config.stash[_shared] = Builds(Path(os.environ[RUN]))
+        config.add_cleanup(config.stash[_shared].close)
+    return config.stash[_shared]
+
+
+def share_a_folder(config: pytest.Config) -> None:
+    """A folder for all processes of this run: the first one makes it, and removes it at the end."""
+    if RUN not in os.environ:
         ends = ExitStack()
         config.add_cleanup(ends.close)
-        config.stash[_shared] = Builds(ends.enter_context(scratch()))
-        ends.callback(config.stash[_shared].close)
-    return config.stash[_shared]
+        os.environ[RUN] = str(ends.enter_context(scratch()))
+        ends.callback(os.environ.pop, RUN)
 
 
 class Builds:
@@ -44,12 +54,8 @@ class Builds:
         self.folder = folder
         self._pool = ThreadPoolExecutor(2)
         self._made: dict[tuple[str, str], Future[Path]] = {}
-        for name in ("first", "second-and-longer"):
-            checkout(folder / name)
-        newer = checkout(folder / "newer")
-        project = newer / "pyproject.toml"
-        project.write_text(project.read_text().replace(f'version = "{VERSION}"', f'version = "{NEXT}"'))
-        (newer / "packaging/systemd/rolecall-new.service").write_text(NEW_UNIT)
+        for name in ("first", "second-and-longer", "newer"):
+            self._once(name, checkout)
 
     def start(self, platform: str, where: str = "first") -> "Future[Path]":
         """Begin to build, unless that has begun."""
@@ -74,8 +80,17 @@ class Builds:
 
     def unpacked(self, platform: str) -> Path:
         """The files of a package in a folder."""
-        package, folder = self.package(platform), self.folder / platform
-        return folder if folder.exists() else unpack(package, folder)
+        package = self.package(platform)
+        return self._once(platform, lambda folder: unpack(package, folder))
+
+    def _once(self, name: str, make: Callable[[Path], object]) -> Path:
+        """The folder of this name; whichever process needs it first makes it, and the others wait."""
+        folder, finished = self.folder / name, self.folder / f"{name}.finished"
+        with locked(self.folder / f"{name}.lock", fcntl.LOCK_EX):
+            if not finished.exists():
+                make(folder)
+                finished.touch()
+        return folder
 
     def close(self) -> None:
         """Let nothing begin any more, and wait for what has."""
@@ -84,35 +99,40 @@ class Builds:
     def _build(self, platform: str, where: str) -> Path:
         if not shutil.which(TOOL[platform]):
             raise FileNotFoundError(TOOL[platform])
-        made = self.folder / f"{where}-{platform}"
-        env = {**os.environ, "SOURCE_DATE_EPOCH": str(EPOCH), "TMPDIR": str(self.folder)}
-        argv = [str(self.folder / where / "packaging/build"), platform, "--output", str(made)]
-        done = subprocess.run(argv, env=env, cwd=self.folder, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        (package,) = made.iterdir()
-        assert done.stderr.splitlines()[-1] == f"build: {package}"
+
+        def build(output: Path) -> None:
+            env = {**os.environ, "SOURCE_DATE_EPOCH": str(EPOCH), "TMPDIR": str(self.folder)}
+            argv = [str(self.folder / where / "packaging/build"), platform, "--output", str(output)]
+            run = subprocess.run(argv, env=env, cwd=self.folder, capture_output=True, text=True)
+            assert run.returncode == 0, run.stderr
+            (package,) = output.iterdir()
+            assert run.stderr.splitlines()[-1] == f"build: {package}"
+
+        (package,) = self._once(f"{where}-{platform}", build).iterdir()
         return package
 
 
-def checkout(folder: Path) -> Path:
-    """A copy of what a build reads, with the same virtual environment."""
+def checkout(folder: Path) -> None:
+    """A copy of what a build reads, with the same virtual environment; one called `newer` is of the next version."""
     folder.mkdir()
     for name in ("agent", "packaging", "requirements", "templates"):
         shutil.copytree(REPO / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("CHANGELOG.md", "LICENSE", "README.md", "pyproject.toml"):
         shutil.copy(REPO / name, folder)
     (folder / ".venv").symlink_to(REPO / ".venv")
-    return folder
+    if folder.name == "newer":
+        project = folder / "pyproject.toml"
+        project.write_text(project.read_text().replace(f'version = "{VERSION}"', f'version = "{NEXT}"'))
+        (folder / "packaging/systemd/rolecall-new.service").write_text(NEW_UNIT)
 
 
-def unpack(package: Path, folder: Path) -> Path:
+def unpack(package: Path, folder: Path) -> None:
     """Unpack a package."""
     folder.mkdir()
     if package.suffix == ".deb":
         subprocess.run(["dpkg-deb", "-x", package, folder], check=True)
     else:
         subprocess.run(f"rpm2cpio '{package}' | cpio -idm --quiet", shell=True, cwd=folder, check=True)
-    return folder
 
 
 def digest(path: Path) -> str:

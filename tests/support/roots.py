@@ -127,8 +127,8 @@ def kept(name: str, of: Iterable[str], make: Callable[[Path], None]) -> Iterator
     places = [parent / CACHE for parent in (IN_MEMORY, Path(tempfile.gettempdir()))]
     here = _own(next((place for place in places if (place / entry).is_dir()), roomy() / CACHE))
     with ExitStack() as use:
-        with _locked(here / f"{name}.lock", fcntl.LOCK_EX):  # the second of two runs waits, and finds it made
-            use.enter_context(_locked(here / f"{entry}.lock", fcntl.LOCK_SH))
+        with locked(here / f"{name}.lock", fcntl.LOCK_EX):  # the second of two runs waits, and finds it made
+            use.enter_context(locked(here / f"{entry}.lock", fcntl.LOCK_SH))
             if not (here / entry).is_dir():
                 _remove_unused(here, name)
                 unfinished = here / f"{entry}.new"
@@ -148,7 +148,8 @@ def _own(folder: Path) -> Path:
 
 
 @contextmanager
-def _locked(path: Path, how: int) -> Iterator[None]:
+def locked(path: Path, how: int) -> Iterator[None]:
+    """A file that other processes wait for: `how` is one of fcntl's LOCK_…."""
     with path.open("w") as lock:
         fcntl.flock(lock, how)
         yield
@@ -160,7 +161,7 @@ def _remove_unused(here: Path, name: str) -> None:
         shutil.rmtree(unfinished)
     for old in here.glob(f"{name}-{'[0-9a-f]' * 16}"):
         try:
-            with _locked(here / f"{old.name}.lock", fcntl.LOCK_EX | fcntl.LOCK_NB):
+            with locked(here / f"{old.name}.lock", fcntl.LOCK_EX | fcntl.LOCK_NB):
                 shutil.rmtree(old)
                 (here / f"{old.name}.lock").unlink()
         except BlockingIOError:
