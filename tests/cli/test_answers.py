@@ -19,7 +19,7 @@ from rolecall.cli.parser import parser
 from rolecall.forms.answers import Answer
 
 # For each command a command line that it answers, in the order of a node's life: `image detach` ends it.
-# {config} is the settings of a node, {file} a document on disk, {store} a store that has one.
+# {config} is the settings of a node, {file} a document on disk, {store} a store that has one, {copy} an empty store.
 ON_A_NODE = "--config {config}"
 COMMAND_LINES = {
     "image attach": ON_A_NODE,
@@ -42,6 +42,7 @@ COMMAND_LINES = {
     "fleet publish": "{file} --store {store} --unsigned",
     "fleet fetch": "--store {store}",
     "fleet schema": "",
+    "store copy": "{store} {copy}",
     "demo": "",
 }
 BY_A_TEST_OF_THEIR_OWN = {"demo"}  # tests/demo
@@ -58,8 +59,13 @@ def commands(above: argparse.ArgumentParser, *words: str) -> Iterator[str]:
 
 
 def command_of(name: str) -> Command[Any]:
-    words = COMMAND_LINES[name].format(config="c", file="f", store="s", root="r").split()
-    return find_command(parser().parse_args([*name.split(), *words]))
+    return find_command(parser().parse_args(any_words(name)))
+
+
+def any_words(name: str) -> list[str]:
+    """A command with arguments that name nothing."""
+    words = COMMAND_LINES[name].format(config="c", file="f", store="s", copy="t", root="r").split()
+    return [*name.split(), *words]
 
 
 def answer_types(name: str) -> list[type[Answer]]:
@@ -79,8 +85,7 @@ def test_every_command_answers_with_a_frozen_dataclass_and_takes_json(name: str)
         assert dataclasses.is_dataclass(kind)
         assert kind.__dataclass_params__.frozen  # type: ignore[attr-defined]
         assert not kind.sole_field or kind.sole_field in {field.name for field in dataclasses.fields(kind)}
-    words = COMMAND_LINES[name].format(config="c", file="f", store="s", root="r").split()
-    assert parser().parse_args([*name.split(), *words, "--json"]).json
+    assert parser().parse_args([*any_words(name), "--json"]).json
 
 
 @pytest.fixture(scope="module")
@@ -91,12 +96,14 @@ def places(module_box: Box, tmp_path_factory: pytest.TempPathFactory) -> dict[st
     module_box.boot()
     folder = tmp_path_factory.mktemp("operator")
     (folder / "store").mkdir()
+    (folder / "copy").mkdir()
     (folder / "fleet.json").write_text(json.dumps(document()))
     return {
         "config": str(module_box.machine.config),
         "root": str(module_box.machine.root),
         "file": str(folder / "fleet.json"),
         "store": f"file://{folder}/store",
+        "copy": f"file://{folder}/copy",
     }
 
 

@@ -157,16 +157,19 @@ def test_what_a_server_would_become_is_planned_with_the_roles_of_the_wheel(lapto
     assert "+++ b/apache/50-blog.conf" in plan
 
 
-def test_a_document_is_signed_published_and_fetched(laptop: Laptop) -> None:
+def test_a_document_is_signed_published_fetched_and_copied(laptop: Laptop) -> None:
     keys = Keys(laptop.folder)
     (laptop.folder / "allowed_signers").write_text(keys.line("ops") + "\n")
     (laptop.folder / "store").mkdir()
     store = f"file://{laptop.folder}/store"
     signing = ("--key", str(keys.file("ops")), "--signers", "allowed_signers")
-    result = laptop.run("fleet", "publish", "fleet.json", "--store", store, *signing)
+    result = laptop.run("fleet", "publish", "old.json", "--store", store, *signing)
     assert result.returncode == 0, result.stderr
     assert "signed by ops@example.com" in result.stdout
-    assert laptop.answer("fleet", "fetch", "--store", store) == (laptop.folder / "fleet.json").read_text()
+    assert laptop.answer("fleet", "fetch", "--store", store) == (laptop.folder / "old.json").read_text()
+    (laptop.folder / "copy").mkdir()
+    result = laptop.run("store", "copy", store, f"file://{laptop.folder}/copy")
+    assert "copied fleet.json" in result.stderr, result.stderr
 
 
 @pytest.mark.parametrize("command", ["boot", "status", "doctor", "plan", "image check", "demo"])

@@ -51,15 +51,15 @@ def diagnose(config: Path) -> list[Diagnosis]:
     return diagnoses
 
 
-def _try(diagnoses: list[Diagnosis], what: str, question: Callable[[], T]) -> T | None:
+def _try(diagnoses: list[Diagnosis], title: str, question: Callable[[], T]) -> T | None:
     """Ask something, and note how that went; None where there is no answer."""
     try:
         answer = question()
     except Fault as fault:
         cause = f" [{fault.cause}]" if fault.cause else ""
-        diagnoses.append(Diagnosis(ok=False, what=f"{what}: {fault.message}{cause}", remedy=fault.hint))
+        diagnoses.append(Diagnosis(ok=False, what=f"{title}: {fault.message}{cause}", remedy=fault.hint))
         return None
-    diagnoses.append(Diagnosis(ok=True, what=what, remedy=""))
+    diagnoses.append(Diagnosis(ok=True, what=title, remedy=""))
     return answer
 
 
@@ -76,8 +76,8 @@ def _diagnose_stores(diagnoses: list[Diagnosis], node: Node) -> None:
             diagnoses.append(Diagnosis(not is_skewed(stored.date), "this machine's clock is the store's", remedy))
         _try(diagnoses, f"document of {store.url}", partial(judge, node, store, stored))
     for url, reports in node.notes.read(Waiting).stores.items():
-        what = f"{len(reports)} reports wait for {url}"
-        diagnoses.append(Diagnosis(ok=False, what=what, remedy="written when that store takes them again"))
+        backlog = f"{len(reports)} reports wait for {url}"
+        diagnoses.append(Diagnosis(ok=False, what=backlog, remedy="written when that store takes them again"))
 
 
 def _diagnose_machine(settings: Settings, node: Node, decision: Decision | None) -> Iterator[Diagnosis]:

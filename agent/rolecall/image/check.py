@@ -109,8 +109,8 @@ def _generation(image: Image, settings: Settings) -> Generation:
 def _check_trust(image: Image, settings: Settings, *, allow_unsigned: bool) -> Iterator[Finding]:
     trust = settings.trust
     if trust.unsigned and not allow_unsigned:
-        what = "trust.unsigned: whoever can write to the store is root on every machine of this image"
-        yield Finding("unsigned", what, "set trust.signers; or, if it is meant, say so with --allow-unsigned")
+        risk = "trust.unsigned: whoever can write to the store is root on every machine of this image"
+        yield Finding("unsigned", risk, "set trust.signers; or, if it is meant, say so with --allow-unsigned")
     for path in filter(None, (trust.signers, trust.revoked)):
         findings = list[Finding]()
         _try(findings, "signers", partial(signatures.keys_in, str(image.locate(path))))
@@ -205,6 +205,6 @@ def _check_permissions(image: Image, settings: Settings, config: Path) -> Iterat
     existing = {path for top in tops for path in (top, *top.glob("**/*")) if path.exists() and not path.is_symlink()}
     if writable := sorted(path for path in existing if path.stat().st_mode & 0o022):
         others = f" and {len(writable) - 1} more" if len(writable) > 1 else ""
-        what = f"{image.name(writable[0])}{others}: others than root may write it, and so become root"
+        risk = f"{image.name(writable[0])}{others}: others than root may write it, and so become root"
         remedy = f"see what is in it, then chmod -R go-w {' '.join(map(str, writable[:5]))}"
-        yield Finding("permissions", what, remedy, tuple(map(image.name, writable)))
+        yield Finding("permissions", risk, remedy, tuple(map(image.name, writable)))

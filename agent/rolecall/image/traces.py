@@ -118,11 +118,12 @@ def _finding(
     """One finding for all these paths."""
     names = tuple(map(image.name, paths))
     others = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
-    what = f"{names[0]}{others}: {why}"
+    problem = f"{names[0]}{others}: {why}"
     if fix:
-        return Finding(name, what, f"rolecall image check{image.flag} --fix", names, partial(_fix_all, fix, paths))
+        command = f"rolecall image check{image.flag} --fix"
+        return Finding(name, problem, command, names, partial(_fix_all, fix, paths))
     listed = " ".join(map(str, paths[:_MOST_NAMES])) + (" …" if len(paths) > _MOST_NAMES else "")
-    return Finding(name, what, remedy.format(paths=listed), names)
+    return Finding(name, problem, remedy.format(paths=listed), names)
 
 
 def _fix_all(fix: Callable[[Path], None], paths: Sequence[Path]) -> None:
@@ -207,6 +208,6 @@ def _passwords(image: Image) -> Iterator[Finding]:
     lines = (files.read(image.locate("etc/shadow")) or b"").decode("utf-8", "replace").splitlines()
     fields = [line.split(":") for line in lines if line.count(":") > 1]
     if names := [name for name, password, *_ in fields if password[:1] not in ("!", "*")]:
-        what = f"/etc/shadow: every machine of this image would have the same password for {', '.join(names)}"
+        problem = f"/etc/shadow: every machine of this image would have the same password for {', '.join(names)}"
         remedy = "; ".join(f"usermod{image.flag} --lock {name}" for name in names)
-        yield Finding("password", what, remedy, ("/etc/shadow",))
+        yield Finding("password", problem, remedy, ("/etc/shadow",))
