@@ -1,7 +1,8 @@
 """The command line: turns faults into words and exit codes."""
 
-import os
 import sys
+
+RUNS = ("boot", "refresh", "rollback", "drain")  # their exit code says how the machine is, whoever reads the answer
 
 
 def main() -> int:
@@ -9,23 +10,23 @@ def main() -> int:
     # The common case, every minute on every machine: asked before anything is imported.
     if sys.argv[1:2] == ["refresh"] and nothing_to_do(sys.argv[2:]):
         return 0
+    from rolecall.cli import streams
     from rolecall.cli.dispatch import dispatch, show_fault
     from rolecall.cli.parser import parser
     from rolecall.errors import Fault, Stopped
 
+    streams.protect()
     arguments = parser().parse_args()
     try:
         code = dispatch(arguments)
-        sys.stdout.flush()  # here, where a reader who has gone is no error; at exit it would be one
-    except BrokenPipeError:
-        # Whoever read our answer has read enough; nothing more may be written, not even at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except (Fault, Stopped) as error:
         fault = error.fault if isinstance(error, Stopped) else error
         return show_fault(fault, as_json=getattr(arguments, "json", False))
     except KeyboardInterrupt:
         return 130
+    if code == 0 and arguments.command not in RUNS and (loss := streams.lost_answer()):
+        print(f"rolecall: the answer could not be written: {loss.strerror}", file=sys.stderr)
+        return 1
     return code
 
 

@@ -1,7 +1,8 @@
-"""A run's notebook: what it did, how long each step took and how it ended, as data. Only `step` and `note` write it."""
+"""A run's notebook: what it did, how long each step took and how it ended, as data."""
 
+import copy
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -23,6 +24,14 @@ class Step:
     note: str = ""
 
 
+@dataclass(frozen=True)
+class ProductStatus:
+    """How a product of what is current is."""
+
+    version: str  # of its release
+    serving: bool  # whether all its required self-tests passed
+
+
 @dataclass
 class Report:
     """What a run did. It grows while the run goes on, and is saved, told and shown as JSON."""
@@ -31,6 +40,7 @@ class Report:
     started: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="milliseconds"))
     server: str = ""
     role: str = ""
+    address: str = ""  # of this node, as the document has it
     # ready | unchanged | rolled back | not ready | refused | failed | waiting | interrupted | drained
     outcome: str = "running"
     exit_code: int = 0
@@ -51,6 +61,10 @@ class Report:
     leaving: str = ""  # why nobody should be sent here any more, though the node may be well
     owing: bool = False  # something only needs time: the next run does not pass this machine over as unchanged
     releases: dict[str, str] = field(default_factory=dict)
+    # Whether what is current answers, and which of its products do. None until this run has tested it; a run that does
+    # not get so far repeats what the last one found.
+    serving: bool | None = None
+    products: dict[str, ProductStatus] = field(default_factory=dict)
     seconds: float = 0.0
     _began: float = field(default_factory=time.monotonic, repr=False)
     _watch: Callable[[Step], None] | None = field(default=None, repr=False)
@@ -94,14 +108,20 @@ class Report:
         if text not in self.warnings:
             self.warnings.append(text)
 
-    def tested(self, results: list[CheckResult]) -> None:
-        """The self-tests' results; the last round counts."""
+    def tested(self, results: Sequence[CheckResult], releases: Mapping[str, str]) -> None:
+        """The self-tests' results of what is current, whose products have these releases; the last round counts."""
         self.checks = [asdict(result) for result in results]
+        self.products = product_statuses(results, releases)
+        self.serving = serves(results, self.products)
 
     def failed(self, fault: Fault, outcome: str) -> None:
         """How the run failed."""
         self.outcome, self.exit_code = outcome, fault.exit_code
         self.error, self.hint, self.cause = fault.message, fault.hint, fault.cause
+
+    def snapshot(self) -> "Report":
+        """A copy that changes no more, and that nobody watches."""
+        return copy.deepcopy(replace(self, _watch=None))
 
     def data(self) -> dict[str, Any]:
         """The report as plain data."""
@@ -111,3 +131,20 @@ class Report:
 
 
 Watcher: TypeAlias = Callable[[Report], Callable[[Step], None]]  # told of each step as it begins and as it ends
+
+
+def product_statuses(results: Sequence[CheckResult], releases: Mapping[str, str]) -> dict[str, ProductStatus]:
+    """How each product is: it serves if no required self-test of its own failed."""
+    failing = {result.product for result in results if result.required and not result.ok}
+    return {name: ProductStatus(version, name not in failing) for name, version in releases.items()}
+
+
+def serves(results: Sequence[CheckResult], products: Mapping[str, ProductStatus]) -> bool:
+    """Whether a node serves: every product of it does. One without products does if all its required tests passed.
+
+    What is wrong with the machine, such as a cron daemon that is gone, is no reason to send visitors elsewhere as long
+    as every product answers.
+    """
+    if products:
+        return all(product.serving for product in products.values())
+    return all(result.ok for result in results if result.required)

@@ -10,11 +10,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from rolecall.errors import ConfigFault, Fault, FetchFault, HostFault, Stopped, UnsettledFault
+from rolecall.errors import Fault, FetchFault, HostFault, UnsettledFault
 from rolecall.fleet.assignment import Assignment, assign
 from rolecall.fleet.identity import Identity
 from rolecall.fleet.schema import Fleet
-from rolecall.host.lock import locked
 from rolecall.host.roles import read_role, roles_folder
 from rolecall.host.secrets import ensure_key, fingerprints, paths_of
 from rolecall.node.node import Node
@@ -30,10 +29,10 @@ from rolecall.shortcut import stamps
 from rolecall.shortcut.record import rest, sources
 from rolecall.steps.activation import activate
 from rolecall.steps.choice import choose, earlier_generation
-from rolecall.steps.finish import IDLE, finish
+from rolecall.steps.finish import IDLE, recorded
 from rolecall.steps.identification import identify_machine, set_aside_foreign_state
 from rolecall.steps.replication import replicate
-from rolecall.steps.selftest import roll_back, self_test
+from rolecall.steps.selftest import observe, roll_back, self_test
 from rolecall.steps.staging import stage
 from rolecall.steps.templates import release_templates
 from rolecall.steps.validation import commit, rehearse
@@ -53,7 +52,7 @@ class Decision:
     assignment: Assignment
     plan: Plan
     secrets: Mapping[str, str]
-    seen: Mapping[str, str]  # stamps of all that was read, taken before it was: what changes meanwhile is not missed
+    stamps: Mapping[str, str]  # of every path that was read, taken before it was: no change meanwhile is missed
 
 
 def converge(
@@ -64,33 +63,43 @@ def converge(
     resume: bool = False,
     watch: Watcher = lambda _: lambda _: None,
 ) -> Report:
-    """The run. It returns a report that says how it ended, whatever happened; BusyFault: another run holds the lock."""
-    (report := Report(command, role=node.settings.role)).watched_by(watch(report))
-    report.server = node.notes.read(Verified).server
-    decision = None
-    seen = stamps.stamps_of([str(config)] if config else [])
-    with locked(node.settings.run, command):
-        stamps.forget(node.settings.run)
-        with ending(node, report):
-            set_aside_unreadable(node, report.warn)
-            decision = decide(node, report)
-            record_verified(node, decision.document, decision.fleet, signer=decision.signer,
-                     instance=decision.identity.instance, server=decision.assignment.server)  # fmt: skip
-            if chosen := choose(node, decision.document, decision.plan, report, resume=resume):
-                mine = chosen.id == decision.plan.new.id  # an older generation holds older secrets, and those it keeps
-                act(node, chosen, decision.secrets if mine else None, report, decision)
-                if mine and report.exit_code == 0:
-                    node.secrets.keep_values()
-        finish(node, report)
+    """The run. It returns a report that says how it ended, whatever happened. Raises BusyFault: another run goes on."""
+    report = Report(command, role=node.settings.role, server=node.notes.read(Verified).server)
+    report.watched_by(watch(report))
+    settings_stamps = stamps.stamps_of([str(config)] if config else [])
+    decision: Decision | None = None
+
+    def leave_record() -> None:
         if decision and config and report.exit_code == 0 and not report.owing:
-            rest(node, decision.document, decision.plan.new, {**decision.seen, **seen})
+            try:
+                rest(node, decision.document, decision.plan.new, {**decision.stamps, **settings_stamps})
+            except HostFault as fault:
+                report.warn(f"the next refresh looks at everything again: {fault.message}")
+
+    with recorded(node, report, afterwards=leave_record), completing_earlier_run(node, report):
+        set_aside_unreadable(node, report.warn)
+        decision = decide(node, report)
+        record_verified(
+            node,
+            decision.document,
+            decision.fleet,
+            signer=decision.signer,
+            instance=decision.identity.instance,
+            server=decision.assignment.server,
+        )
+        if target := choose(node, decision.document, decision.plan, report, resume=resume):
+            newest = target.id == decision.plan.new.id
+            # An older generation holds older secrets, and those it keeps.
+            act(node, target, decision.secrets if newest else None, report, decision)
+            if newest and report.exit_code == 0:
+                node.secrets.keep_values()
     return report
 
 
 def decide(node: Node, report: Report, *, dry: bool = False) -> Decision:
     """Learn what this node is to be: the pure half, but for the reads. `dry`: nothing at all is written."""
     settings = node.settings
-    seen = stamps.stamps_of(sources(node))
+    stamps_read = stamps.stamps_of(sources(node))
     if settings.trust.unsigned:
         report.warn("unsigned: this image trusts whoever can write to its store (trust.unsigned in agent.toml)")
     for note in node.passed_over:
@@ -110,29 +119,31 @@ def decide(node: Node, report: Report, *, dry: bool = False) -> Decision:
     report.serial = fleet.serial
     with report.step("assign") as step:
         assignment = assign(identity, fleet, settings.role)
-        report.server = assignment.server
-        step.note = f"{assignment.server}: {', '.join(one.name for one in assignment.products) or 'no products'}"
+        report.server, report.address = assignment.server, assignment.address
+        products = ", ".join(product.name for product in assignment.products) or "no products"
+        step.note = f"{assignment.server}: {products}"
     with report.step("render") as step:
         role = read_role(roles_folder(settings.paths.templates), settings.role)
-        seen |= stamps.stamps_of(paths_of(assignment.secrets))
+        stamps_read |= stamps.stamps_of(paths_of(assignment.secrets))
         secrets = node.secrets.read(assignment.secrets, report.warn)
         if not dry:
             ensure_key(settings.state)
-        brought = release_templates(node, role, assignment, dry=dry)
-        wanted = render(role, assignment, node.render_settings, fingerprints(secrets, settings.state), brought)
+        templates = release_templates(node, role, assignment, dry=dry)
+        digests = fingerprints(secrets, settings.state)
+        target = render(role, assignment, node.render_settings, digests, templates)
         for note in unknown_parameters(role, fleet.roles):
             report.warn(note)
-        step.note = f"generation {wanted.id[:12]}"
+        step.note = f"generation {target.id[:12]}"
     with report.step("plan") as step:
         current = node.generations.load(node.generations.current()) or Generation("", "", "")
-        plan = make_plan(current, wanted)
+        plan = make_plan(current, target)
         step.note = "nothing to do" if plan.empty else plan.count
-    return Decision(identity, document, fleet, signer, assignment, plan, secrets, seen)
+    return Decision(identity, document, fleet, signer, assignment, plan, secrets, stamps_read)
 
 
 def act(
     node: Node,
-    wanted: Generation,
+    target: Generation,
     secrets: Mapping[str, str] | None,
     report: Report,
     decision: Decision | None = None,
@@ -142,86 +153,87 @@ def act(
     `decision`: what the document says; without it, as in a roll-back, databases stay as they are.
     """
     live = node.generations.ensure_current()
-    unproven = wanted.id != node.generations.ready() or wanted.id != live.id
-    report.releases = {use.product: use.version for use in wanted.releases}
+    unproven = target.id != node.generations.ready() or target.id != live.id
+    report.releases = {release.product: release.version for release in target.releases}
     with report.step("stage") as step:
-        step.note = stage(node, wanted, secrets, live)
+        step.note = stage(node, target, secrets, live)
     if unproven:
         with report.step("rehearse") as step:
-            step.note = rehearse(node, wanted, live, report)
+            step.note = rehearse(node, target, live, report)
         with report.step("commit"):
-            commit(node, wanted, live, rehearsed=not step.note)
+            commit(node, target, live, rehearsed=not step.note)
     try:
         with report.step("activate") as step:
-            step.note = activate(node, wanted) or IDLE
+            step.note = activate(node, target) or IDLE
         if decision and decision.plan.new.replication:
             with report.step("replicate") as step:
                 databases = decision.assignment.databases
                 step.note = replicate(node, decision.plan.new, databases, decision.secrets, report) or IDLE
         with report.step("self-test") as step:
-            step.note = self_test(node, wanted, report)
+            step.note = self_test(node, target, report)
     except (UnsettledFault, FetchFault) as fault:  # a database's data or its upstream: another generation heals neither
         report.failed(fault, "not ready")
+        observe(node, report)
         return
     except HostFault as fault:
-        give_up(node, wanted, report, fault)
+        give_up(node, target, report, fault)
         return
     if report.outcome == "running":
         report.outcome = "ready" if unproven else "unchanged"
     if unproven:
         with report.step("ready"):
-            node.generations.prove(wanted.id)
+            node.generations.prove(target.id)
     # Whatever the outcome: a run that was killed while it removed the old has left the rest to this one.
     node.releases.prune(node.generations.prune(node.settings.keep.generations))
 
 
-def give_up(node: Node, wanted: Generation, report: Report, fault: HostFault) -> None:
-    """It does not work on this machine: back to the one that did."""
+def give_up(node: Node, target: Generation, report: Report, fault: HostFault) -> None:
+    """It does not work on this machine: back to the generation that did."""
     report.failed(fault, "not ready")
     try:
         node.reports.save(report.data())  # a crash from here on must not look like a generation never tried
     except HostFault as second:
         report.warn(second.message)
-    roll_back(node, wanted, report)
+    roll_back(node, target, report)
+    observe(node, report)
 
 
-def go_back(node: Node, wanted: str | None, *, watch: Watcher = lambda _: lambda _: None) -> Report:
-    """An operator's roll-back: an older generation, held until the document changes or a refresh with --resume."""
-    (report := Report("rollback", role=node.settings.role)).watched_by(watch(report))
-    with locked(node.settings.run, "rollback"):
-        stamps.forget(node.settings.run)
+def go_back(node: Node, prefix: str | None, *, watch: Watcher = lambda _: lambda _: None) -> Report:
+    """An operator's roll-back: an older generation, held until the document changes or a refresh with --resume.
+
+    `prefix`: the start of its id, or None for the one before. Raises HostFault where there is no such generation, and
+    BusyFault: no run has begun then, and there is nothing to report.
+    """
+    target = earlier_generation(node, prefix)
+    verified = node.notes.read(Verified)
+    report = Report("rollback", role=node.settings.role, server=verified.server, generation=target.id)
+    report.watched_by(watch(report))
+    report.serial, report.document = verified.serial, verified.sha256
+    with recorded(node, report), completing_earlier_run(node, report):
         set_aside_unreadable(node, report.warn)
-        target = earlier_generation(node, wanted)
-        verified = node.notes.read(Verified)
-        report.server, report.serial, report.document = verified.server, verified.serial, verified.sha256
-        report.generation = target.id
         node.notes.write(Hold(target.id, report.document))
-        with ending(node, report):
-            act(node, target, None, report)
-        finish(node, report)
+        act(node, target, None, report)
     return report
 
 
 @contextmanager
-def ending(node: Node, report: Report) -> Iterator[None]:
-    """Turn a fault into the report's outcome; what an earlier run left half done is finished all the same."""
+def completing_earlier_run(node: Node, report: Report) -> Iterator[None]:
+    """Where this run cannot go on, what one before it has left half done is finished all the same."""
     try:
         yield
-    except Stopped as stopped:
-        report.failed(stopped.fault, "interrupted")
-    except Fault as fault:
-        finish_earlier(node, report)
-        report.failed(fault, "refused" if isinstance(fault, ConfigFault) else "failed")
+    except Fault:
+        complete_earlier_run(node, report)
+        raise
 
 
-def finish_earlier(node: Node, report: Report) -> None:
-    """Prove, or tell the daemons of, what `current` points to, where a run before this one did not get so far."""
-    live = node.generations.load(node.generations.current())
-    if live is None or live.empty:
-        return
-    if live.id == node.generations.ready() and not node.loaded.owed(live, node.manager):
-        return
+def complete_earlier_run(node: Node, report: Report) -> None:
+    """Prove what `current` points to, and have the daemons read it, where an earlier run did not get so far."""
     try:
+        live = node.generations.load(node.generations.current())
+        if live is None or live.empty:
+            return
+        if live.id == node.generations.ready() and not node.loaded.owed(live, node.manager):
+            return
         act(node, live, None, report)
         if report.error:
             report.warn(report.error)

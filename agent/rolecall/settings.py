@@ -115,6 +115,20 @@ class Secrets(Frozen):
     keep: bool = Field(False, description="Keep the last value on disk, 0600, for when their store is out")
 
 
+class ReporterSettings(Frozen):
+    """What every reporter has. One that needs more has a class of its own below this one."""
+
+    timeout: Duration = Field(60.0, gt=0, description="How long it may take; then the others are told all the same")
+
+
+class Reporters(Frozen):
+    """A table for each reporter there is, whether `readiness` names it or not."""
+
+    systemd: ReporterSettings = ReporterSettings(timeout=10.0)
+    store: ReporterSettings = ReporterSettings()
+    textfile: ReporterSettings = ReporterSettings(timeout=10.0)
+
+
 class Keep(Frozen):
     """How much of the past stays on disk."""
 
@@ -132,6 +146,7 @@ class Settings(Access):
     identity: tuple[Text, ...] = Field(("file:/etc/rolecall/identity.json",), min_length=1)
     store: tuple[Text, ...] = Field(min_length=1)
     readiness: tuple[Text, ...] = ("systemd", "store", "textfile")
+    reporter: Reporters = Reporters()
     service_manager: Literal["systemd", "direct"] = "systemd"
     accounts: Literal["systemd-sysusers", "none"] = "systemd-sysusers"
     trust: Trust

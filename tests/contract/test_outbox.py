@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 
 from contract.conftest import Cloud
+from reporters import notice
 from rolecall.errors import FetchFault
 from rolecall.node.node import Node, open_node
 from rolecall.node.outbox import Outbox
-from rolecall.readiness import Metrics, open_reporter
+from rolecall.readiness import open_reporter
 from rolecall.report import Report
 from rolecall.settings import Aws, Network, Paths, Settings, Trust
 from servers.mirror import Mirror
@@ -71,10 +72,8 @@ def test_a_report_goes_to_every_store(site: Site) -> None:
 
 
 def test_the_store_reporter_writes_to_all_of_them(site: Site) -> None:
-    outbox = site.outbox()
-    open_reporter("store", outbox, Metrics(lambda name, data: None)).tell(
-        Report("boot", server="web1", outcome="ready", exit_code=0)
-    )
+    report = Report("boot", server="web1", outcome="ready", exit_code=0)
+    open_reporter("store").tell(notice(report, site.outbox()))
     for data in site.have():
         assert json.loads(data or b"")["outcome"] == "ready"
 

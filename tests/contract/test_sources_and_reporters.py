@@ -12,14 +12,16 @@ from typing import Any
 import pytest
 
 from contract.conftest import identify, open_store
+from reporters import notice
 from rolecall import readiness
 from rolecall.errors import ConfigFault, FetchFault
 from rolecall.fleet.identity import Identity
 from rolecall.node import providers
-from rolecall.readiness import Metrics, open_reporter
+from rolecall.readiness import open_reporter
 from rolecall.report import Report
 from servers.imds import Imds
 
+SUPPORT = str(Path(__file__).parents[1] / "support")
 WHO = {"instance": "i-1", "address": "10.0.0.11", "zone": "a", "region": "r", "tags": {"rolecall:role": "web"}}
 ELSE = {"server": None, "leaving": None, "lifecycle": None}
 
@@ -136,9 +138,6 @@ def report(outcome: str, exit_code: int) -> Report:
     return Report("boot", server="web1", outcome=outcome, exit_code=exit_code, serial=7, current="abcdef0123456789")
 
 
-NOWHERE = Metrics(lambda name, data: None)
-
-
 class Folder:
     """A store in a folder, as a reporter writes to it."""
 
@@ -148,38 +147,43 @@ class Folder:
     def put(self, key: str, data: bytes) -> None:
         self.store.put(key, data)
 
+    def flush(self) -> None:
+        """Nothing waits for a folder."""
+
 
 def test_every_reporter_is_under_test_here() -> None:
     assert set(readiness.KINDS) == {"store", "systemd", "textfile"}
 
 
 def test_the_store_has_the_nodes_last_report(tmp_path: Path) -> None:
-    reporter = open_reporter("store", Folder(tmp_path), NOWHERE)
-    reporter.tell(report("ready", 0))
-    reporter.tell(report("rolled back", 1))
+    reporter = open_reporter("store")
+    reporter.tell(notice(report("ready", 0), Folder(tmp_path)))
+    reporter.tell(notice(report("rolled back", 1), Folder(tmp_path)))
     told = json.loads((tmp_path / "reports/web1.json").read_text())
     assert (told["outcome"], told["exit_code"], told["serial"]) == ("rolled back", 1, 7)
 
 
 def test_a_node_that_does_not_know_its_name_yet_writes_no_report(tmp_path: Path) -> None:
     (tmp_path / "store").mkdir()
-    open_reporter("store", Folder(tmp_path / "store"), NOWHERE).tell(Report("boot", outcome="failed", exit_code=75))
+    nameless = Report("boot", outcome="failed", exit_code=75)
+    open_reporter("store").tell(notice(nameless, Folder(tmp_path / "store")))
     assert not list((tmp_path / "store").iterdir())
 
 
-def test_a_reporter_that_there_is_not_is_a_mistake(tmp_path: Path) -> None:
+def test_a_reporter_that_there_is_not_is_a_mistake() -> None:
     with pytest.raises(ConfigFault, match="no readiness reporter 'mail'"):
-        open_reporter("mail", Folder(tmp_path), NOWHERE)
+        open_reporter("mail")
 
 
 # Without systemd-python the same datagram goes out: a finder that hides it stands for a machine that lacks it.
 TELL = """
 import sys
 if "hidden" in sys.argv: sys.modules["systemd"] = None
+from reporters import notice
 from rolecall.readiness import open_reporter
 from rolecall.report import Report
-report = Report("boot", outcome=sys.argv[1], exit_code=int(sys.argv[2]), serial=7, current="abcdef")
-open_reporter("systemd", None, None).tell(report)
+report = Report("boot", outcome=sys.argv[1], exit_code=int(sys.argv[2]), serial=7, current="abcdef", serving=True)
+open_reporter("systemd").tell(notice(report))
 """
 
 
@@ -193,12 +197,13 @@ def test_systemd_is_told_of_a_ready_node_and_of_no_other(tmp_path: Path, library
 
         def told(outcome: str, code: str) -> str:
             argv = [sys.executable, "-c", TELL, outcome, code, library]
-            subprocess.run(argv, env={**os.environ, "NOTIFY_SOCKET": name}, check=True, timeout=60)
+            env = {**os.environ, "NOTIFY_SOCKET": name, "PYTHONPATH": SUPPORT}
+            subprocess.run(argv, env=env, check=True, timeout=60)
             return listener.recv(1000).decode().strip()
 
-        assert told("ready", "0") == "STATUS=ready: generation abcdef, serial 7"
+        assert told("ready", "0") == "STATUS=ready, serving: generation abcdef, serial 7"
         assert listener.recv(1000).decode().strip() == "READY=1"
-        assert told("rolled back", "1") == "STATUS=rolled back: generation abcdef, serial 7"
+        assert told("rolled back", "1") == "STATUS=rolled back, serving: generation abcdef, serial 7"
         listener.setblocking(False)
         with pytest.raises(BlockingIOError):
             listener.recv(1000)

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -17,9 +18,10 @@ from hypothesis import strategies as st
 from box import ROOT, Box, alive
 from database_fleet import Fleet
 from munin import fetched, munin_node
+from reporters import notice
 from rolecall.demo.folder_node import free_port
-from rolecall.readiness import Metrics, open_reporter
-from rolecall.report import Report, Step
+from rolecall.readiness import open_reporter
+from rolecall.report import ProductStatus, Report, Step
 from roles.test_golden import HERE, generation
 from samples import ANY_TEXT, fuzz
 
@@ -74,11 +76,11 @@ def parsed(text: str) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
     return samples
 
 
-def exposition(report: Report, fetched: str = "") -> str:
+def exposition(report: Report, fetched: datetime | None = None) -> str:
     """What the reporter writes of a report."""
-    written: dict[str, bytes] = {}
-    open_reporter("textfile", None, Metrics(written.__setitem__, fetched)).tell(report)  # type: ignore[arg-type]
-    return written["rolecall.prom"].decode()
+    files: dict[str, bytes] = {}
+    open_reporter("textfile").tell(notice(report, figures=files, document_read=fetched))
+    return files["rolecall.prom"].decode()
 
 
 @fuzz(40)
@@ -100,6 +102,8 @@ def test_any_text_in_a_label_is_read_back_as_it_was(texts: list[str]) -> None:
         ({"exit_code": 0, "leaving": "a notice"}, {"ready": 0, "exit_code": 0, "leaving": 1}),
         ({"exit_code": 0, "degraded": "no store answers"}, {"ready": 1, "degraded": 1}),
         ({"serial": 42}, {"document_serial": 42}),
+        ({"exit_code": 1, "serving": True}, {"ready": 0, "serving": 1}),
+        ({"exit_code": 1, "serving": False}, {"ready": 0, "serving": 0}),
     ],
 )
 def test_the_figures_are_those_of_the_last_run(parts: dict[str, object], expected: dict[str, float]) -> None:
@@ -108,9 +112,16 @@ def test_the_figures_are_those_of_the_last_run(parts: dict[str, object], expecte
     assert abs(samples["rolecall_last_run_timestamp_seconds", ()] - time.time()) < 300
 
 
+def test_each_product_has_a_figure_of_its_own() -> None:
+    products = {"blog": ProductStatus("1", serving=True), "shop": ProductStatus("7", serving=False)}
+    samples = parsed(exposition(Report("refresh", products=products)))
+    assert samples["rolecall_product_serving", (("product", "blog"),)] == 1
+    assert samples["rolecall_product_serving", (("product", "shop"),)] == 0
+
+
 def test_steps_of_one_name_are_one_figure_and_a_document_has_the_time_when_it_was_first_read() -> None:
     report = Report("boot", steps=[Step("fetch", 0.5), Step("verify", 0.1), Step("fetch", 0.25)])
-    samples = parsed(exposition(report, "2026-11-21T18:00:00+00:00"))
+    samples = parsed(exposition(report, datetime(2026, 11, 21, 18, tzinfo=UTC)))
     assert samples["rolecall_step_seconds", (("step", "fetch"),)] == 0.75
     assert samples["rolecall_document_timestamp_seconds", ()] == 1795284000
     assert ("rolecall_document_timestamp_seconds", ()) not in parsed(exposition(report))
@@ -118,8 +129,8 @@ def test_steps_of_one_name_are_one_figure_and_a_document_has_the_time_when_it_wa
 
 def test_every_figure_stands_in_the_reference() -> None:
     page = (ROOT / "docs/reference/settings.md").read_text()
-    report = Report("boot", steps=[Step("fetch", 0.5)])
-    names = {name for name, _ in parsed(exposition(report, "2026-11-21T18:00:00+00:00"))}
+    report = Report("boot", steps=[Step("fetch", 0.5)], products={"blog": ProductStatus("1", serving=True)})
+    names = {name for name, _ in parsed(exposition(report, datetime(2026, 11, 21, 18, tzinfo=UTC)))}
     assert names == set(re.findall(r"^\| `(rolecall_\w+)` \|", page, re.MULTILINE))
 
 

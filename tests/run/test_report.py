@@ -80,9 +80,50 @@ def test_a_failure_is_its_message_its_remedy_and_its_exit_code() -> None:
 
 def test_the_last_round_of_checks_counts() -> None:
     report = Report("boot")
-    report.tested([CheckResult("a", ok=False, required=True, seconds=0.1, reason="down")])
-    report.tested([CheckResult("a", ok=True, required=True, seconds=0.1)])
+    report.tested([CheckResult("a", ok=False, required=True, seconds=0.1, reason="down")], {})
+    report.tested([CheckResult("a", ok=True, required=True, seconds=0.1)], {})
     assert [(one["name"], one["ok"], one["reason"]) for one in report.data()["checks"]] == [("a", True, "")]
+
+
+def result(product: str, *, ok: bool, required: bool = True) -> CheckResult:
+    return CheckResult(f"{product}: a check", ok=ok, required=required, seconds=0.1, product=product)
+
+
+@pytest.mark.parametrize(
+    ("results", "releases", "serving", "products"),
+    [
+        ([], {}, True, {}),
+        ([result("", ok=True)], {}, True, {}),
+        ([result("", ok=False)], {}, False, {}),
+        ([result("", ok=False, required=False)], {}, True, {}),
+        ([result("blog", ok=True), result("shop", ok=True)], {"blog": "1", "shop": "7"}, True, {"blog": 1, "shop": 1}),
+        (
+            [result("blog", ok=True), result("shop", ok=False)],
+            {"blog": "1", "shop": "7"},
+            False,
+            {"blog": 1, "shop": 0},
+        ),
+        ([result("blog", ok=False, required=False)], {"blog": "1"}, True, {"blog": 1}),
+        ([result("", ok=False), result("blog", ok=True)], {"blog": "1"}, True, {"blog": 1}),
+    ],
+)
+def test_a_node_serves_if_each_of_its_products_answers_and_without_any_if_all_its_own_tests_passed(
+    results: list[CheckResult], releases: dict[str, str], serving: int, products: dict[str, int]
+) -> None:
+    report = Report("boot")
+    report.tested(results, releases)
+    assert report.serving == serving
+    assert {name: product.serving for name, product in report.products.items()} == products
+    assert {name: product.version for name, product in report.products.items()} == releases
+
+
+def test_a_snapshot_does_not_change_when_the_report_does() -> None:
+    report = Report("boot").watched_by(Terminal().watch)
+    before = report.snapshot()
+    report.warn("later")
+    with report.step("plan"):
+        pass
+    assert (before.warnings, before.steps) == ([], [])
 
 
 def test_the_data_are_json_and_say_their_format() -> None:

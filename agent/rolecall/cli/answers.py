@@ -10,7 +10,7 @@ from rolecall.forms.answers import Answer
 from rolecall.forms.mistakes import Mistake
 from rolecall.image.root import Finding
 from rolecall.render.plan import Change, Plan
-from rolecall.report import Report
+from rolecall.report import ProductStatus, Report
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def plan_answer(plan: Plan, warnings: Sequence[str], *, summary: bool) -> PlanAn
 
 @dataclass(frozen=True)
 class StatusAnswer(Answer):
-    """Where the node stands. Healthy: it serves, and its last run ended well."""
+    """Where the node stands. Serving: what is current answers. Healthy: it is ready, and its last run ended well."""
 
     server: str | None
     role: str
@@ -79,6 +79,7 @@ class StatusAnswer(Answer):
     current: str | None
     ready: str | None
     serving: bool
+    products: Mapping[str, ProductStatus]
     healthy: bool
     serial: int | None
     source: str | None

@@ -22,7 +22,9 @@ NODE_LIBRARY = "psutil"
 
 def dispatch(arguments: argparse.Namespace) -> int:
     """Do what the command line asks; returns the exit code."""
-    signal.signal(signal.SIGTERM, _stop)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup(1)
+            signal.signal(number, _stop)
     if arguments.version:
         return _print_version()
     if not arguments.command:
@@ -78,7 +80,7 @@ def show_fault(fault: Fault, *, as_json: bool) -> int:
         details = FaultDetails(fault.message, fault.hint, fault.cause, fault.exit_code, mistakes)
         print_json(FaultAnswer(details))
     if journal.listens():
-        journal.fault(fault)
+        journal.command_failed(fault)
         return fault.exit_code
     print(f"rolecall: {fault.message}", file=sys.stderr)
     if fault.hint:

@@ -13,6 +13,7 @@ from rolecall.errors import HostFault
 from rolecall.node.node import Node, open_ready_node
 from rolecall.node.notes import Hold, Leaving
 from rolecall.node.verified import Verified
+from rolecall.report import product_statuses, serves
 from rolecall.settings import load_settings
 from rolecall.steps import drain
 
@@ -53,15 +54,18 @@ def status(arguments: argparse.Namespace) -> answers.StatusAnswer:
     live, verified = generations.load(current), node.notes.read(Verified)
     results = probes.run_checks(_subject(node, current), 0) if live else []
     last_run = next(iter(node.reports.last(1)), None)
-    serving = bool(live) and current == ready and not probes.failed(results)
+    releases = {release.product: release.version for release in live.releases} if live else {}
+    products = product_statuses(results, releases)
+    well = bool(live) and current == ready and not probes.failed(results)
     return answers.StatusAnswer(
         server=verified.server or None,
         role=node.settings.role,
         fleet=verified.fleet or None,
         current=current,
         ready=ready,
-        serving=serving,
-        healthy=serving and not (last_run and last_run["exit_code"]),
+        serving=bool(live) and serves(results, products),
+        products=products,
+        healthy=well and not (last_run and last_run["exit_code"]),
         serial=verified.serial or None,
         source=verified.source or None,
         document_age_seconds=(datetime.now(UTC) - verified.fetched).total_seconds() if verified.fetched else None,
@@ -70,7 +74,7 @@ def status(arguments: argparse.Namespace) -> answers.StatusAnswer:
         held=bool(node.notes.read(Hold).generation),
         leaving=node.run_notes.read(Leaving).why,
         owed=tuple(unit.name for unit in node.loaded.owed(live, node.manager)) if live else (),
-        releases={use.product: use.version for use in live.releases} if live else {},
+        releases=releases,
         checks=tuple(results),
         last_run=last_run,
     )

@@ -19,7 +19,7 @@ def show_run(answer: answers.RunAnswer) -> None:
     """How a run ended: one line on standard output, the reasons on standard error. In a service: records."""
     report = answer.report
     if journal.listens():
-        journal.outcome(report)
+        journal.run_ended(report)
         return
     errors = console(errors=True)
     for warning in report.warnings:
@@ -62,9 +62,13 @@ def _state(answer: answers.StatusAnswer) -> tuple[str, str]:
     """In a word, and the style of that."""
     if answer.healthy:
         return "ready", "bold green"
+    failed = any(check.required and not check.ok for check in answer.checks)
+    if answer.last_run and answer.current and answer.current == answer.ready and not failed:
+        return f"ready, but the last run was not well ({answer.last_run['outcome']})", "bold red"
     if answer.serving:
-        return f"ready, but the last run was not well ({(answer.last_run or {}).get('outcome')})", "bold red"
-    return "NOT READY", "bold red"
+        return "NOT READY, but serving", "bold red"
+    silent = [name for name, product in answer.products.items() if not product.serving]
+    return f"NOT READY, not serving{': ' if silent else ''}{', '.join(silent)}", "bold red"
 
 
 def _status_rows(answer: answers.StatusAnswer) -> dict[str, str]:

@@ -64,7 +64,7 @@ def _record_step(report: Report, patience: float, step: Step) -> None:
     if step.outcome == "running":
         systemd.working(step.name, patience)
     else:
-        journal.ended(report, step)
+        journal.step_ended(report, step)
 
 
 def count(number: int, noun: str) -> str:

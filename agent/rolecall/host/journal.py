@@ -38,52 +38,65 @@ def _connected() -> bool:
     return os.environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
 
 
-def ended(report: Report, step: Step) -> None:
+def step_ended(report: Report, step: Step) -> None:
     """A step is over."""
     failed = step.outcome == "failed"
     words = f"{step.name}: {step.note or step.outcome}, {step.seconds:.3f} s"
-    more = {"STEP": step.name, "OUTCOME": step.outcome, "SECONDS": f"{step.seconds:.4f}"}
-    _write(_WARNING if failed else _INFO, STEP_FAILED if failed else STEP_DONE, words, {**_of(report), **more})
+    fields = {"STEP": step.name, "OUTCOME": step.outcome, "SECONDS": f"{step.seconds:.4f}"}
+    level, event = (_WARNING, STEP_FAILED) if failed else (_INFO, STEP_DONE)
+    _write(level, event, words, _run_fields(report) | fields)
 
 
-def outcome(report: Report) -> int:
+def run_ended(report: Report) -> int:
     """How the run ended, and what people should know although it went on; returns the exit code."""
-    about = _of(report) | {"OUTCOME": report.outcome, "SECONDS": f"{report.data()['seconds']:.4f}"}
+    fields = _run_fields(report) | {"OUTCOME": report.outcome, "SECONDS": f"{report.data()['seconds']:.4f}"}
     for warning in report.warnings:
-        _write(_WARNING, NOTE, warning, about)
+        _write(_WARNING, NOTE, warning, fields)
     if report.degraded:
-        _write(_WARNING, NOTE, f"degraded: {report.degraded}", about)
-    steps = ", ".join(f"{one.name} {one.seconds:.3f}" for one in report.steps)
-    words = f"{report.outcome}: generation {report.current[:12] or 'none'}, serial {report.serial}; seconds: {steps}"
+        _write(_WARNING, NOTE, f"degraded: {report.degraded}", fields)
+    serving = "serving" if report.serving else "not serving"
+    steps = ", ".join(f"{step.name} {step.seconds:.3f}" for step in report.steps)
+    words = (
+        f"{report.outcome}, {serving}: generation {report.current[:12] or 'none'}, serial {report.serial}; "
+        f"seconds: {steps}"
+    )
     if report.exit_code == 0:
-        _write(_INFO if report.outcome == "unchanged" else _NOTICE, RUN_WELL, words, about)
+        _write(_INFO if report.outcome == "unchanged" else _NOTICE, RUN_WELL, words, fields)
     else:
-        _write(_ERROR, RUN_FAILED, "\n".join(filter(None, (words, report.error, report.hint))), about)
+        _write(_ERROR, RUN_FAILED, "\n".join(filter(None, (words, report.error, report.hint))), fields)
     return report.exit_code
 
 
-def fault(one: Fault) -> None:
-    """A command that ended before it had a run to tell of."""
-    _write(_ERROR, FAULT, "\n".join(filter(None, (one.message, one.hint))), {"CAUSE": one.cause})
+def command_failed(fault: Fault) -> None:
+    """A command that ended before it had a run to report on."""
+    _write(_ERROR, FAULT, "\n".join(filter(None, (fault.message, fault.hint))), {"CAUSE": fault.cause})
 
 
-def _of(report: Report) -> dict[str, str]:
+def _run_fields(report: Report) -> dict[str, str]:
     """What every record of a run says."""
     return {
-        "COMMAND": report.command, "SERVER": report.server, "GENERATION": report.generation,
-        "SERIAL": str(report.serial or ""), "CAUSE": report.cause,
-    }  # fmt: skip
+        "COMMAND": report.command,
+        "SERVER": report.server,
+        "GENERATION": report.generation,
+        "SERIAL": str(report.serial or ""),
+        "CAUSE": report.cause,
+    }
 
 
-def _write(level: int, event: str, words: str, more: Mapping[str, str]) -> None:
-    if _connected():
-        try:
-            from systemd import journal
-        except ImportError:
-            pass
-        else:
-            fields = {f"ROLECALL_{key}": value for key, value in more.items() if value}
-            journal.send(words, MESSAGE_ID=event, PRIORITY=str(level), SYSLOG_IDENTIFIER="rolecall", **fields)
-            return
+def _write(level: int, event: str, words: str, fields: Mapping[str, str]) -> None:
+    if _connected() and _sent(level, event, words, fields):
+        return
     sys.stderr.write("".join(f"<{level}>{line}\n" for line in words.splitlines()))
     sys.stderr.flush()
+
+
+def _sent(level: int, event: str, words: str, fields: Mapping[str, str]) -> bool:
+    """Whether the journal took a record, with its fields. It does not without systemd-python, or while it restarts."""
+    try:
+        from systemd import journal
+
+        named = {f"ROLECALL_{key}": value for key, value in fields.items() if value}
+        journal.send(words, MESSAGE_ID=event, PRIORITY=str(level), SYSLOG_IDENTIFIER="rolecall", **named)
+    except (ImportError, OSError):
+        return False
+    return True

@@ -1,47 +1,64 @@
 """Telling others how a run ended. A reporter that fails is a warning: the node is what it is.
 
-To add a reporter: a module with a class of one method, `tell`, its name in KINDS and a `case` in `open_reporter`.
+To add a reporter: its table of settings in `Reporters` of settings.py, a module with a class that has `tell`, and a
+`case` in `open_reporter`.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from datetime import datetime
+from typing import Any, Protocol
 
 from rolecall.errors import ConfigFault
 from rolecall.report import Report
+from rolecall.settings import Reporters
 
-KINDS = ("store", "systemd", "textfile")
-
-
-class Reporter(Protocol):
-    """Somebody who wants to know. Raises a Fault if it cannot be told."""
-
-    def tell(self, report: Report) -> None:
-        """How the run ended; the same news twice does no harm. With `report.leaving`: nobody is to be sent here."""
+KINDS = tuple(Reporters.model_fields)
 
 
-class Put(Protocol):
-    """What the store reporter needs of a store."""
+class ReportStore(Protocol):
+    """The stores that reports go to, and what waits for those that are out."""
 
     def put(self, key: str, data: bytes) -> object:
-        """Write an object."""
+        """Write an object to every store. Raises FetchFault if none takes it now."""
+
+    def flush(self) -> None:
+        """Try once more what waits."""
 
 
 @dataclass(frozen=True)
-class Metrics:
-    """What the textfile reporter needs of the node: where figures are written, and since when it has the document."""
+class Notice:
+    """What every reporter is given: how the run ended, and the means to pass it on.
 
-    write: Callable[[str, bytes], None]
-    fetched: str = ""
+    The report is a copy: a reporter that is left behind at its deadline reads no report that still changes. Its
+    `server`, `address`, `serving` and `products` are the last known ones where this run did not get so far.
+    """
+
+    report: Report
+    settings: Reporters  # each reporter reads its own table
+    providers: Any  # node.providers.Providers, which is above this room: a reporter at a provider takes its own
+    store: ReportStore
+    write_metrics: Callable[[str, bytes], None]  # a file of figures by its name, in the folder that everybody may read
+    document_read: datetime | None = None  # when this node first read the document that it goes by
 
 
-def open_reporter(kind: str, store: Put, metrics: Metrics) -> Reporter:
+class Reporter(Protocol):
+    """Somebody who wants to know."""
+
+    def tell(self, notice: Notice) -> None:
+        """How the run ended; the same news twice does no harm. With `report.leaving`: nobody is to be sent here.
+
+        Whatever it raises is a note in the report. It runs in a thread, which is left behind at its deadline.
+        """
+
+
+def open_reporter(kind: str) -> Reporter:
     """The reporter that agent.toml names. Raises ConfigFault for one that there is not."""
     match kind:
         case "store":
             from rolecall.readiness.store import StoreReporter
 
-            return StoreReporter(store)
+            return StoreReporter()
         case "systemd":
             from rolecall.readiness.systemd import SystemdReporter
 
@@ -49,6 +66,6 @@ def open_reporter(kind: str, store: Put, metrics: Metrics) -> Reporter:
         case "textfile":
             from rolecall.readiness.textfile import TextfileReporter
 
-            return TextfileReporter(metrics)
+            return TextfileReporter()
         case _:
             raise ConfigFault(f"there is no readiness reporter {kind!r}", f"one of: {', '.join(KINDS)}")

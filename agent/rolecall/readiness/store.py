@@ -2,17 +2,16 @@
 
 import json
 
-from rolecall.readiness import Put
-from rolecall.report import Report
+from rolecall.readiness import Notice
 
 
 class StoreReporter:
     """Writes this node's last report."""
 
-    def __init__(self, store: Put) -> None:
-        self.store = store
-
-    def tell(self, report: Report) -> None:
-        """Replace the node's report in the store."""
+    def tell(self, notice: Notice) -> None:
+        """Replace the node's report in every store, and try again what waits for those that were out."""
+        report = notice.report
         if report.server:
-            self.store.put(f"reports/{report.server}.json", (json.dumps(report.data(), indent=1) + "\n").encode())
+            key = f"reports/{report.server}.json"
+            notice.store.put(key, (json.dumps(report.data(), indent=1) + "\n").encode())
+        notice.store.flush()

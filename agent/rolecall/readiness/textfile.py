@@ -2,10 +2,9 @@
 
 import time
 from collections.abc import Iterator, Mapping
-from datetime import datetime
 from importlib.metadata import version
 
-from rolecall.readiness import Metrics
+from rolecall.readiness import Notice
 from rolecall.report import Report
 
 NAME = "rolecall.prom"
@@ -15,48 +14,59 @@ _ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})  # the three th
 class TextfileReporter:
     """Replaces the file of this node's figures."""
 
-    def __init__(self, metrics: Metrics) -> None:
-        self.metrics = metrics
-
-    def tell(self, report: Report) -> None:
+    def tell(self, notice: Notice) -> None:
         """Write the figures as they are at the end of this run."""
-        lines = (line for metric in figures(report, self.metrics.fetched, time.time()) for line in metric)
-        self.metrics.write(NAME, "".join(f"{line}\n" for line in lines).encode())
+        lines = [*figures(notice.report, time.time()), *document_figures(notice)]
+        notice.write_metrics(NAME, "".join(f"{line}\n" for line in lines).encode())
 
 
-def figures(report: Report, fetched: str, now: float) -> Iterator[list[str]]:
-    """Each figure with its help; the reference of the settings lists the same."""
-    about = {"server": report.server, "role": report.role, "generation": report.current[:12],
-             "version": version("rolecall")}  # fmt: skip
-    yield _metric("rolecall_info", "What this node is; always 1", [(about, 1)])
-    yield _metric("rolecall_ready", "Whether the last run ended well and nobody is being sent away", [
-        ({}, int(report.exit_code == 0 and not report.leaving))
-    ])  # fmt: skip
-    yield _metric("rolecall_exit_code", "How the last run ended", [({}, report.exit_code)])
-    yield _metric("rolecall_degraded", "Whether it goes on with something older than it should", [
-        ({}, int(bool(report.degraded)))
-    ])  # fmt: skip
-    yield _metric("rolecall_leaving", "Whether this node is about to go", [({}, int(bool(report.leaving)))])
-    yield _metric("rolecall_last_run_timestamp_seconds", "When the last run ended that looked at everything", [
-        ({}, int(now))
-    ])  # fmt: skip
-    yield _metric("rolecall_document_serial", "The document that it goes by", [({}, report.serial)])
-    if fetched:
-        yield _metric("rolecall_document_timestamp_seconds", "When this node first read that document", [
-            ({}, int(datetime.fromisoformat(fetched).timestamp()))
-        ])  # fmt: skip
+def figures(report: Report, now: float) -> Iterator[str]:
+    """The lines of each figure of a run, with its help; the reference of the settings lists the same."""
+    labels = {
+        "server": report.server,
+        "role": report.role,
+        "generation": report.current[:12],
+        "version": version("rolecall"),
+    }
+    yield from _metric("rolecall_info", "What this node is; always 1", {_labelled(labels): 1})
+    ready = report.exit_code == 0 and not report.leaving
+    yield from _gauge("rolecall_ready", "Whether the last run ended well and nobody is being sent away", ready)
+    yield from _gauge("rolecall_serving", "Whether what is current answers, be it the last one", bool(report.serving))
+    if report.products:
+        products = {_labelled({"product": name}): product.serving for name, product in report.products.items()}
+        yield from _metric("rolecall_product_serving", "Whether this product of what is current answers", products)
+    yield from _gauge("rolecall_exit_code", "How the last run ended", report.exit_code)
+    yield from _gauge("rolecall_degraded", "Whether it goes on with something older than it should", report.degraded)
+    yield from _gauge("rolecall_leaving", "Whether this node is about to go", report.leaving)
+    words = "When the last run ended that looked at everything"
+    yield from _gauge("rolecall_last_run_timestamp_seconds", words, int(now))
     seconds: dict[str, float] = {}
     for step in report.steps:  # of a run that asks two stores, say, there are two steps of one name
-        seconds[step.name] = seconds.get(step.name, 0.0) + step.seconds
+        labels_of_step = _labelled({"step": step.name})
+        seconds[labels_of_step] = round(seconds.get(labels_of_step, 0.0) + step.seconds, 4)
     if seconds:
-        yield _metric("rolecall_step_seconds", "How long each step of the last run took", [
-            ({"step": name}, round(took, 4)) for name, took in seconds.items()
-        ])  # fmt: skip
+        yield from _metric("rolecall_step_seconds", "How long each step of the last run took", seconds)
 
 
-def _metric(name: str, words: str, samples: list[tuple[Mapping[str, str], float]]) -> list[str]:
-    written = []
-    for labels, value in samples:
-        pairs = ",".join(f'{key}="{text.translate(_ESCAPES)}"' for key, text in labels.items())
-        written.append(f"{name}{{{pairs}}} {value}" if pairs else f"{name} {value}")
-    return [f"# HELP {name} {words}.", f"# TYPE {name} gauge", *written]
+def document_figures(notice: Notice) -> Iterator[str]:
+    """Those of the document that the node goes by."""
+    yield from _gauge("rolecall_document_serial", "The document that it goes by", notice.report.serial)
+    if notice.document_read:
+        moment = int(notice.document_read.timestamp())
+        yield from _gauge("rolecall_document_timestamp_seconds", "When this node first read that document", moment)
+
+
+def _gauge(name: str, words: str, value: float | str) -> list[str]:
+    """A figure without labels; a text is whether there is any."""
+    return _metric(name, words, {"": bool(value) if isinstance(value, str) else value})
+
+
+def _metric(name: str, words: str, samples: Mapping[str, float]) -> list[str]:
+    """A figure's lines; `samples` has its values by their labels."""
+    lines = [f"{name}{labels} {int(value) if isinstance(value, bool) else value}" for labels, value in samples.items()]
+    return [f"# HELP {name} {words}.", f"# TYPE {name} gauge", *lines]
+
+
+def _labelled(labels: Mapping[str, str]) -> str:
+    pairs = ",".join(f'{key}="{text.translate(_ESCAPES)}"' for key, text in labels.items())
+    return f"{{{pairs}}}"

@@ -4,15 +4,15 @@ Nothing of the machine itself changes. Its runs go on and say in every report th
 """
 
 import time
+from contextlib import suppress
 
-from rolecall.errors import BusyFault
-from rolecall.host.lock import locked
+from rolecall.errors import BusyFault, HostFault
 from rolecall.node.node import Node
 from rolecall.node.notes import Leaving
 from rolecall.node.verified import Verified
 from rolecall.report import Report, Watcher
 from rolecall.shortcut import stamps
-from rolecall.steps.finish import finish
+from rolecall.steps.finish import recorded
 
 WHY = "drained by `rolecall drain`"
 _PATIENCE = 30.0  # seconds; at shutdown a refresh is told to stop while we begin
@@ -20,31 +20,33 @@ _PATIENCE = 30.0  # seconds; at shutdown a refresh is told to stop while we begi
 
 def drain(node: Node, *, watch: Watcher = lambda _: lambda _: None) -> Report:
     """Withdraw readiness, then wait as long as `drain.wait` says. Raises BusyFault if another run does not end."""
-    (report := Report("drain", role=node.settings.role, outcome="drained")).watched_by(watch(report))
-    node.run_notes.write(Leaving(WHY))  # first: a run that ends meanwhile says so too
+    report = Report("drain", role=node.settings.role, outcome="drained")
+    report.watched_by(watch(report))
+    with suppress(HostFault):  # without the lock, so that a run which ends meanwhile says so too
+        node.run_notes.write(Leaving(WHY))
     until = time.monotonic() + _PATIENCE
-    while not _withdrawn(node, report, last=time.monotonic() >= until):
-        time.sleep(0.1)
+    while True:
+        try:
+            with recorded(node, report), report.step("withdraw"):
+                withdraw(node, report)
+            break
+        except BusyFault:
+            if time.monotonic() >= until:
+                raise
+            time.sleep(0.1)
     with report.step("wait") as step:
         step.note = "for requests under way"
         time.sleep(node.settings.drain.wait)
     return report
 
 
-def _withdrawn(node: Node, report: Report, *, last: bool) -> bool:
-    """Whether others were told; not while another run goes on."""
-    try:
-        with locked(node.settings.run, "drain"), report.step("withdraw"):
-            stamps.forget(node.settings.run)  # the next refresh says it once more
-            verified, live = node.notes.read(Verified), node.generations.load(node.generations.current())
-            report.server, report.serial, report.document = verified.server, verified.serial, verified.sha256
-            report.releases = {use.product: use.version for use in live.releases} if live else {}
-            finish(node, report)
-    except BusyFault:
-        if last:
-            raise
-        return False
-    return True
+def withdraw(node: Node, report: Report) -> None:
+    """Have this run's report, and every later one, say that the machine leaves."""
+    report.leaving = WHY
+    verified, live = node.notes.read(Verified), node.generations.load(node.generations.current())
+    report.server, report.serial, report.document = verified.server, verified.serial, verified.sha256
+    report.releases = {release.product: release.version for release in live.releases} if live else {}
+    node.run_notes.write(Leaving(WHY))
 
 
 def undo(node: Node) -> bool:

@@ -1,0 +1,102 @@
+"""Ready is one thing, serving another: what is current answers, be it the last generation after a roll-back."""
+
+import json
+from typing import Any
+
+import pytest
+
+from box import Box
+
+
+def reported(box: Box) -> dict[str, Any]:
+    """What the fleet sees of the last run."""
+    report: dict[str, Any] = json.loads((box.machine.store / "reports/web1.json").read_text())
+    return report
+
+
+def serving(box: Box) -> dict[str, bool]:
+    """What the report, the figures and `status` say, which must agree; the node itself is ''."""
+    report = reported(box)
+    parts = {"": report["serving"], **{name: product["serving"] for name, product in report["products"].items()}}
+    figures = (box.state / "metrics/rolecall.prom").read_text().splitlines()
+    names = {f'rolecall_product_serving{{product="{name}"}}' if name else "rolecall_serving": name for name in parts}
+    values = {
+        names[name]: value == "1" for name, _, value in (line.rpartition(" ") for line in figures) if name in names
+    }
+    assert values == parts
+    status = box.json("status")
+    assert {"": status["serving"], **{name: one["serving"] for name, one in status["products"].items()}} == parts
+    return parts
+
+
+@pytest.fixture
+def node(box: Box) -> Box:
+    """A node that serves two products."""
+    config = box.machine.config
+    config.write_text(config.read_text().replace('selftest_deadline = "5s"', 'selftest_deadline = "1s"'))
+    box.product("blog", runtime="static")
+    box.product("shop", runtime="static")
+    box.publish()
+    box.boot()
+    assert serving(box) == {"": True, "blog": True, "shop": True}
+    return box
+
+
+def test_a_node_that_rolled_itself_back_serves_and_everybody_is_told(node: Box) -> None:
+    node.product("blog", "2", runtime="static", health="down")
+    node.publish()
+    node.rolecall("refresh", ok=1)
+    assert serving(node) == {"": True, "blog": True, "shop": True}
+    report = reported(node)
+    assert (report["outcome"], report["exit_code"]) == ("rolled back", 1)
+    assert report["products"]["blog"]["version"] == "1", "of what is current, not of what was tried"
+    assert [check["name"] for check in report["checks"] if not check["ok"]] == ["blog: GET /health"]
+    assert "web1: ready, but the last run was not well (rolled back)" in node.rolecall("status", ok=1).stdout
+    node.rolecall("refresh", ok=1)
+    assert (reported(node)["outcome"], reported(node)["serving"]) == ("waiting", True)
+
+
+def test_a_run_that_tests_nothing_says_what_the_last_one_found(node: Box) -> None:
+    node.publish({**node.document, "serial": 99, "databses": {}})
+    node.rolecall("refresh", ok=78)
+    assert (reported(node)["outcome"], serving(node)) == ("refused", {"": True, "blog": True, "shop": True})
+    assert reported(node)["address"] == "10.0.0.11"
+    node.rolecall("drain")
+    assert (reported(node)["outcome"], serving(node)) == ("drained", {"": True, "blog": True, "shop": True})
+
+
+def test_a_product_that_does_not_answer_does_not_speak_for_the_others(node: Box) -> None:
+    health = node.state / "releases/blog" / node.document["products"]["blog"]["release"]["sha256"] / "public/health"
+    health.unlink()
+    node.rolecall("boot", ok=1)
+    assert (reported(node)["outcome"], serving(node)) == ("not ready", {"": False, "blog": False, "shop": True})
+    assert "web1: NOT READY, not serving: blog" in node.rolecall("status", ok=1).stdout
+    health.write_text("ok")
+    node.rolecall("boot")
+    assert serving(node) == {"": True, "blog": True, "shop": True}
+
+
+def test_what_is_wrong_with_the_machine_alone_sends_no_visitor_away(node: Box) -> None:
+    jobs = node.state / "current/cron/rolecall"
+    jobs.chmod(0o666)
+    text = node.rolecall("status", ok=1).stdout
+    assert "web1: NOT READY, but serving" in text
+
+
+def test_a_daemon_that_does_not_start_is_seen_although_no_self_test_was_reached(node: Box) -> None:
+    node.stop()
+    control = node.machine.root / "usr/sbin/apache2ctl"
+    usual = control.read_text()
+    control.write_text("#!/bin/sh\necho broken >&2\nexit 1\n")
+    try:
+        node.rolecall("boot", ok=1)
+    finally:
+        control.write_text(usual)
+    assert serving(node) == {"": False, "blog": False, "shop": False}
+
+
+def test_a_node_without_any_generation_does_not_serve(box: Box) -> None:
+    box.rolecall("boot", ok=75)
+    [report] = box.json("history")
+    assert (report["serving"], report["products"]) == (False, {})
+    assert "this machine: NOT READY, not serving" in box.rolecall("status", ok=1).stdout
