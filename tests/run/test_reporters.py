@@ -1,7 +1,8 @@
 """Others are told how a run ended. What one of them does wrong is a note, and the others are told all the same."""
 
 import json
-import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,22 @@ def reported(node: Box) -> dict[str, Any]:
     return report
 
 
+@contextmanager
+def library(node: Box, folder: Path, source: str) -> Iterator[None]:
+    """In the place of systemd-python there is something else."""
+    (folder / "systemd").mkdir()
+    (folder / "systemd/__init__.py").touch()
+    (folder / "systemd/daemon.py").write_text(f"{source}\n")
+    usual = dict(node.env)
+    node.env |= {"PYTHONPATH": str(folder), "NOTIFY_SOCKET": "/nowhere"}
+    try:
+        yield
+    finally:
+        node.env = usual
+
+
 @pytest.mark.parametrize(
-    ("library", "note"),
+    ("source", "note"),
     [
         ("def notify(state): raise RuntimeError('a bug of this library')", "RuntimeError: a bug of this library"),
         ("def notify(state): raise SystemExit(3)", "SystemExit: 3"),
@@ -46,38 +61,26 @@ def reported(node: Box) -> dict[str, Any]:
     ],
 )
 def test_whatever_a_library_throws_is_a_note_and_the_others_are_told(
-    library: str, note: str, node: Box, tmp_path: Path
+    source: str, note: str, node: Box, tmp_path: Path
 ) -> None:
-    (tmp_path / "systemd").mkdir()
-    (tmp_path / "systemd/__init__.py").touch()
-    (tmp_path / "systemd/daemon.py").write_text(f"{library}\n")
     figures = node.state / "metrics/rolecall.prom"
     figures.unlink()
     before = reported(node)["started"]
-    usual = dict(node.env)
-    node.env |= {"PYTHONPATH": str(tmp_path), "NOTIFY_SOCKET": "/nowhere"}
-    try:
+    with library(node, tmp_path, source):
         stderr = node.rolecall("boot").stderr
-    finally:
-        node.env = usual
     assert f"the reporter 'systemd' could not be told: {note}" in stderr
     assert "Traceback" not in stderr
     assert reported(node)["started"] > before
     assert "rolecall_ready 1" in figures.read_text()
 
 
-def test_a_run_whose_reporters_fail_is_kept_with_what_they_said(node: Box, tmp_path: Path) -> None:
-    figures = node.state / "metrics"
-    shutil.rmtree(figures)
-    figures.write_text("in the way")
+def test_a_run_whose_reporter_failed_is_kept_with_what_it_said(node: Box, tmp_path: Path) -> None:
     node.product("blog", "2", runtime="static")
     node.publish()
-    try:
+    with library(node, tmp_path, "def notify(state): raise OSError(5, 'Input/output error')"):
         node.rolecall("refresh")
-    finally:
-        figures.unlink()
     [warning] = [words for words in node.json("history")[0]["warnings"] if "reporter" in words]
-    assert warning.startswith("the reporter 'textfile' could not be told: cannot make")
+    assert warning == "the reporter 'systemd' could not be told: OSError: [Errno 5] Input/output error"
 
 
 def test_a_run_that_cannot_take_the_lock_ends_with_a_report(node: Box) -> None:
