@@ -28,6 +28,12 @@ HINTS = {
     "tls": "does the server show the right certificate? A private authority belongs into network.ca in agent.toml",
 }
 
+# Causes that say nothing against what was asked for: a store, or what stands behind it, is out.
+OUT = frozenset("unreachable too-slow throttled server-error clock-skew tls".split())
+# The same of a provider, which then has no credentials for its stores. Another provider adds its own.
+PROVIDER_OUT = frozenset("imds-unreachable imds-hop-limit imds-off no-role role-broken credentials-pending".split())
+PROVIDER_BUSY = frozenset("imds-busy imds-error credentials-expired".split())  # better at the next try, perhaps
+
 
 def fault(what: str, why: str, cause: str) -> FetchFault:
     """A FetchFault with the cause's remedy: "cannot read s3://…: why"."""

@@ -26,7 +26,7 @@ from rolecall.render.plan import Plan, make_plan
 from rolecall.render.rendering import render
 from rolecall.report import Report, Watcher
 from rolecall.shortcut import stamps
-from rolecall.shortcut.record import rest, sources
+from rolecall.shortcut.record import leave_stamps, source_paths
 from rolecall.steps.activation import activate
 from rolecall.steps.choice import choose, earlier_generation
 from rolecall.steps.finish import IDLE, recorded
@@ -36,7 +36,7 @@ from rolecall.steps.selftest import observe, roll_back, self_test
 from rolecall.steps.staging import stage
 from rolecall.steps.templates import release_templates
 from rolecall.steps.validation import commit, rehearse
-from rolecall.trust.selection import obtain, record_verified
+from rolecall.trust.selection import record_verified, select_document
 from rolecall.trust.signatures import Signer
 from rolecall.trust.verification import Document
 
@@ -72,7 +72,7 @@ def converge(
     def leave_record() -> None:
         if decision and config and report.exit_code == 0 and not report.owing:
             try:
-                rest(node, decision.document, decision.plan.new, {**decision.stamps, **settings_stamps})
+                leave_stamps(node, decision.document, decision.plan.new, {**decision.stamps, **settings_stamps})
             except HostFault as fault:
                 report.warn(f"the next refresh looks at everything again: {fault.message}")
 
@@ -99,7 +99,7 @@ def converge(
 def decide(node: Node, report: Report, *, dry: bool = False) -> Decision:
     """Learn what this node is to be: the pure half, but for the reads. `dry`: nothing at all is written."""
     settings = node.settings
-    stamps_read = stamps.stamps_of(sources(node))
+    stamps_read = stamps.stamps_of(source_paths(node))
     if settings.trust.unsigned:
         report.warn("unsigned: this image trusts whoever can write to its store (trust.unsigned in agent.toml)")
     for note in node.passed_over:
@@ -115,7 +115,7 @@ def decide(node: Node, report: Report, *, dry: bool = False) -> Decision:
             set_aside_foreign_state(node, identity, report)
             node.run_notes.write(BootIdentity(identity))
     patience = settings.boot.metadata_timeout if report.command == "boot" else 0.0
-    document, fleet, signer = obtain(node, identity, report, patience)
+    document, fleet, signer = select_document(node, identity, report, patience)
     report.serial = fleet.serial
     with report.step("assign") as step:
         assignment = assign(identity, fleet, settings.role)

@@ -29,7 +29,7 @@ from servers.mirror import Mirror
 from servers.s3 import BUCKET, REGION, AccessKey, S3Server
 from servers.tls import Authority
 
-STORES = ("file", "s3", "https", "s3 after one that is out", "file after https", "file after https that is out")
+EVERY_STORE = ("file", "s3", "https", "s3 after one that is out", "file after https", "file after https that is out")
 QUICK = Network(timeout=1.0, release_timeout=2.0)
 
 
@@ -246,7 +246,7 @@ def mirror(authority: Authority) -> Iterator[Mirror]:
 
 @pytest.fixture
 def make(request: pytest.FixtureRequest, tmp_path: Path, authority: Authority, nobody: str) -> Iterator[Make]:
-    """Makes a store of STORES; whatever it needs ends with the test."""
+    """Makes a store of EVERY_STORE; whatever it needs ends with the test."""
     with ExitStack() as ends:
 
         def made(name: str, network: Network | None = None) -> Kept:

@@ -541,14 +541,14 @@ def test_the_endpoint_of_the_settings_is_used_where_the_url_names_none(cloud: Cl
 @pytest.mark.parametrize(
     ("url", "words"),
     [
-        ("s3://", "this form"),
-        ("s3:///prefix", "this form"),
-        ("s3://bucket/x#part", "this form"),
+        ("s3://", "a bucket and a prefix"),
+        ("s3:///prefix", "a bucket and a prefix"),
+        ("s3://bucket/x#part", "a bucket and a prefix"),
         ("s3://bucket/x?zone=eu-west-1", r"\?zone="),
         ("s3://bucket/x?region=eu-west-1&ssl=off", r"\?ssl="),
         ("s3://bucket/x?style=host", "style 'host'"),
-        ("s3://AKIAEXAMPLE:secret@bucket/x", "this form"),
-        ("s3://[bucket/x", "this form"),
+        ("s3://AKIAEXAMPLE:secret@bucket/x", "a bucket and a prefix"),
+        ("s3://[bucket/x", "a bucket and a prefix"),
     ],
 )
 def test_a_url_that_is_wrong_is_refused_before_anything_is_asked(cloud: Cloud, url: str, words: str) -> None:

@@ -1,4 +1,4 @@
-"""One body over every store: to add a store, add it to STORES. A chain of stores keeps the same contract."""
+"""One body over every store: to add a store, add it to EVERY_STORE. A chain of stores keeps the same contract."""
 
 import os
 import random
@@ -12,8 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from contract.conftest import STORES as EVERY_STORE
-from contract.conftest import Cloud, Kept, Make, open_store
+from contract.conftest import EVERY_STORE, Cloud, Kept, Make, open_store
 from rolecall.errors import ConfigFault, ConflictFault, FetchFault
 from rolecall.node.providers import STORES
 from rolecall.store import Store, Stored

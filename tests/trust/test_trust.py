@@ -103,7 +103,7 @@ class Scene:
         """The fault alone, without a run: for attacks by the dozen."""
         self.member.put(raw)
         with pytest.raises(ConfigFault) as caught:
-            selection.obtain(self.member.node(), Identity(server="web1"), Report("refresh"), 0)
+            selection.select_document(self.member.node(), Identity(server="web1"), Report("refresh"), 0)
         return caught.value
 
     def honest(self) -> None:

@@ -57,8 +57,8 @@ def find(source: str, imds: Imds, until: float) -> Credentials:
 
 def of_role(imds: Imds, until: float) -> Credentials:
     """Those of the role that is attached to the instance."""
-    found = imds.get("meta-data/iam/security-credentials/", until)
-    role = (found or "").strip().split("\n")[0]
+    names = imds.get("meta-data/iam/security-credentials/", until)
+    role = (names or "").strip().split("\n")[0]
     if not role:
         raise FetchFault(
             "no role is attached to this instance: the metadata service has no credentials",
@@ -69,19 +69,19 @@ def of_role(imds: Imds, until: float) -> Credentials:
     if text is None:
         raise _pending(role, "the metadata service has no credentials of it")
     try:
-        known = json.loads(text)
+        answer = json.loads(text)
     except (ValueError, RecursionError):
         raise _pending(role, "what the metadata service answers is no JSON") from None
-    if not isinstance(known, dict) or known.get("Code") != "Success":
-        code, why = (known.get("Code"), known.get("Message", "")) if isinstance(known, dict) else ("?", "")
+    if not isinstance(answer, dict) or answer.get("Code") != "Success":
+        code, why = (answer.get("Code"), answer.get("Message", "")) if isinstance(answer, dict) else ("?", "")
         raise FetchFault(
             f"the role {role} cannot be assumed by this instance: {code}: {why}".rstrip(": "),
             "let its trust policy allow ec2.amazonaws.com to assume it",
             "role-broken",
         )
     try:
-        ends = datetime.fromisoformat(known["Expiration"]).timestamp()
-        made = Credentials(_word(known["AccessKeyId"]), _word(known["SecretAccessKey"]), _word(known["Token"]), ends)
+        ends = datetime.fromisoformat(answer["Expiration"]).timestamp()
+        key_id, secret, token = (_word(answer[name]) for name in ("AccessKeyId", "SecretAccessKey", "Token"))
     except (KeyError, TypeError, ValueError):
         raise _pending(role, "the metadata service's answer lacks a part") from None
     if time.time() >= ends:
@@ -89,11 +89,11 @@ def of_role(imds: Imds, until: float) -> Credentials:
             what = f"use the credentials of the role {role}"
             raise skewed(what, imds.date, "the metadata service's")
         raise FetchFault(
-            f"the credentials of the role {role} have expired on {known['Expiration']}",
+            f"the credentials of the role {role} have expired on {answer['Expiration']}",
             "look at this machine's clock (chronyc tracking); the metadata service renews them by itself",
             "credentials-expired",
         )
-    return made
+    return Credentials(key_id, secret, token, ends)
 
 
 def _word(value: object) -> str:
@@ -133,8 +133,8 @@ def of_boto3() -> Credentials:
     from botocore.exceptions import BotoCoreError
 
     try:
-        found = boto3.Session().get_credentials()
-        frozen = found.get_frozen_credentials() if found else None
+        credentials = boto3.Session().get_credentials()
+        frozen = credentials.get_frozen_credentials() if credentials else None
     except BotoCoreError as error:
         raise FetchFault(f"no AWS credentials: {error}", "aws sts get-caller-identity", "no-credentials") from None
     if frozen is None or not frozen.access_key:

@@ -26,12 +26,14 @@ def identify(imds: Imds, until: float, root: str = "") -> Identity | None:
         return None
     text = imds.get("dynamic/instance-identity/document", until)
     try:
-        known = json.loads(text or "")
-        found: dict[str, Any] = {
-            "instance": "" + known["instanceId"], "address": known.get("privateIp"),
-            # The region as it is told: a zone's name less its last letter is not always one (Local Zones).
-            "zone": known.get("availabilityZone"), "region": known.get("region"),
-        }  # fmt: skip
+        document = json.loads(text or "")
+        fields: dict[str, Any] = {
+            "instance": "" + document["instanceId"],
+            "address": document.get("privateIp"),
+            "zone": document.get("availabilityZone"),
+            # As it is given: a zone's name less its last letter is not always the region (Local Zones).
+            "region": document.get("region"),
+        }
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise FetchFault(
             f"{imds.endpoints[0]} has no instance identity document that can be read: {(text or 'none')[:60]!r}",
@@ -39,24 +41,24 @@ def identify(imds: Imds, until: float, root: str = "") -> Identity | None:
             "imds-error",
         ) from None
     # A tag can be seen and changed from outside; user-data is what the machine was started with.
-    found["tags"] = {**dict(_of_user_data(imds, until)), **dict(_of_tags(imds, until))}
-    found["leaving"] = _leaving(imds, until)
-    found["lifecycle"] = (imds.get("meta-data/autoscaling/target-lifecycle-state", until) or "").strip() or None
+    fields["tags"] = {**dict(_of_user_data(imds, until)), **dict(_of_tags(imds, until))}
+    fields["leaving"] = _leaving(imds, until)
+    fields["lifecycle"] = (imds.get("meta-data/autoscaling/target-lifecycle-state", until) or "").strip() or None
     try:
-        return Identity.model_validate_json(json.dumps(found))
+        return Identity.model_validate_json(json.dumps(fields))
     except ValidationError as error:
         raise Mistakes("instance metadata", locate(mistakes_of(error, Identity), {})) from None
 
 
 def elsewhere(root: str = "") -> str:
     """Whose machine this is, if its firmware names somebody else than Amazon; '' on EC2, or where none can be asked."""
-    told = []
+    words = []
     for name in ("sys_vendor", "board_vendor", "bios_vendor", "bios_version", "product_version", "chassis_asset_tag"):
         try:
-            told.append(Path(root or "/", _DMI, name).read_text("utf-8", "replace").strip())
+            words.append(Path(root or "/", _DMI, name).read_text("utf-8", "replace").strip())
         except OSError:
             continue
-    return "" if any("amazon" in one.lower() for one in told) else next(filter(None, told), "")
+    return "" if any("amazon" in word.lower() for word in words) else next(filter(None, words), "")
 
 
 def _of_tags(imds: Imds, until: float) -> Iterator[tuple[str, str]]:
@@ -71,12 +73,11 @@ def _of_user_data(imds: Imds, until: float) -> Iterator[tuple[str, str]]:
     """`{"rolecall": {"role": "web", "products": ["blog"]}}`; any other user-data is somebody else's."""
     try:
         data = json.loads(imds.get("user-data", until) or "")
-        mine = data["rolecall"]
+        section = data["rolecall"]
     except (ValueError, KeyError, TypeError, RecursionError):
         return
-    for key, value in mine.items() if isinstance(mine, dict) else ():
-        words = ",".join(map(str, value)) if isinstance(value, list) else str(value)
-        yield f"rolecall:{key}", words
+    for key, value in section.items() if isinstance(section, dict) else ():
+        yield f"rolecall:{key}", ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _leaving(imds: Imds, until: float) -> str | None:

@@ -1,4 +1,4 @@
-"""boto3's errors in our words: one cause each."""
+"""The errors of boto3 as faults of ours, each with its cause."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +41,7 @@ def fault_of(error: Exception, what: str) -> FetchFault:
     from botocore import exceptions as of
 
     if isinstance(error, of.ClientError):
-        return _answered(error, what)
+        return _fault_of_answer(error, what)
     if not isinstance(error, of.BotoCoreError):
         return fault(what, "the answer breaks off or is garbled", "broken-answer")
     broken = (of.ResponseStreamingError, of.IncompleteReadError, of.ChecksumError, of.FlexibleChecksumError)
@@ -58,17 +58,17 @@ def fault_of(error: Exception, what: str) -> FetchFault:
     return FetchFault(f"cannot {what}: {error}", "correct [aws] and the store's URL in agent.toml", "aws-settings")
 
 
-def _answered(error: "ClientError", what: str) -> FetchFault:
-    told: dict[str, Any] = dict(error.response.get("Error", {}))
-    about: dict[str, Any] = dict(error.response.get("ResponseMetadata", {}))
-    headers, status = about.get("HTTPHeaders", {}), int(about.get("HTTPStatusCode", 0))
-    code, date = str(told.get("Code", status)), moment(headers.get("date"))
+def _fault_of_answer(error: "ClientError", what: str) -> FetchFault:
+    details: dict[str, Any] = dict(error.response.get("Error", {}))
+    metadata: dict[str, Any] = dict(error.response.get("ResponseMetadata", {}))
+    headers, status = metadata.get("HTTPHeaders", {}), int(metadata.get("HTTPStatusCode", 0))
+    code, date = str(details.get("Code", status)), moment(headers.get("date"))
     if code in _CONFLICTS:
-        return conflict(what, doubtful="409" in (code, str(status)) or about.get("RetryAttempts", 0) > 0)
+        return conflict(what, doubtful="409" in (code, str(status)) or metadata.get("RetryAttempts", 0) > 0)
     cause = _CAUSE_OF.get(code) or _CAUSE_OF.get(str(status)) or ("server-error" if status >= 500 else "")
     if cause == "clock-skew" or (cause.startswith("credentials") and is_skewed(date)):
         return skewed(what, date)
-    words = f"{code}: {told.get('Message', '')}".rstrip(": ")
+    words = f"{code}: {details.get('Message', '')}".rstrip(": ")
     if cause == "wrong-region" and (region := headers.get("x-amz-bucket-region")):
         words = f"the bucket is in {region}"
     return fault(what, words, cause or "refused")

@@ -112,13 +112,13 @@ class Imds:
             try:
                 answer = within(left, self._request(method, url, headers))
             except (requests.ConnectTimeout, requests.ConnectionError) as error:
-                causes.append(f"{endpoint}: {_words(error)}")
+                causes.append(f"{endpoint}: {_reason(error)}")
                 continue
             except (requests.Timeout, TimeoutError):
                 self._session = None  # the thread that waits may keep the old one
                 raise _Again(_silent(method, endpoint)) from None
             except (requests.RequestException, HTTPError, ValueError) as error:
-                raise _Again(FetchFault(f"{url}: {_words(error)}", _HEALTH, "imds-error")) from None
+                raise _Again(FetchFault(f"{url}: {_reason(error)}", _HEALTH, "imds-error")) from None
             self.endpoints.remove(endpoint)
             self.endpoints.insert(0, endpoint)
             return answer
@@ -160,10 +160,10 @@ def _silent(method: str, endpoint: str) -> FetchFault:
     return FetchFault(f"the metadata service {endpoint} does not answer", "asked again by itself", "imds-unreachable")
 
 
-def _words(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     """The last reason of a chain such as urllib3's, without its addresses of objects."""
     text = str(error)
-    for known in ("Connection refused", "No route to host", "Network is unreachable", "Connection reset by peer"):
-        if known in text:
-            return known
+    for reason in ("Connection refused", "No route to host", "Network is unreachable", "Connection reset by peer"):
+        if reason in text:
+            return reason
     return "no answer" if "timed out" in text else text.rpartition(": ")[2].strip("')> ")

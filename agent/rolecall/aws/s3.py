@@ -30,12 +30,12 @@ class S3Store:
         try:
             parts = urlsplit(url)
         except ValueError:
-            raise _wrong_url("it has no such form") from None
+            raise _wrong_url("it must be a bucket and a prefix, with options after '?'") from None
         options = dict(parse_qsl(parts.query, keep_blank_values=True))
         if unknown := sorted(options.keys() - set(_OPTIONS)):
             raise _wrong_url(f"there is no option ?{unknown[0]}=")
         if not parts.netloc or "@" in parts.netloc or parts.fragment:
-            raise _wrong_url("it has no such form")
+            raise _wrong_url("it must be a bucket and a prefix, with options after '?'")
         self.bucket, self.prefix = parts.netloc, parts.path.strip("/")
         self.region = options.get("region", "")
         self.endpoint = options.get("endpoint", "") or session.settings.endpoints.get("s3", "")

@@ -25,21 +25,23 @@ def fetch(references: list[str], session: AwsSession) -> dict[str, str]:
 
 
 def _of_ssm(references: list[str], session: AwsSession) -> Iterator[tuple[str, str]]:
-    seconds, names = session.network.timeout, iter(references)
-    while some := list(islice(names, _AT_ONCE)):
-        by_name = {one.removeprefix("ssm:"): one for one in some}
-        what = f"read the secrets {', '.join(some)}"
-
-        def ask(client: Any, wanted: list[str] = list(by_name)) -> Any:  # noqa: B006 - bound now, read once
-            return client.get_parameters(Names=wanted, WithDecryption=True)
-
+    seconds, rest = session.network.timeout, iter(references)
+    while batch := list(islice(rest, _AT_ONCE)):
+        by_name = {reference.removeprefix("ssm:"): reference for reference in batch}
+        what = f"read the secrets {', '.join(batch)}"
+        ask = partial(_get_parameters, names=list(by_name))
         answer = session.ask(what, seconds, partial(session.client, "ssm"), ask)
         if missing := answer.get("InvalidParameters"):
             raise fault(f"read the secret ssm:{missing[0]}", "there is no such parameter", "no-key")
-        found = {name: one["Value"] for one in answer.get("Parameters", ()) for name in _names(one)}
-        if not by_name.keys() <= found.keys():
+        parameters = answer.get("Parameters", ())
+        values = {name: parameter["Value"] for parameter in parameters for name in _names(parameter)}
+        if not by_name.keys() <= values.keys():
             raise fault(what, "the answer lacks some of them", "broken-answer")
-        yield from ((reference, found[name]) for name, reference in by_name.items())
+        yield from ((reference, values[name]) for name, reference in by_name.items())
+
+
+def _get_parameters(client: Any, names: list[str]) -> Any:
+    return client.get_parameters(Names=names, WithDecryption=True)
 
 
 def _names(parameter: dict[str, Any]) -> tuple[str, str]:
@@ -54,15 +56,15 @@ def _of_secretsmanager(references: list[str], session: AwsSession) -> Iterator[t
         name, _, key = reference.removeprefix("secretsmanager:").partition("#")
         what = f"read the secret {reference}"
         if name not in answers:
-
-            def ask(client: Any, wanted: str = name) -> Any:
-                return client.get_secret_value(SecretId=wanted)
-
-            client = partial(session.client, "secretsmanager")
+            client, ask = partial(session.client, "secretsmanager"), partial(_get_secret_value, name=name)
             answers[name] = session.ask(what, session.network.timeout, client, ask)
         if not answers[name].keys() & {"SecretString", "SecretBinary"}:
             raise fault(what, "the answer has no value", "broken-answer")
         yield reference, _part(answers[name].get("SecretString"), key, reference)
+
+
+def _get_secret_value(client: Any, name: str) -> Any:
+    return client.get_secret_value(SecretId=name)
 
 
 def _part(text: Any, key: str, reference: str) -> str:

@@ -75,9 +75,9 @@ class AwsSession:
         """
         left = seconds
         for last in (False, True):
-            mine, began = client(), time.monotonic()
+            ready, began = client(), time.monotonic()
             try:
-                return within(left, partial(ask, mine))
+                return within(left, partial(ask, ready))
             except errors() as error:
                 fault = fault_of(error, what)
                 if last or fault.cause not in _STALE:
@@ -102,18 +102,27 @@ def _client(service: str, region: str, endpoint: str, style: str, *, credentials
     for name in ("config_file", "credentials_file"):
         session.set_config_variable(name, os.devnull)
     config = Config(
-        connect_timeout=3, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 3},
-        s3={"addressing_style": style}, ignore_configured_endpoint_urls=True,
+        connect_timeout=3,
+        read_timeout=5,
+        retries={"mode": "standard", "total_max_attempts": 3},
+        s3={"addressing_style": style},
+        ignore_configured_endpoint_urls=True,
         # botocore looks for a checksum also in a 304, and fails on it; our own digests stand for the content.
         # And over TLS it would send even small objects in chunks with a trailer, which not every S3 takes.
-        response_checksum_validation="when_required", request_checksum_calculation="when_required",
-    )  # fmt: skip
+        response_checksum_validation="when_required",
+        request_checksum_calculation="when_required",
+    )
     try:
         return boto3.Session(botocore_session=session).client(
-            service, region_name=region, endpoint_url=endpoint or None, config=config, verify=ca or True,
-            aws_access_key_id=credentials.key_id, aws_secret_access_key=credentials.secret,
+            service,
+            region_name=region,
+            endpoint_url=endpoint or None,
+            config=config,
+            verify=ca or True,
+            aws_access_key_id=credentials.key_id,
+            aws_secret_access_key=credentials.secret,
             aws_session_token=credentials.token or None,
-        )  # fmt: skip
-    except (BotoCoreError, ValueError) as error:  # a region or an endpoint that is none
+        )
+    except (BotoCoreError, ValueError) as error:  # of a region or an endpoint that cannot be one
         hint = "correct [aws] and the store's URL in agent.toml"
         raise FetchFault(f"cannot reach {service} in {region}: {error}", hint, "aws-settings") from None

@@ -25,7 +25,7 @@ from rolecall.settings import Settings, load_settings
 from rolecall.steps.identification import identify_machine
 from rolecall.steps.validation import validators
 from rolecall.store import DOCUMENT
-from rolecall.trust.selection import judge
+from rolecall.trust.selection import verify_stored
 
 T = TypeVar("T")
 
@@ -74,7 +74,7 @@ def _diagnose_stores(diagnoses: list[Diagnosis], node: Node) -> None:
         if stored.date:
             remedy = skewed("tell", stored.date).hint
             diagnoses.append(Diagnosis(not is_skewed(stored.date), "this machine's clock is the store's", remedy))
-        _try(diagnoses, f"document of {store.url}", partial(judge, node, store, stored))
+        _try(diagnoses, f"document of {store.url}", partial(verify_stored, node, store, stored))
     for url, reports in node.notes.read(Waiting).stores.items():
         backlog = f"{len(reports)} reports wait for {url}"
         diagnoses.append(Diagnosis(ok=False, what=backlog, remedy="written when that store takes them again"))

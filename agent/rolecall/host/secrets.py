@@ -8,6 +8,7 @@ import stat
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from rolecall.causes import OUT, PROVIDER_BUSY, PROVIDER_OUT
 from rolecall.errors import FetchFault, HostFault
 from rolecall.fleet.topology import Secret
 from rolecall.forms.stored import json_object
@@ -18,13 +19,7 @@ KEPT = "secrets.json"
 _LARGEST = 64 * 1024 * 1024  # bytes of it
 FORMAT = 1
 # What the store refuses is not handed out from the disk: only what it cannot tell just now.
-_OUT = frozenset(
-    """
-    unreachable too-slow throttled server-error broken-answer tls clock-skew
-    imds-unreachable imds-hop-limit imds-off imds-busy imds-error
-    no-role role-broken credentials-pending credentials-expired
-    """.split()
-)
+_OUT = OUT | PROVIDER_OUT | PROVIDER_BUSY | {"broken-answer"}
 
 
 class Secrets:

@@ -15,17 +15,17 @@ from rolecall.store import DOCUMENT
 from rolecall.trust.verification import Document
 
 
-def rest(node: Node, document: Document, wanted: Generation, seen: Mapping[str, str]) -> None:
-    """Leave the stamps of all that was read (`seen`, taken before) and made, and how to revalidate the document."""
+def leave_stamps(node: Node, document: Document, generation: Generation, before: Mapping[str, str]) -> None:
+    """Leave the stamps of what was read (`before`, taken before that) and made, and how to revalidate the document."""
     if document.degraded or document.revalidation is None:
         return
     for name, text in node.providers.signing_files().items():
         stamps.write_signing_file(node.settings.run / name, text)
-    marks = {**stamps.stamps_of(results(node, wanted)), **seen}
+    marks = {**stamps.stamps_of(result_paths(node, generation)), **before}
     stamps.write_record(node.settings.run, document.revalidation, marks, node.settings.refresh.full_every)
 
 
-def sources(node: Node) -> Iterator[str]:
+def source_paths(node: Node) -> Iterator[str]:
     """Every path that a run reads before it knows the node's products. While none moves, there is nothing to learn."""
     yield from node.store.watched_paths(DOCUMENT)
     yield from filter(None, (node.settings.trust.signers, node.settings.trust.revoked))
@@ -37,17 +37,17 @@ def sources(node: Node) -> Iterator[str]:
     yield str(Path(rolecall.__file__).parent)
 
 
-def results(node: Node, wanted: Generation) -> Iterator[str]:
+def result_paths(node: Node, generation: Generation) -> Iterator[str]:
     """Every path that a run makes or goes by. While none moves, there is nothing to put right."""
     settings, state = node.settings, node.settings.state
-    live = node.generations.load(node.generations.current()) or wanted
+    live = node.generations.load(node.generations.current()) or generation
     yield from (str(state / name) for name in ("current", "ready"))
     yield from (str(path) for kind in (Hold, Verified) for path in node.notes.paths(kind))
     yield str(path_of(state, node.notes.read(Verified).document))
     folder = node.generations.folder / live.id
     yield from (str(path) for path in (folder, *folder.rglob("*")))
     yield from (str(state / use.folder) for use in live.releases)
-    yield from (str(attachments.path_of(one, settings.paths.root)) for one in live.attachments)
+    yield from (str(attachments.path_of(attachment, settings.paths.root)) for attachment in live.attachments)
     for unit in live.units:
         if node.manager.manages(unit):
             yield str(node.loaded.path(unit))

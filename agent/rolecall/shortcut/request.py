@@ -66,9 +66,9 @@ def _first_line(scheme: str, host: str, ca: str, request: bytes, until: float) -
             answer = b""
             while b"\r\n" not in answer and len(answer) < _MOST:
                 sock.settimeout(_left(until))
-                if not (more := sock.recv(4096)):
+                if not (data := sock.recv(4096)):
                     break
-                answer += more
+                answer += data
     return answer.partition(b"\r\n")[0].decode("ascii")
 
 

@@ -22,10 +22,10 @@ def stamp(path: str) -> str:
     """What tells a change of a file, a folder, or a link and its target; '-' if it is not there."""
     try:
         s = os.lstat(path)
-        more = "" if s.st_mode & _TYPE != _LINK else f",{_stamp(os.stat(path))}"
+        target = "" if s.st_mode & _TYPE != _LINK else f",{_stamp(os.stat(path))}"
     except OSError:
         return "-"
-    return _stamp(s) + more
+    return _stamp(s) + target
 
 
 def _stamp(s: os.stat_result) -> str:

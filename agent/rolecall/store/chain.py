@@ -3,14 +3,14 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
+from rolecall.causes import OUT, PROVIDER_OUT
 from rolecall.errors import ConflictFault, Fault, FetchFault
 from rolecall.store import Store, Stored
 
 T = TypeVar("T")
 
 # A store that failed so once will fail so again in this run, and cost its whole deadline each time.
-_OUT = ("unreachable", "too-slow", "throttled", "server-error", "clock-skew", "tls", "imds-unreachable",
-        "imds-hop-limit", "imds-off", "no-role", "role-broken", "credentials-pending")  # fmt: skip
+_OUT = OUT | PROVIDER_OUT
 
 
 class Chain:
@@ -80,4 +80,4 @@ class Chain:
 
 def all_of(faults: Sequence[Fault]) -> FetchFault:
     """Several stores' faults as one: every cause in the message, the first one's remedy."""
-    return FetchFault("; ".join(one.message for one in faults), faults[0].hint, faults[0].cause)
+    return FetchFault("; ".join(fault.message for fault in faults), faults[0].hint, faults[0].cause)

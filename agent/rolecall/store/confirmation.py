@@ -23,15 +23,15 @@ def confirmed(put: Callable[[], str], look: Callable[[], Stored], data: bytes, r
             if last or not doubtful:
                 raise
             if replacing is not None:
-                found = _found(look, fault)
-                if found and found.data == data:
-                    return found.etag
-                if (found.etag if found else "") != replacing:
+                stored = _stored(look, fault)
+                if stored and stored.data == data:
+                    return stored.etag
+                if (stored.etag if stored else "") != replacing:
                     raise
     raise AssertionError
 
 
-def _found(look: Callable[[], Stored], first: FetchFault) -> Stored | None:
+def _stored(look: Callable[[], Stored], first: FetchFault) -> Stored | None:
     try:
         return look()
     except FetchFault as fault:

@@ -27,8 +27,8 @@ class Envelope:
 
 def seal(payload: bytes, signature: str) -> bytes:
     """One object of both."""
-    made = {"rolecall": KIND, "payload": payload.decode("utf-8"), "signature": signature}
-    return (json.dumps(made, ensure_ascii=False, indent=1) + "\n").encode("utf-8")
+    envelope = {"rolecall": KIND, "payload": payload.decode("utf-8"), "signature": signature}
+    return (json.dumps(envelope, ensure_ascii=False, indent=1) + "\n").encode("utf-8")
 
 
 def unseal(raw: bytes, source: str) -> Envelope:
@@ -39,7 +39,7 @@ def unseal(raw: bytes, source: str) -> Envelope:
     if not _START.match(raw[:4096]):
         return Envelope(raw)
     try:
-        data = json.loads(raw.decode("utf-8"), object_pairs_hook=_once)
+        data = json.loads(raw.decode("utf-8"), object_pairs_hook=_without_repetition)
     except UnicodeDecodeError:
         raise _broken(source, "is not UTF-8") from None
     except (ValueError, RecursionError) as error:
@@ -55,11 +55,11 @@ def unseal(raw: bytes, source: str) -> Envelope:
         raise _broken(source, "holds characters that no document and no signature has") from None
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) < len(pairs):
+def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) < len(pairs):
         raise ValueError("a key is there twice")
-    return made
+    return members
 
 
 def _broken(source: str, why: str) -> ConfigFault:

@@ -20,10 +20,10 @@ from rolecall.trust.envelope import unseal
 from rolecall.trust.signatures import Signer
 from rolecall.trust.verification import UNSIGNED, Document, verify
 
-_Found = tuple[Document, Fleet, Signer]
+_Selected = tuple[Document, Fleet, Signer]
 
 
-def obtain(node: Node, identity: Identity, report: Report, patience: float) -> _Found:
+def select_document(node: Node, identity: Identity, report: Report, patience: float) -> _Selected:
     """The document to go by, what it says, and who signed it.
 
     The stores are asked in order. One whose document is refused is passed over like one that is out; but if all answer
@@ -31,17 +31,17 @@ def obtain(node: Node, identity: Identity, report: Report, patience: float) -> _
     `patience` seconds are over. Raises FetchFault or ConfigFault.
     """
     until = time.monotonic() + patience
-    kept = _kept(node, identity)
+    last = _last_verified(node, identity)
     while True:
         faults: list[Fault] = []
-        stores = (partial(_read, node, store, kept) for store in node.store.stores)
-        if found := _first_good(node, stores, faults, report):
-            return found
+        stores = (partial(_read, node, store, last) for store in node.store.stores)
+        if selected := _first_believed(node, stores, faults, report):
+            return selected
         out = [fault for fault in faults if isinstance(fault, FetchFault)]
         if not out:
             raise faults[0]
-        if found := _first_good(node, _fallbacks(node, kept, all_of(out)), faults, report):
-            return found
+        if selected := _first_believed(node, _fallbacks(node, last, all_of(out)), faults, report):
+            return selected
         if time.monotonic() >= until:
             hint = "there is no earlier document and no seed to go on with"
             why = "; ".join(dict.fromkeys(fault.message for fault in faults))
@@ -49,9 +49,9 @@ def obtain(node: Node, identity: Identity, report: Report, patience: float) -> _
         time.sleep(min(1.0, patience))
 
 
-def _first_good(
+def _first_believed(
     node: Node, reads: Iterable[Callable[[], Document]], faults: list[Fault], report: Report
-) -> _Found | None:
+) -> _Selected | None:
     for read in reads:
         try:
             with report.step("fetch") as step:
@@ -74,41 +74,47 @@ def _first_good(
     return None
 
 
-def _read(node: Node, store: Store, kept: Document | None) -> Document:
+def _read(node: Node, store: Store, last: Document | None) -> Document:
     source = store.location(DOCUMENT)
-    known = Stored(kept.raw, kept.etag) if kept and kept.store == store.url else None
+    cached = Stored(last.raw, last.etag) if last and last.store == store.url else None
     try:
-        found = store.get(DOCUMENT, MOST, known)
+        stored = store.get(DOCUMENT, MOST, cached)
     except FetchFault as fault:
         node.store.mark_out(store, fault)
         raise
     node.store.out.pop(store.url, None)
-    revalidation = _revalidation(node, store, found.etag)
-    return _opened(found.data, source, store=store.url, etag=found.etag, date=found.date, revalidation=revalidation)
+    return _unsealed(
+        stored.data,
+        source,
+        store=store.url,
+        etag=stored.etag,
+        date=stored.date,
+        revalidation=_revalidation(node, store, stored.etag),
+    )
 
 
-def judge(node: Node, store: Store, stored: Stored) -> Fleet:
+def verify_stored(node: Node, store: Store, stored: Stored) -> Fleet:
     """What one store's document says, if it may be believed. Raises ConfigFault."""
-    opened = _opened(stored.data, store.location(DOCUMENT), date=stored.date)
-    return verify(node, opened, Report("doctor"))[0]
+    document = _unsealed(stored.data, store.location(DOCUMENT), date=stored.date)
+    return verify(node, document, Report("doctor"))[0]
 
 
 def _revalidation(node: Node, store: Store, etag: str) -> str | None:
     """How the next refresh can ask cheaply. Not at all, while a store that is preferred to this one is out."""
-    before = node.store.stores[: node.store.stores.index(store)]
+    preferred = node.store.stores[: node.store.stores.index(store)]
     if store.watched_paths(DOCUMENT):
         revalidation = ""
     elif not (revalidation := store.revalidation(DOCUMENT, etag)):
         return None
-    return revalidation if all(one.watched_paths(DOCUMENT) for one in before) else None
+    return revalidation if all(other.watched_paths(DOCUMENT) for other in preferred) else None
 
 
-def _opened(raw: bytes, source: str, **more: Any) -> Document:
-    opened = unseal(raw, source)
-    return Document(raw, source, opened.payload, opened.signature, **more)
+def _unsealed(raw: bytes, source: str, **fields: Any) -> Document:
+    envelope = unseal(raw, source)
+    return Document(raw, source, envelope.payload, envelope.signature, **fields)
 
 
-def _kept(node: Node, identity: Identity) -> Document | None:
+def _last_verified(node: Node, identity: Identity) -> Document | None:
     """The last verified document, if it was verified for this instance and role."""
     note = node.notes.read(Verified)
     if (note.role, note.instance) != (node.settings.role, identity.instance):
@@ -117,19 +123,19 @@ def _kept(node: Node, identity: Identity) -> Document | None:
         raw = read_document(node.settings.state, note.document)
     except ValueError:
         return None
-    return _opened(raw, note.source, store=note.store, etag=note.etag) if raw else None
+    return _unsealed(raw, note.source, store=note.store, etag=note.etag) if raw else None
 
 
-def _fallbacks(node: Node, kept: Document | None, out: FetchFault) -> Iterator[Callable[[], Document]]:
+def _fallbacks(node: Node, last: Document | None, out: FetchFault) -> Iterator[Callable[[], Document]]:
     note = node.notes.read(Verified)
-    if kept and note.fetched:
+    if last and note.fetched:
         hours = (datetime.now(UTC) - note.fetched).total_seconds() / 3600
         why = f"going on with serial {note.serial}, first read {note.fetched.isoformat()}, {hours:.1f} hours ago"
-        yield partial(_opened, kept.raw, kept.source, degraded=f"no store answers ({out.message}); {why}")
+        yield partial(_unsealed, last.raw, last.source, degraded=f"no store answers ({out.message}); {why}")
     seed = node.settings.paths.seed
     if seed and Path(seed).is_file():
         why = f"no store answers ({out.message}); seed used"
-        yield lambda: _opened(Path(seed).read_bytes(), f"file://{seed}", degraded=why)
+        yield lambda: _unsealed(Path(seed).read_bytes(), f"file://{seed}", degraded=why)
 
 
 def record_verified(

@@ -15,7 +15,7 @@ from rolecall.host import programs
 
 _KEY = re.compile(r"(?:^|\s)((?:sk-)?(?:ssh|ecdsa)-[A-Za-z0-9@.-]+)\s+(AAAA[A-Za-z0-9+/]+=*)")
 _FORMATS = {8: "%Y%m%d", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}  # of valid-after and valid-before, ssh-keygen(1)
-_GOOD = re.compile(r'Good "[^"]*" signature for (?P<who>.+) with [A-Za-z0-9-]+ key (?P<key>SHA256:[A-Za-z0-9+/]{43})')
+_GOOD = re.compile(r'Good "[^"]*" signature for (?P<name>.+) with [A-Za-z0-9-]+ key (?P<key>SHA256:[A-Za-z0-9+/]{43})')
 
 
 @dataclass(frozen=True)
@@ -48,22 +48,22 @@ def signer_of(
         argv = ("ssh-keygen", "-Y", "verify", "-s", f"/dev/fd/{file}", "-f", signers, time)
         argv = (*argv, "-n", namespace, "-I", names[0], *(("-r", revoked) if revoked else ()))
         verification = programs.run(argv, stdin=payload, fds=(file,))
-    good = _GOOD.search(verification.output) if verification.ok else None
-    if good is None:
+    match = _GOOD.search(verification.output) if verification.ok else None
+    if match is None:
         raise _refused(_reason(verification.output) or "it is revoked or damaged")
-    return Signer(good["who"], good["key"])
+    return Signer(match["name"], match["key"])
 
 
 def sign(payload: bytes, key: str, namespace: str) -> str:
     """The signature of an operator's key file; a public key's file asks the agent for it. Raises HostFault."""
     if not Path(key).is_file():
         raise HostFault(f"there is no key {key}", "--key FILE names one; ssh-keygen -t ed25519 makes one")
-    done = programs.run(
+    signing = programs.run(
         ("ssh-keygen", "-q", "-Y", "sign", "-f", key, "-n", namespace), timeout=300, stdin=payload, interactive=True
     )
-    if not done.ok or "BEGIN SSH SIGNATURE" not in done.output:
+    if not signing.ok or "BEGIN SSH SIGNATURE" not in signing.output:
         raise HostFault(f"{key} did not sign", "is its passphrase right, is it in the agent (ssh-add -l)?")
-    return done.output
+    return signing.output
 
 
 def trusted(signers: str, revoked: str | None, when: datetime) -> set[str]:
@@ -80,7 +80,7 @@ def keys_in(path: str, when: datetime | None = None) -> set[str]:
         lines = [line.strip() for line in Path(path).read_text("utf-8").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigFault(f"cannot read the keys in {path}: {error}", "bake it into the image", "signature") from None
-    found = set()
+    fingerprints = set()
     for line in lines:
         if not line or line.startswith("#"):
             continue
@@ -96,18 +96,18 @@ def keys_in(path: str, when: datetime | None = None) -> set[str]:
                 "signature",
             )
         if when is None or (_begun(line, "after", when) and not _begun(line, "before", when)):
-            found.add(f"SHA256:{base64.b64encode(hashlib.sha256(blob).digest()).decode().rstrip('=')}")
-    return found
+            fingerprints.add(f"SHA256:{base64.b64encode(hashlib.sha256(blob).digest()).decode().rstrip('=')}")
+    return fingerprints
 
 
 def _begun(line: str, which: str, when: datetime) -> bool:
     """Whether the moment of valid-after or valid-before has come; the first has if it is not there, the other not."""
-    found = re.search(rf'valid-{which}="?([0-9]+)(Z?)', line)
-    if not found or len(found[1]) not in _FORMATS:
+    match = re.search(rf'valid-{which}="?([0-9]+)(Z?)', line)
+    if not match or len(match[1]) not in _FORMATS:
         return which == "after"
     try:
-        told = datetime.strptime(found[1], _FORMATS[len(found[1])])  # noqa: DTZ007 - without Z in the machine's zone
-        return when >= (told.replace(tzinfo=UTC) if found[2] else told.astimezone())
+        limit = datetime.strptime(match[1], _FORMATS[len(match[1])])  # noqa: DTZ007 - without Z in the machine's zone
+        return when >= (limit.replace(tzinfo=UTC) if match[2] else limit.astimezone())
     except (ValueError, OverflowError):  # such as February 30th, in which ssh-keygen sees March: let it be the judge
         return which == "after"
 

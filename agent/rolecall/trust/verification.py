@@ -43,15 +43,15 @@ class Document:
 def verify(node: Node, document: Document, report: Report) -> tuple[Fleet, Signer]:
     """What the document says, and who says so. Raises ConfigFault with the cause; nothing is remembered here."""
     now = clock(document)
-    seen = node.notes.read(Verified)
+    earlier = node.notes.read(Verified)
     signer = _signer(node, document, now)
     header = parse_header(document.payload, document.source)
-    _same_fleet(node, document, header, seen)
-    _not_older(node, document, header, seen)
+    _same_fleet(node, document, header, earlier)
+    _not_older(node, document, header, earlier)
     if header.not_after < now:
-        _expired(node, document, header, seen, report)
+        _expired(node, document, header, earlier, report)
     fleet = parse_fleet(document.payload, document.source)
-    _not_older_epochs(node, document, fleet, seen)
+    _not_older_epochs(node, document, fleet, earlier)
     return fleet, signer
 
 
@@ -73,36 +73,40 @@ def _signer(node: Node, document: Document, now: datetime) -> Signer:
         )
     try:
         return signatures.signer_of(
-            document.payload, document.signature,
-            signers=trust.signers, revoked=trust.revoked, namespace=NAMESPACE, when=now,
-        )  # fmt: skip
+            document.payload,
+            document.signature,
+            signers=trust.signers,
+            revoked=trust.revoked,
+            namespace=NAMESPACE,
+            when=now,
+        )
     except ConfigFault as fault:
         raise ConfigFault(f"{document.source}: {fault.message}", fault.hint, fault.cause) from None
 
 
-def _same_fleet(node: Node, document: Document, header: Header, seen: Verified) -> None:
+def _same_fleet(node: Node, document: Document, header: Header, earlier: Verified) -> None:
     trust, what = node.settings.trust, f"{document.source} is the document of the fleet {header.fleet!r}"
     if trust.fleet is not None and header.fleet != trust.fleet:
         raise ConfigFault(f"{what}, not of {trust.fleet!r}", "check the store's address in agent.toml", "other-fleet")
-    if seen.fleet not in ("", header.fleet):
+    if earlier.fleet not in ("", header.fleet):
         raise ConfigFault(
-            f"{what}; this node is of {seen.fleet!r}",
+            f"{what}; this node is of {earlier.fleet!r}",
             f"check the store's address; to move the node, remove {node.settings.state}/fleet",
             "other-fleet",
         )
 
 
-def _not_older(node: Node, document: Document, header: Header, seen: Verified) -> None:
+def _not_older(node: Node, document: Document, header: Header, earlier: Verified) -> None:
     """No serial below the highest of any key that is still believed: a leaked key's cannot outlive the key."""
     believed = _believed(node, document)
-    bar = max((serial for key, serial in seen.serials.items() if key in believed), default=0)
-    if header.serial < bar:
+    highest = max((serial for key, serial in earlier.serials.items() if key in believed), default=0)
+    if header.serial < highest:
         raise ConfigFault(
-            f"{document.source} has serial {header.serial}, but {bar} was seen before",
+            f"{document.source} has serial {header.serial}, but {highest} was seen before",
             "to go back, publish the old content with a new serial",
             "old-serial",
         )
-    if header.serial == bar and seen.sha256 != document.sha256:
+    if header.serial == highest and earlier.sha256 != document.sha256:
         raise ConfigFault(
             f"{document.source} was changed, but its serial is still {header.serial}",
             "raise the serial with every change: `rolecall fleet publish` does",
@@ -110,19 +114,19 @@ def _not_older(node: Node, document: Document, header: Header, seen: Verified) -
         )
 
 
-def _not_older_epochs(node: Node, document: Document, fleet: Fleet, seen: Verified) -> None:
+def _not_older_epochs(node: Node, document: Document, fleet: Fleet, earlier: Verified) -> None:
     """A new master comes with a higher epoch: a document made from an old copy must not bring the old one back."""
-    believed, wrong = _believed(node, document), []
-    for name, now in fleet.databases.items():
-        said = [one[name] for key, one in seen.masters.items() if key in believed and name in one]
-        epoch, master = max(said, default=(0, now.master))
-        if now.epoch < epoch:
-            wrong.append(f"databases.{name}.epoch is {now.epoch}, but {epoch} was seen before")
-        elif now.epoch == epoch and now.master != master:
-            wrong.append(f"databases.{name}.master is {now.master}, but in epoch {epoch} it is {master}")
-    if wrong:
+    believed, mistakes = _believed(node, document), []
+    for name, database in fleet.databases.items():
+        claims = [masters[name] for key, masters in earlier.masters.items() if key in believed and name in masters]
+        epoch, master = max(claims, default=(0, database.master))
+        if database.epoch < epoch:
+            mistakes.append(f"databases.{name}.epoch is {database.epoch}, but {epoch} was seen before")
+        elif database.epoch == epoch and database.master != master:
+            mistakes.append(f"databases.{name}.master is {database.master}, but in epoch {epoch} it is {master}")
+    if mistakes:
         raise ConfigFault(
-            f"{document.source}: {'; '.join(wrong)}",
+            f"{document.source}: {'; '.join(mistakes)}",
             "begin from the document that is published; a change of the master raises the epoch",
             "old-epoch",
         )
@@ -134,10 +138,10 @@ def _believed(node: Node, document: Document) -> Collection[str]:
     return signatures.trusted(trust.signers, trust.revoked, clock(document)) if trust.signers else {UNSIGNED.key}
 
 
-def _expired(node: Node, document: Document, header: Header, seen: Verified, report: Report) -> None:
+def _expired(node: Node, document: Document, header: Header, earlier: Verified, report: Report) -> None:
     """A running node keeps what it has; a new one, or one that sees it for the first time, refuses it."""
     when = f"{header.not_after:%Y-%m-%d %H:%M %Z}"
-    if node.generations.ready() is None or seen.sha256 != document.sha256:
+    if node.generations.ready() is None or earlier.sha256 != document.sha256:
         words = f"{document.source} has expired on {when}"
         if document.date and document.date <= header.not_after:
             words += f"; or {skewed('tell', document.date).message.partition(': ')[2]}"
