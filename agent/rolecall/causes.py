@@ -10,22 +10,23 @@ SKEW = 240.0  # seconds; S3 refuses at 15 minutes, other services at five
 HINTS = {
     "access-denied": "allow it in the role's policy (packaging/iam/node.json), and in the bucket's and the key's",
     "no-key": "publish it (`rolecall fleet publish`), or correct the store's prefix in agent.toml",
-    "no-bucket": "correct the bucket in agent.toml, or make it",
-    "credentials-expired": "asked anew by itself; if it stays, detach the instance's role and attach it again",
-    "credentials-refused": "were the key or the role deleted? Is the endpoint the one that these belong to?",
-    "clock-skew": "set the clock (chronyc makestep), and let chrony run",
-    "throttled": "the agent asks again by itself; if it goes on, who else asks so often?",
+    "no-bucket": "correct the bucket in agent.toml, or create it",
+    "credentials-expired": "the agent asks for new ones by itself; if this persists, detach the instance's role and "
+    "attach it again",
+    "credentials-refused": "was the key or the role deleted? Do the credentials belong to this endpoint?",
+    "clock-skew": "set the clock (chronyc makestep), and see that chrony runs",
+    "throttled": "the agent asks again by itself; if this persists, find out what else asks so often",
     "wrong-region": "name the right one: ?region= in the store's URL, or region below [aws] in agent.toml",
-    "unreachable": "look at this machine's route, the security group, the endpoint's name, the proxy",
-    "too-slow": "look at the network; network.timeout and network.release_timeout in agent.toml are the limits",
-    "too-large": "is it the right file? The limit is no setting",
+    "unreachable": "check this machine's routes, the security group, the endpoint's name and the proxy",
+    "too-slow": "check the network; network.timeout and network.release_timeout in agent.toml are the limits",
+    "too-large": "is it the right file? This limit cannot be changed",
     "broken-answer": "the agent asks again by itself; is a proxy in between?",
-    "server-error": "the agent asks again by itself; look at the provider's status",
-    "moved": "name the new address in agent.toml: a store's answer must come from the host that it names",
-    "not-writable": "nothing, if it is a mirror; reports go to the next store",
+    "server-error": "the agent asks again by itself; check the provider's status page",
+    "moved": "name the new address in agent.toml: a redirect is never followed",
+    "not-writable": "nothing to do if it is a mirror: reports go to the next store",
     "no-listing": "copy from, or list, the bucket or the folder that the web server serves",
-    "refused": "look this answer up in the documentation of whoever gave it; is the store's URL right?",
-    "tls": "does the server show the right certificate? A private authority belongs into network.ca in agent.toml",
+    "refused": "look the answer up in the server's documentation; is the store's URL right?",
+    "tls": "does the server present the right certificate? A private authority belongs in network.ca of agent.toml",
 }
 
 # Causes that say nothing against what was asked for: a store, or what stands behind it, is out.
@@ -42,8 +43,8 @@ def fault(what: str, why: str, cause: str) -> FetchFault:
 
 def conflict(what: str, *, doubtful: bool = False) -> ConflictFault:
     """The object is not the one that was to be replaced."""
-    words = f"cannot {what}: somebody else has written it meanwhile"
-    fault = ConflictFault(words, "read it again, decide anew, then write", "conflict")
+    words = f"cannot {what}: somebody else has written it in the meantime"
+    fault = ConflictFault(words, "read it again, decide again, then write", "conflict")
     fault.doubtful = doubtful
     return fault
 

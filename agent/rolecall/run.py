@@ -238,4 +238,4 @@ def complete_earlier_run(node: Node, report: Report) -> None:
         if report.error:
             report.warn(report.error)
     except Fault as second:
-        report.warn(f"what was begun before could not be finished: {second.message}")
+        report.warn(f"what an earlier run began could not be finished: {second.message}")

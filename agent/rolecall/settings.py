@@ -27,7 +27,7 @@ class Trust(Frozen):
         if (self.signers is None) == (not self.unsigned):
             raise ValueError('set either signers = "/path" or unsigned = true')
         if self.revoked and not self.signers:
-            raise ValueError("revoked is for signers only: without them every key is believed")
+            raise ValueError("revoked needs signers: without them no signature is checked")
         return self
 
 
@@ -93,7 +93,7 @@ class Aws(Frozen):
     @classmethod
     def _known(cls, source: str) -> str:
         if source not in ("instance-role", "boto3") and not source.startswith("file:/"):
-            raise ValueError(f"{source!r} is no source of credentials: 'instance-role', 'file:/path' or 'boto3'")
+            raise ValueError(f"{source!r} is not a source of credentials: 'instance-role', 'file:/path' or 'boto3'")
         return source
 
 
@@ -187,5 +187,5 @@ def load_settings(path: Path) -> Settings:
         hint = "an image has it baked in; --config names another file"
         raise ConfigFault(f"cannot read the settings {path}: {error.strerror}", hint) from None
     except UnicodeDecodeError:
-        raise ConfigFault(f"the settings {path} are not UTF-8", "write them anew in UTF-8") from None
+        raise ConfigFault(f"the settings {path} are not UTF-8", "save them as UTF-8") from None
     return parse_settings(text, str(path))

@@ -33,7 +33,7 @@ _shtab_rolecall_fleet_commands() {
     check:'All mistakes of a document at once, each with its path and line:column.'
     diff:'Which servers would change between two documents, and how.'
     fetch:'The document that a store has now, as its author wrote it.'
-    publish:'Sign a document, raise its serial and put it in place of the last one.'
+    publish:'Sign a document, raise its serial and replace the store'"'"'s document with it.'
     schema:'The JSON Schema of the document, for editors.'
     show:'Servers, zones and products as tables, and what is out of balance among them.'
   )
@@ -42,7 +42,7 @@ _shtab_rolecall_fleet_commands() {
 
 _shtab_rolecall_image_commands() {
   local _commands=(
-    attach:'Lay the role'"'"'s attachments: the fixed places where daemons look.'
+    attach:'Put the role'"'"'s attachments in place: the files and links through which daemons find their configuration.'
     check:'What an image must not have, and what it lacks: a line for each, with its remedy.'
     detach:'Take them away; daemons read their own configuration from their next start on.'
     install:'On a baseline image: install the role that tags or user-data name, once.'
@@ -134,7 +134,7 @@ _shtab_rolecall_fleet_diff_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--json[answer as JSON]"
   "--store[the old document is the one that this store has now\: s3\:\/\/, https\:\/\/ or file\:\/\/]:URL:"
-  "--config[an agent.toml with \[aws\] and \[network\] (default\: as the AWS tools)]:FILE:"
+  "--config[an agent.toml with \[aws\] and \[network\] (default\: the settings of the AWS tools)]:FILE:"
   "--platform[the platform (default\: centos)]:NAME:"
   "--templates[another folder of roles]:DIR:"
   "(*):the old and the new\; or the new, with --store:"
@@ -147,7 +147,7 @@ _shtab_rolecall_fleet_fetch_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--json[answer as JSON]"
   "--store[where from\: s3\:\/\/, https\:\/\/ or file\:\/\/]:URL:"
-  "--config[an agent.toml with \[aws\] and \[network\] (default\: as the AWS tools)]:FILE:"
+  "--config[an agent.toml with \[aws\] and \[network\] (default\: the settings of the AWS tools)]:FILE:"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -157,13 +157,13 @@ _shtab_rolecall_fleet_publish_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--json[answer as JSON]"
   "--store[where to\: s3\:\/\/, https\:\/\/ or file\:\/\/]:URL:"
-  "--config[an agent.toml with \[aws\] and \[network\] (default\: as the AWS tools)]:FILE:"
-  "--key[OpenSSH key to sign with\; a .pub file asks the agent]:FILE:"
-  "--signers[allowed_signers of the images\: a key they lack is refused]:FILE:"
+  "--config[an agent.toml with \[aws\] and \[network\] (default\: the settings of the AWS tools)]:FILE:"
+  "--key[OpenSSH key to sign with\; for a .pub file the SSH agent signs]:FILE:"
+  "--signers[the images\' allowed_signers\: a key that is not in it is refused]:FILE:"
   "--unsigned[for fleets whose images have trust.unsigned]"
-  "--valid[until it expires (default\: 7d)]:TIME:"
+  "--valid[how long it is valid (default\: 7d)]:TIME:"
   "--templates[another folder of roles]:DIR:"
-  ":gets the new serial, and the times:"
+  ":the document\; it gets the new serial and the dates:"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -182,7 +182,7 @@ _shtab_rolecall_fleet_show_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--json[answer as JSON]"
   "--store[the document that this store has now\: s3\:\/\/, https\:\/\/ or file\:\/\/]:URL:"
-  "--config[an agent.toml with \[aws\] and \[network\] (default\: as the AWS tools)]:FILE:"
+  "--config[an agent.toml with \[aws\] and \[network\] (default\: the settings of the AWS tools)]:FILE:"
   ":a document on disk\; or --store:"
 )
 
@@ -220,8 +220,8 @@ _shtab_rolecall_image_check_options=(
   "--config[the settings (default\: \/etc\/rolecall\/agent.toml)]:FILE:"
   "--json[answer as JSON]"
   "--root[the image\'s root (default\: \/)]:DIR:"
-  "--fix[do what takes no decision, then look again]"
-  "--allow-unsigned[trust.unsigned is meant]"
+  "--fix[fix what needs no decision, then check again]"
+  "--allow-unsigned[trust.unsigned is intended]"
   "--machine[not an image but a machine\: only what it lacks]"
 )
 
@@ -251,7 +251,7 @@ _shtab_rolecall_plan_options=(
   "--config[the settings (default\: \/etc\/rolecall\/agent.toml)]:FILE:"
   "--json[answer as JSON]"
   "--fleet[a document on disk instead of the store\'s]:FILE:"
-  "--store[the document of this store\; with --fleet\: what that would change]:URL:"
+  "--store[the document in this store\; with --fleet\: what that file would change]:URL:"
   "--as[any server of that document, on any machine]:SERVER:"
   "--platform[with --as\: the platform (default\: that of agent.toml, or centos)]:NAME:"
   "--templates[another folder of roles]:DIR:"
@@ -275,7 +275,7 @@ _shtab_rolecall_rollback_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--config[the settings (default\: \/etc\/rolecall\/agent.toml)]:FILE:"
   "--json[answer as JSON]"
-  ":its id or the start of it (default\: the one before the current one):"
+  ":its id or the beginning of it (default\: the one before the current one):"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -311,7 +311,7 @@ _shtab_rolecall_store_copy_options=(
   "--json[answer as JSON]"
   "--delete[remove from TO what FROM does not have]"
   "--dry-run[tell what would be copied and deleted\; write nothing]"
-  "--config[an agent.toml with \[aws\] and \[network\] (default\: as the AWS tools)]:FILE:"
+  "--config[an agent.toml with \[aws\] and \[network\] (default\: the settings of the AWS tools)]:FILE:"
   ":the URL of a store that has a listing\: s3\:\/\/ or file\:\/\/:"
   ":the URL of the other store:"
 )

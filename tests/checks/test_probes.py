@@ -119,12 +119,15 @@ def test_a_process_is_found_by_its_name(tmp_path: Path) -> None:
     with subprocess.Popen([program, "30"]) as running:
         assert ask(tmp_path, Check("program", "process", "roll-call-prog")).ok
         running.kill()
-    assert ask(tmp_path, Check("program", "process", "roll-call-prog")).reason == "no process is called roll-call-prog"
+    assert (
+        ask(tmp_path, Check("program", "process", "roll-call-prog")).reason
+        == "no running process is called roll-call-prog"
+    )
 
 
 def test_a_file_must_be_there_and_young_enough(tmp_path: Path) -> None:
     file = tmp_path / "snapshot"
-    assert ask(tmp_path, Check("snapshot", "file", str(file))).reason == f"{file} is not there"
+    assert ask(tmp_path, Check("snapshot", "file", str(file))).reason == f"{file} does not exist"
     file.touch()
     assert ask(tmp_path, Check("snapshot", "file", str(file), {"max_age": 60.0})).ok
     os.utime(file, (time.time() - 100, time.time() - 100))
@@ -157,7 +160,7 @@ def test_attachments_are_compared_with_what_the_role_says(tmp_path: Path) -> Non
     uses = (Attachment(str(link), "cron/rolecall", None), Attachment(str(file), None, "Include x\n"))
     check = Check("attachments", "attachments", "True")
     reason = ask(tmp_path, check, attachments=uses).reason
-    assert reason == f"{link} is no link to {tmp_path}/current/cron/rolecall; {file} is missing"
+    assert reason == f"{link} is not a link to {tmp_path}/current/cron/rolecall; {file} is missing"
     for path in (link, file):
         path.parent.mkdir()
     link.symlink_to(tmp_path / "current/cron/rolecall")
@@ -169,7 +172,7 @@ def test_attachments_are_compared_with_what_the_role_says(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(
     ("text", "mode", "reason"),
-    [("* * * * * x y\n", 0o644, ""), ("* * * * * x y", 0o644, "does not end"), ("", 0o664, "written by others")],
+    [("* * * * * x y\n", 0o644, ""), ("* * * * * x y", 0o644, "does not end"), ("", 0o664, "writable by others")],
 )
 def test_a_cron_table_that_cron_would_pass_over_is_found(tmp_path: Path, text: str, mode: int, reason: str) -> None:
     table = tmp_path / "current/cron/rolecall"

@@ -43,7 +43,7 @@ def test_selftest_names_every_check_and_fails_with_the_reason(ready: Box) -> Non
     stray = ready.state / "current/cron/rolecall"
     stray.chmod(0o666)
     try:
-        assert "can be written by others: cron would pass it over" in ready.rolecall("selftest", ok=1).stdout
+        assert "is writable by others: cron would ignore it" in ready.rolecall("selftest", ok=1).stdout
     finally:
         stray.chmod(0o644)
 
@@ -153,7 +153,7 @@ def test_fleet_schema_is_a_json_schema_that_knows_every_part() -> None:
         (("bot",), 2, "invalid choice: 'bot'"),
         (("boot", "--config", "/nowhere/agent.toml"), 78, "cannot read the settings /nowhere/agent.toml"),
         (("fleet", "check", "/nowhere/fleet.json"), 78, "cannot read /nowhere/fleet.json"),
-        (("plan", "--as", "web1"), 2, "--as needs a document"),
+        (("plan", "--as", "web1"), 2, "--as and a document"),
         (("rollback", "--config", "/nowhere/agent.toml"), 78, "hint: an image has it baked in"),
     ],
 )

@@ -157,23 +157,23 @@ def test_user_data_that_cannot_be_a_role_is_refused_with_its_name(node: Asker) -
 
 def test_a_spot_instance_that_will_be_taken_away_says_so(node: Asker) -> None:
     node.imds.meta["spot"] = {"instance-action": {"action": "terminate", "time": "2026-01-02T03:04:05Z"}}
-    assert node.identify().leaving == "the spot instance will be taken away: terminate at 2026-01-02T03:04:05Z"
+    assert node.identify().leaving == "the spot instance will be interrupted: terminate at 2026-01-02T03:04:05Z"
 
 
 def test_a_spot_instance_at_risk_says_so_and_what_is_certain_comes_first(node: Asker) -> None:
     node.imds.meta["events"] = {"recommendations": {"rebalance": {"noticeTime": "2026-01-02T03:04:05Z"}}}
     told = node.identify().leaving
     assert told
-    assert "expects" in told
+    assert "risk of interruption" in told
     assert "2026-01-02T03:04:05Z" in told
     node.imds.meta["spot"] = {"instance-action": {"action": "stop", "time": "2026-01-02T03:04:05Z"}}
-    assert "will be taken away: stop" in (node.identify().leaving or "")
+    assert "will be interrupted: stop" in (node.identify().leaving or "")
 
 
 @pytest.mark.parametrize("body", [b"soon", b"{", b"[]", b'"terminate"', b"5", b"[" * 16_000])
 def test_a_notice_that_cannot_be_read_is_a_notice_all_the_same(node: Asker, body: bytes) -> None:
     node.imds.fault("garbage", path_prefix="/latest/meta-data/spot", body=body)
-    assert node.identify().leaving == "the spot instance will be taken away"
+    assert node.identify().leaving == "the spot instance will be interrupted"
 
 
 @pytest.mark.parametrize("state", ["InService", "Terminated", "Warmed:Stopped", "Pending:Wait"])
@@ -257,7 +257,7 @@ def test_a_pause_that_is_longer_than_the_deadline_or_none_at_all_is_not_waited_f
 @pytest.mark.parametrize("status", [503, 429])
 def test_a_service_that_is_busy_to_the_end_is_told_so(node: Asker, status: int) -> None:
     node.imds.fault(status)
-    assert "asked too often" in node.refused("imds-busy")
+    assert "too many requests" in node.refused("imds-busy")
     assert 2 <= len(node.imds.requests) < 10, "again, with longer pauses"
 
 

@@ -111,7 +111,7 @@ def test_a_source_that_there_is_not_is_a_mistake(machine: Machine) -> None:
         ('{"sever": "web1"}', "did you mean 'server'?"),
         ('{"address": "10.0.0"}', "is not an IP address"),
         ("{", "not JSON"),
-        ('{"server": "web1",\n "zone": "a\\nb"}', "2:2: zone: holds the character U+000A"),
+        ('{"server": "web1",\n "zone": "a\\nb"}', "2:2: zone: contains the character U+000A"),
         ('{"server": "web1", "server": "web2"}', "server"),
     ],
 )

@@ -307,7 +307,7 @@ def test_of_two_objects_no_third_is_made(kept: Kept) -> None:
     pieces = store.stream("x")
     got = [next(pieces)]
     kept.open().put("x", new)
-    with pytest.raises(FetchFault, match="written it meanwhile"):
+    with pytest.raises(FetchFault, match="written it in the meantime"):
         got.extend(pieces)
     assert set(b"".join(got)) == {ord("o")}
 

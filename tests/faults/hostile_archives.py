@@ -144,11 +144,11 @@ GOOD = file(b"index.php", b"<?php echo 1;") + folder(b"public/") + file(b"public
 WHOLE = GOOD + END
 # From the top of the new folder to the folder that a test puts beside the state folder.
 OUT = b"../../../outside"
-ALREADY, NOTHING, TOO_BIG = "it already has a", "which is no file or folder in it", "unpacks to more than"
+ALREADY, NOTHING, TOO_BIG = "it already has a", "which is not a file or folder in it", "unpacks to more than"
 ABSOLUTE = "absolute or has an empty part, '.' or '..'"
 CONTROL = "a control character or not in UTF-8"
 DAMAGED = "damaged or cut off"
-NOT_THE_FORMAT = "not of the format that its name tells"
+NOT_THE_FORMAT = "not of the format that its name says"
 
 
 Builder = Callable[[bytes], Hostile]  # from the folder outside, which holds a file `canary`
@@ -391,12 +391,12 @@ FORMATS: dict[str, Builder] = {
     "gzip named .tar": lambda out: Hostile(GZ, DAMAGED),
     "zstandard named .tar.gz": lambda out: Hostile(ZST, NOT_THE_FORMAT, "1.tar.gz"),
     "tar named .tar.gz": lambda out: Hostile(WHOLE, NOT_THE_FORMAT, "1.tar.gz"),
-    "name of another format": lambda out: Hostile(WHOLE, "tells no known format", "1.tar.xz"),
-    "name of no format": lambda out: Hostile(WHOLE, "tells no known format", "1"),
+    "name of another format": lambda out: Hostile(WHOLE, "has no known format", "1.tar.xz"),
+    "name of no format": lambda out: Hostile(WHOLE, "has no known format", "1"),
     "no end marker": lambda out: Hostile(GOOD, DAMAGED),
     "noise in the place of the end marker": lambda out: Hostile(GOOD + NOISE, DAMAGED),
-    "noise after the end marker": lambda out: Hostile(WHOLE + NOISE, "goes on after its end marker"),
-    "two archives joined": lambda out: Hostile(WHOLE + file(b"more.php") + END, "goes on after its end marker"),
+    "noise after the end marker": lambda out: Hostile(WHOLE + NOISE, "continues after its end marker"),
+    "two archives joined": lambda out: Hostile(WHOLE + file(b"more.php") + END, "continues after its end marker"),
     "bad checksum": lambda out: Hostile(flipped(WHOLE, ONE), DAMAGED),
     "cut in a header": lambda out: Hostile(GOOD[: ONE + 100], DAMAGED),
     "cut in a file": lambda out: Hostile(GOOD[:520], "it is cut off"),

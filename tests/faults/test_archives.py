@@ -339,8 +339,8 @@ def test_skipped_folders_are_left_out_and_those_above_them_made(world: World) ->
     ("entry", "says"),
     [
         # Once the caller's link is there, `..` after it is not the release any more.
-        (link(b"a", b"var/cache/../index.php"), "which is no file or folder in it"),
-        (link(b"a", b"var/cached"), "which is no file or folder in it"),
+        (link(b"a", b"var/cache/../index.php"), "which is not a file or folder in it"),
+        (link(b"a", b"var/cached"), "which is not a file or folder in it"),
         (link(b"var", b"public"), "a link where it already has a folder"),
         (file(b"var"), "a file where it already has a folder"),
         (file(b"var/cache/../../../harm"), "'..'"),

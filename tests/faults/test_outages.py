@@ -184,7 +184,7 @@ def test_reports_wait_for_each_store_that_is_out_the_last_one_only(node: AwsNode
         assert (report.exit_code, report.outcome) == (0, "unchanged")
     assert {url: len(waiting) for url, waiting in outbox(node).items()} == {S3: 1, node.mirror_url: 1}
     assert [diagnosis.remedy for diagnosis in node.doctor() if "1 reports wait" in diagnosis.what] == [
-        "written when that store takes them again"
+        "they are written as soon as that store accepts them again"
     ] * 2
     node.mirror.start()
     report = node.run()
@@ -253,7 +253,7 @@ def test_without_the_metadata_service_a_refresh_goes_on_as_who_it_was_and_follow
     node.product("blog", runtime="static")
     node.publish()
     report = node.run()
-    assert any("goes by what it was told earlier in this boot" in one for one in report.warnings)
+    assert any("the identity from earlier in this boot is used" in one for one in report.warnings)
     assert report.exit_code == 0
     assert (report.outcome, report.degraded, report.releases) == ("ready", "", {"blog": "1"})
 

@@ -47,7 +47,7 @@ def test_a_machine_is_the_server_with_its_instance_or_where_that_has_none_with_i
     ],
 )  # fmt: skip
 def test_a_machine_that_the_document_does_not_know_is_told_how_to_be_known(identity: dict[str, Any]) -> None:
-    with pytest.raises(ConfigFault, match="no server of the document is this machine") as caught:
+    with pytest.raises(ConfigFault, match="no server of the document matches this machine") as caught:
         assign(Identity(**identity), fleet(), "web")
     assert "add it to 'servers'" in caught.value.hint
 

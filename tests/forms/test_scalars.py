@@ -76,7 +76,7 @@ def test_text_is_refused_exactly_for_control_characters_line_breaks_surrogates_a
     bad = [one for one in text if unicodedata.category(one) in hidden or one in "\u202a\u202b\u202c\u202d\u202e"
            or "\u2066" <= one <= "\u2069"]  # fmt: skip
     if bad:
-        assert f"U+{ord(bad[0]):04X} at place {text.index(bad[0]) + 1}" in words(scalars.Text, text)
+        assert f"U+{ord(bad[0]):04X} at position {text.index(bad[0]) + 1}" in words(scalars.Text, text)
     else:
         assert passes(scalars.Text, text) == text
 

@@ -229,7 +229,7 @@ def test_a_secret_is_found_but_only_a_person_takes_it_away(root: Root, name: str
     secret = root.write(path, text, 0o600)
     finding = root.only()
     assert (finding.name, finding.fix) == (name, None)
-    assert "out of use" in finding.remedy
+    assert "revoke it" in finding.remedy
     assert check.mend(root.folder, CONFIG, [finding]) == []
     assert secret.exists()
     follow(finding)
@@ -395,15 +395,15 @@ GAPS: list[tuple[str, str, Callable[[Root], object]]] = [
     ("unsigned", "whoever can write to the store is root", settled(SIGNED, "unsigned = true")),
     ("signers", "cannot read the keys in", removed("etc/rolecall/allowed_signers")),
     ("signers", "this line has no key of its own", replaced("etc/rolecall/allowed_signers", "ops\n")),
-    ("seed", "is not there", removed("etc/rolecall/seed.json")),
+    ("seed", "does not exist", removed("etc/rolecall/seed.json")),
     ("seed", "is not signed", unsigned_seed),
     ("seed", "the signature is refused", forged_seed),
     ("seed", "seed.json: the signature is refused: No principal matched", lambda root: root.seed(by="mallory")),
     ("seed", "is of the fleet 'other', this image is of 'test'", lambda root: root.seed(fleet="other")),
-    ("seed", "has expired on", lambda root: root.seed(issued=stamp(from_now(days=-9)), not_after=YESTERDAY)),
+    ("seed", "expired on", lambda root: root.seed(issued=stamp(from_now(days=-9)), not_after=YESTERDAY)),
     ("seed", "servers.mc1.address: missing", lambda root: root.seed(servers={"mc1": {"role": "memcached"}})),
-    ("attachment", "/etc/memcached.conf is no link", removed("etc/memcached.conf")),
-    ("attachment", "/etc/memcached.conf is no link", not_attached),
+    ("attachment", "/etc/memcached.conf is not a link", removed("etc/memcached.conf")),
+    ("attachment", "/etc/memcached.conf is not a link", not_attached),
     ("attachment", f"/{DROP_IN} is missing", removed(DROP_IN)),
     ("attachment", f"/{DROP_IN} has other content", replaced(DROP_IN, "[Unit]\n")),
     ("program", "memcached is not installed: validator memcached", removed("usr/bin/memcached")),
@@ -414,12 +414,12 @@ GAPS: list[tuple[str, str, Callable[[Root], object]]] = [
     ("unit", "rolecall-drain.service is not enabled", removed(f"{BOOT}/rolecall-drain.service")),
     ("unit", "rolecall-refresh.timer is not enabled", removed(f"{TIMERS}/rolecall-refresh.timer")),
     ("unit", "memcached.service is not enabled", removed(f"{BOOT}/memcached.service")),
-    ("unit", "memcached.service is not there", removed("usr/lib/systemd/system/memcached.service")),
+    ("unit", "memcached.service is not installed", removed("usr/lib/systemd/system/memcached.service")),
     ("unit", "memcached.service is masked", masked),
-    ("permissions", "/etc/rolecall/agent.toml: others than root", opened("etc/rolecall/agent.toml", 0o646)),
-    ("permissions", "/etc/rolecall: others than root", opened("etc/rolecall", 0o777)),
+    ("permissions", "/etc/rolecall/agent.toml: users other than root", opened("etc/rolecall/agent.toml", 0o646)),
+    ("permissions", "/etc/rolecall: users other than root", opened("etc/rolecall", 0o777)),
     ("permissions", "/usr/share/rolecall/templates/memcached/role.toml", opened(f"{TEMPLATES}/role.toml", 0o664)),
-    ("permissions", "/var/lib/rolecall: others", opened("var/lib/rolecall", 0o775)),
+    ("permissions", "/var/lib/rolecall: users other than root", opened("var/lib/rolecall", 0o775)),
 ]  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from machine.fleet import ADDRESSES, DATABASES, SLOW, Fleet, Writers, fleet_of, 
 
 WEB, NAGIOS_LOG = ("web1", "web2"), "var/log/nagios4/nagios.log"
 # munin-cron has not run in its first five minutes.
-NOT_YET = "munin has gathered lately: /var/lib/munin/datafile is not there"
+NOT_YET = "munin has gathered lately: /var/lib/munin/datafile does not exist"
 
 
 @pytest.fixture(scope="module")

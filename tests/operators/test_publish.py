@@ -292,7 +292,7 @@ def test_who_began_from_an_older_document_is_told_so_and_nothing_is_written(desk
     desk.publish(key="two")
     desk.file.write_bytes(mine)
     said = desk.refused(ok=75)
-    assert f"was made from serial 2, but {desk.url}/fleet.json has serial 3 already" in said
+    assert f"was made from serial 2, but {desk.url}/fleet.json already has serial 3" in said
     assert "rolecall fleet fetch" in said
     assert "set the document's serial to 3" in said
     theirs = desk.rolecall("fleet", "fetch", "--store", desk.url).stdout
@@ -496,7 +496,7 @@ def test_a_change_of_a_text_that_somebody_has_replaced_since_is_not_published(de
     text = desk.file.read_text()
     desk.publish(key="two")
     before = desk.look()
-    with pytest.raises(ConflictFault, match=r"was made from serial 2, but .* has serial 3 already"):
+    with pytest.raises(ConflictFault, match=r"was made from serial 2, but .* already has serial 3"):
         change(desk, ZONE, text=text)
     assert desk.look() == before
 
@@ -664,8 +664,8 @@ def test_of_six_who_publish_at_once_one_wins_and_the_others_work_is_not_lost(
         del waiting[winner]
         for name, desk in waiting.items():
             assert done[name].returncode == 75
-            assert "somebody else has written it meanwhile" in done[name].stderr
-            assert "read it again, decide anew, then write" in done[name].stderr
+            assert "somebody else has written it in the meantime" in done[name].stderr
+            assert "read it again, decide again, then write" in done[name].stderr
             assert desk.file.read_bytes() == before[name]
             desk.file.write_bytes(live)  # as `fleet fetch` would show it; the own change is made anew, above
     assert len([name for name in json.loads(live)["servers"] if name.startswith("op")]) == 2

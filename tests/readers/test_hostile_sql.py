@@ -116,7 +116,7 @@ def hashed(password: str) -> str:
 
 @pytest.mark.parametrize("user", ["", " ", "a ", "😀", "a\U00010000", "x" * 33, "a\nb", "a\0"])
 def test_what_a_server_would_make_another_accounts_name_of_is_refused(user: str) -> None:
-    with pytest.raises(ValueError, match=r"cannot be an account|holds the character"):
+    with pytest.raises(ValueError, match=r"cannot be an account|contains the character"):
         sql_user(user)
 
 

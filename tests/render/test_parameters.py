@@ -90,7 +90,7 @@ def test_the_document_replaces_single_defaults() -> None:
 WRONG = [
     ("contact", "ops x", "is not a word"),
     ("contact", 1, "must be text in quotes, not 1"),
-    ("title", "a\nb", "holds the character U+000A"),
+    ("title", "a\nb", "contains the character U+000A"),
     ("title", "x" * 9000, "is longer than 8192 bytes"),
     ("connections", "4096", "must be a whole number"),
     ("connections", True, "must be a whole number"),

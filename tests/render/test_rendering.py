@@ -68,7 +68,7 @@ def test_a_quoted_value_a_number_and_the_templates_own_text_are_written() -> Non
     [
         ("nope", "'nope' is undefined"), ("nope | word", "'nope' is undefined"), ("assignment.nope | word", "'nope'"),
         ("names.nope | word", "'nope'"), ("products[7].name | word", "7"), ("product.name | word", "'product'"),
-        ("products[0].variable('X') | word", "NoneType is no text"), ("node | nofilter", "nofilter"),
+        ("products[0].variable('X') | word", "NoneType cannot be written"), ("node | nofilter", "nofilter"),
     ],
 )  # fmt: skip
 def test_what_is_not_there_is_told_with_its_name_and_line(expression: str, name: str) -> None:
@@ -123,7 +123,7 @@ def test_a_secret_cannot_be_joined_to_other_text_and_so_be_written_as_something_
     for expression in ("'x' ~ s", "s ~ ''", "[s] | join(',')", "'%s' | format(s)", "s | string"):
         [message] = wrong("{% set s = products[0].variable('DB_PASSWORD') %}{{ (" + expression + ") | apache }}")
         assert "the secret blog.DB_PASSWORD cannot be a part of another text" in message
-    assert "list is no text" in wrong("{{ [products[0].variable('DB_PASSWORD')] | apache }}")[0]
+    assert "list cannot be written" in wrong("{{ [products[0].variable('DB_PASSWORD')] | apache }}")[0]
 
 
 @pytest.mark.parametrize(
@@ -132,12 +132,16 @@ def test_a_secret_cannot_be_joined_to_other_text_and_so_be_written_as_something_
 )
 def test_no_file_of_a_generation_is_outside_of_it(path: str) -> None:
     more = f'[[file]]\nsource = "a.j2"\npath = "{path}"\n'
-    assert "is no path within a generation" in wrong("x", more)[0]
+    assert "is not a path within a generation" in wrong("x", more)[0]
 
 
 @pytest.mark.parametrize(
     ("path", "says"),
-    [("a", "a: two files"), ("generation.json", "generation.json: two files"), ("a/b", "a/b: 'a' is a file of the")],
+    [
+        ("a", "a: two files"),
+        ("generation.json", "generation.json: two files"),
+        ("a/b", "a/b: 'a' is already a file of the"),
+    ],
 )
 def test_no_two_files_have_one_place(path: str, says: str) -> None:
     messages = wrong("x", f'[[file]]\nsource = "a.j2"\npath = "{path}"\n')

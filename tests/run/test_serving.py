@@ -51,7 +51,7 @@ def test_a_node_that_rolled_itself_back_serves_and_everybody_is_told(node: Box) 
     assert (report["outcome"], report["exit_code"]) == ("rolled back", 1)
     assert report["products"]["blog"]["version"] == "1", "of what is current, not of what was tried"
     assert [check["name"] for check in report["checks"] if not check["ok"]] == ["blog: GET /health"]
-    assert "web1: ready, but the last run was not well (rolled back)" in node.rolecall("status", ok=1).stdout
+    assert "web1: ready, but the last run did not end well (rolled back)" in node.rolecall("status", ok=1).stdout
     node.rolecall("refresh", ok=1)
     assert (reported(node)["outcome"], reported(node)["serving"]) == ("waiting", True)
 

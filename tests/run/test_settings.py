@@ -107,8 +107,8 @@ def test_keys_may_be_revoked_where_signers_are_named() -> None:
         ("[trust]", "[aws]\nregion = ''\n[trust]", "aws.region", "is not a word", ""),
         ("[trust]", "[aws]\nimds = []\n[trust]", "aws.imds", "must not be empty", ""),
         ("[trust]", "[aws]\nimds = 'http://x'\n[trust]", "aws.imds", "must be a list", ""),
-        ("[trust]", "[aws]\ncredentials = 'env'\n[trust]", "aws.credentials", "'env' is no source", ""),
-        ("[trust]", "[aws]\ncredentials = 'file:keys'\n[trust]", "aws.credentials", "'file:keys' is no source", ""),
+        ("[trust]", "[aws]\ncredentials = 'env'\n[trust]", "aws.credentials", "'env' is not a source", ""),
+        ("[trust]", "[aws]\ncredentials = 'file:keys'\n[trust]", "aws.credentials", "'file:keys' is not a source", ""),
         ("[trust]", '[aws]\ncredentials = "file:/a\\nb"\n[trust]', "aws.credentials", "U+000A", ""),
         ("[trust]", "[aws.endpoints]\ns3 = 1\n[trust]", "aws.endpoints.s3", "must be text in quotes, not 1", ""),
         ("[trust]", "[aws]\nendpoints = 'x'\n[trust]", "aws.endpoints", "must be an object", ""),
@@ -132,7 +132,7 @@ def test_each_mistake_is_told_with_its_path_its_place_and_a_remedy(
 def test_revoked_keys_mean_nothing_where_every_key_is_believed() -> None:
     told = refused(SMALL + 'revoked = "/etc/revoked"\n')
     assert [(dotted(one.path), one.message) for one in told.mistakes] == [
-        ("trust", "revoked is for signers only: without them every key is believed")
+        ("trust", "revoked needs signers: without them no signature is checked")
     ]
 
 

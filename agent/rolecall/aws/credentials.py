@@ -67,11 +67,11 @@ def of_role(imds: Imds, until: float) -> Credentials:
         )
     text = imds.get(f"meta-data/iam/security-credentials/{role}", until)
     if text is None:
-        raise _pending(role, "the metadata service has no credentials of it")
+        raise _pending(role, "the metadata service has no credentials for it")
     try:
         answer = json.loads(text)
     except (ValueError, RecursionError):
-        raise _pending(role, "what the metadata service answers is no JSON") from None
+        raise _pending(role, "the metadata service's answer is not JSON") from None
     if not isinstance(answer, dict) or answer.get("Code") != "Success":
         code, why = (answer.get("Code"), answer.get("Message", "")) if isinstance(answer, dict) else ("?", "")
         raise FetchFault(
@@ -83,13 +83,13 @@ def of_role(imds: Imds, until: float) -> Credentials:
         ends = datetime.fromisoformat(answer["Expiration"]).timestamp()
         key_id, secret, token = (_word(answer[name]) for name in ("AccessKeyId", "SecretAccessKey", "Token"))
     except (KeyError, TypeError, ValueError):
-        raise _pending(role, "the metadata service's answer lacks a part") from None
+        raise _pending(role, "the metadata service's answer is incomplete") from None
     if time.time() >= ends:
         if is_skewed(imds.date):
             what = f"use the credentials of the role {role}"
             raise skewed(what, imds.date, "the metadata service's")
         raise FetchFault(
-            f"the credentials of the role {role} have expired on {answer['Expiration']}",
+            f"the credentials of the role {role} expired on {answer['Expiration']}",
             "look at this machine's clock (chronyc tracking); the metadata service renews them by itself",
             "credentials-expired",
         )
@@ -104,8 +104,8 @@ def _word(value: object) -> str:
 
 
 def _pending(role: str, why: str) -> FetchFault:
-    hint = "just after a start or a change of the role that passes within a minute; the agent asks again"
-    return FetchFault(f"the credentials of the role {role} are not there yet: {why}", hint, "credentials-pending")
+    hint = "just after a start or a change of the role this passes within a minute; the agent asks again"
+    return FetchFault(f"the credentials of the role {role} are not available yet: {why}", hint, "credentials-pending")
 
 
 def of_file(path: str) -> Credentials:
@@ -124,7 +124,7 @@ def of_file(path: str) -> Credentials:
     except OSError as error:
         raise FetchFault(f"cannot read the credentials in {path}: {error.strerror}", hint, "no-credentials") from None
     except (configparser.Error, KeyError, ValueError):  # whose words would show lines of the file
-        raise FetchFault(f"{path} is no file of AWS credentials", hint, "no-credentials") from None
+        raise FetchFault(f"{path} is not an AWS credentials file", hint, "no-credentials") from None
 
 
 def of_boto3() -> Credentials:

@@ -83,8 +83,12 @@ def _of_user_data(imds: Imds, until: float) -> Iterator[tuple[str, str]]:
 def _leaving(imds: Imds, until: float) -> str | None:
     """What the provider is about to do with the instance; each item is there only once it is so."""
     for path, what, key in (
-        ("meta-data/spot/instance-action", "the spot instance will be taken away", "time"),
-        ("meta-data/events/recommendations/rebalance", "EC2 expects to take the spot instance away soon", "noticeTime"),
+        ("meta-data/spot/instance-action", "the spot instance will be interrupted", "time"),
+        (
+            "meta-data/events/recommendations/rebalance",
+            "the spot instance is at a higher risk of interruption",
+            "noticeTime",
+        ),
     ):
         text = imds.get(path, until)
         if text:

@@ -43,12 +43,12 @@ def fault_of(error: Exception, what: str) -> FetchFault:
     if isinstance(error, of.ClientError):
         return _fault_of_answer(error, what)
     if not isinstance(error, of.BotoCoreError):
-        return fault(what, "the answer breaks off or is garbled", "broken-answer")
+        return fault(what, "the answer is incomplete or garbled", "broken-answer")
     broken = (of.ResponseStreamingError, of.IncompleteReadError, of.ChecksumError, of.FlexibleChecksumError)
     kinds: tuple[tuple[tuple[type[Exception], ...], str, str], ...] = (
         ((of.SSLError,), f"the certificate is not accepted: {error}", "tls"),
         ((of.ReadTimeoutError,), "no answer in time", "too-slow"),
-        (broken, "the answer breaks off or is garbled", "broken-answer"),
+        (broken, "the answer is incomplete or garbled", "broken-answer"),
         ((of.ConnectionClosedError,), "the connection was closed before an answer came", "unreachable"),
         ((of.ConnectionError, of.HTTPClientError), str(error).rstrip("."), "unreachable"),
     )

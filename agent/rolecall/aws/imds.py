@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _TTL = 21600  # seconds; the most that there is
 _MOST = 1 << 20  # bytes of an answer; user-data has 16 KiB at most
 _EACH = (1.0, 3.0)  # seconds for one request: to connect, to be answered
-_HEALTH = "if it goes on, look at the health of the instance: aws ec2 describe-instance-status"
+_HEALTH = "if this persists, check the instance's health: aws ec2 describe-instance-status"
 _PAUSE = (0.1, 2.0)  # seconds before asking again: at first, at most
 _BUSY = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
 
@@ -97,7 +97,7 @@ class Imds:
             return FetchFault(f"{where}: it is switched off for this instance", hint, "imds-off")
         if answer.status in _BUSY:
             hint = "something on this machine asks it too often; the agent asks again by itself"
-            return _Again(FetchFault(f"{where}: it is asked too often", hint, "imds-busy"), answer.pause)
+            return _Again(FetchFault(f"{where}: it gets too many requests", hint, "imds-busy"), answer.pause)
         return _Again(FetchFault(where, _HEALTH, "imds-error"))
 
     def _ask(self, method: str, path: str, headers: dict[str, str], until: float) -> _Answer:
@@ -122,7 +122,10 @@ class Imds:
             self.endpoints.remove(endpoint)
             self.endpoints.insert(0, endpoint)
             return answer
-        hint = "not EC2? Take 'ec2' out of identity and set aws.credentials. EC2? Look for a firewall or a route"
+        hint = (
+            "not on EC2: remove 'ec2' from identity and set aws.credentials; "
+            "on EC2: is there a firewall or a route in the way?"
+        )
         raise _Again(FetchFault(f"no metadata service: {'; '.join(causes)}", hint, "imds-unreachable"))
 
     def _request(self, method: str, url: str, headers: dict[str, str]) -> Callable[[], _Answer]:
@@ -152,12 +155,14 @@ class Imds:
 def _silent(method: str, endpoint: str) -> FetchFault:
     if method == "PUT":
         return FetchFault(
-            f"the metadata service {endpoint} lets us connect but does not answer the PUT for a token: "
+            f"the metadata service {endpoint} accepts connections but does not answer the PUT for a token: "
             "probably its hop limit is too low for this machine's network (a container, a bridge)",
             "aws ec2 modify-instance-metadata-options --http-put-response-hop-limit 2",
             "imds-hop-limit",
         )
-    return FetchFault(f"the metadata service {endpoint} does not answer", "asked again by itself", "imds-unreachable")
+    return FetchFault(
+        f"the metadata service {endpoint} does not answer", "the agent asks again by itself", "imds-unreachable"
+    )
 
 
 def _reason(error: Exception) -> str:

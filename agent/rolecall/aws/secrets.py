@@ -70,7 +70,7 @@ def _get_secret_value(client: Any, name: str) -> Any:
 def _part(text: Any, key: str, reference: str) -> str:
     """The whole value, or the member of the JSON object that `#key` names."""
     if not isinstance(text, str):
-        raise ConfigFault(f"the secret {reference} is binary, not a text", "store it as a text")
+        raise ConfigFault(f"the secret {reference} is binary, not text", "store it as text")
     if not key:
         return text
     try:

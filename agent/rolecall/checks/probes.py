@@ -115,7 +115,7 @@ def _process(_: Subject, check: Check) -> str:
     import psutil
 
     running = any(process.info["name"] == check.target for process in psutil.process_iter(["name"]))
-    return "" if running else f"no process is called {check.target}"
+    return "" if running else f"no running process is called {check.target}"
 
 
 def _elsewhere(subject: Subject, name: str) -> bool:
@@ -133,7 +133,7 @@ def _unit(subject: Subject, check: Check) -> str:
 def _file(_: Subject, check: Check) -> str:
     path, text, max_age = Path(check.target), check.expect.get("contains"), check.expect.get("max_age")
     if not path.exists():
-        return f"{path} is not there"
+        return f"{path} does not exist"
     if text and text not in path.read_text("utf-8", "replace"):
         return f"{path} does not contain {text!r}"
     age = time.time() - path.stat().st_mtime
@@ -167,8 +167,8 @@ def _replication(subject: Subject, check: Check) -> str:
 
     use, duty = subject.generation.replication, noted_duty(check.target, Notes(subject.state))
     if use is None:
-        return "the role does not say how its database server is talked to"
-    return Client(use).replication_problem(duty, use.max_lag) if duty else "no run has told this server what it is"
+        return "the role does not say how to reach its database server"
+    return Client(use).replication_problem(duty, use.max_lag) if duty else "no run has given this server a duty yet"
 
 
 def _memcached(_: Subject, check: Check) -> str:
@@ -180,7 +180,7 @@ def _memcached(_: Subject, check: Check) -> str:
         stream.flush()
         answer = stream.read().splitlines()
     if answer[:3] != ["STORED", f"VALUE {key} 0 {len(value)}", value]:
-        return f"{check.target} does not give back what was set: {_start(' '.join(answer[:3]))}"
+        return f"{check.target} does not return what was stored in it: {_start(' '.join(answer[:3]))}"
     maxbytes = int(memory_mb) * 2**20 if memory_mb.isdecimal() else None
     if f"STAT maxbytes {maxbytes}" not in answer:
         return f"{check.target} does not have {memory_mb} MB: it runs with another configuration"
@@ -192,11 +192,11 @@ def _cron(subject: Subject, check: Check) -> str:
     path = subject.state / "current" / check.target
     status, file = path.stat(), subject.generation.file(check.target)
     if file and file.owner and status.st_uid != 0:
-        return f"{path} does not belong to root: cron would pass it over"
+        return f"{path} does not belong to root: cron would ignore it"
     if status.st_mode & 0o022:
-        return f"{path} can be written by others: cron would pass it over"
+        return f"{path} is writable by others: cron would ignore it"
     if status.st_size and not path.read_bytes().endswith(b"\n"):
-        return f"{path} does not end with a line end: cron would pass it over"
+        return f"{path} does not end with a newline: cron would ignore it"
     return ""
 
 

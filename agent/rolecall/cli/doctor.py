@@ -77,12 +77,14 @@ def _diagnose_stores(diagnoses: list[Diagnosis], node: Node) -> None:
         _try(diagnoses, f"document of {store.url}", partial(verify_stored, node, store, stored))
     for url, reports in node.notes.read(Waiting).stores.items():
         backlog = f"{len(reports)} reports wait for {url}"
-        diagnoses.append(Diagnosis(ok=False, what=backlog, remedy="written when that store takes them again"))
+        diagnoses.append(
+            Diagnosis(ok=False, what=backlog, remedy="they are written as soon as that store accepts them again")
+        )
 
 
 def _diagnose_machine(settings: Settings, node: Node, decision: Decision | None) -> Iterator[Diagnosis]:
     if settings.accounts != "none":
-        yield Diagnosis(os.geteuid() == 0, "runs as root", "accounts and owners need it; sudo rolecall doctor")
+        yield Diagnosis(os.geteuid() == 0, "runs as root", "accounts and file owners need root: sudo rolecall doctor")
     try:
         with locked(settings.run, "doctor"):
             yield Diagnosis(ok=True, what="no other run holds the lock", remedy="")
@@ -121,5 +123,5 @@ def _diagnose_data(settings: Settings, node: Node, live: Generation) -> Iterator
     blameless = replace(live, checks=tuple(check for check in live.checks if check.blameless))
     subject = probes.Subject(blameless, settings.state, settings.paths.root, node.manager)
     for result in probes.run_checks(subject, 0):
-        remedy = "`rolecall history` has what the last run said of it; docs/how-to/databases.md"
+        remedy = "`rolecall history` shows what the last run said about it; docs/how-to/databases.md"
         yield Diagnosis(result.ok, f"{result.name}: {result.reason}" if result.reason else result.name, remedy)

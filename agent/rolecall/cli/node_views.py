@@ -64,7 +64,7 @@ def _state(answer: answers.StatusAnswer) -> tuple[str, str]:
         return "ready", "bold green"
     failed = any(check.required and not check.ok for check in answer.checks)
     if answer.last_run and answer.current and answer.current == answer.ready and not failed:
-        return f"ready, but the last run was not well ({answer.last_run['outcome']})", "bold red"
+        return f"ready, but the last run did not end well ({answer.last_run['outcome']})", "bold red"
     if answer.serving:
         return "NOT READY, but serving", "bold red"
     silent = [name for name, product in answer.products.items() if not product.serving]

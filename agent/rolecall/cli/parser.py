@@ -77,7 +77,10 @@ def add_store(command: argparse.ArgumentParser, text: str, *, required: bool = T
 def add_access(command: argparse.ArgumentParser) -> None:
     """`--config FILE`: the settings by which an operator reaches a store."""
     command.add_argument(
-        "--config", type=Path, metavar="FILE", help="an agent.toml with [aws] and [network] (default: as the AWS tools)"
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="an agent.toml with [aws] and [network] (default: the settings of the AWS tools)",
     )
 
 
@@ -99,7 +102,7 @@ def _add_run_commands(commands: Commands) -> None:
         "generation",
         nargs="?",
         metavar="GENERATION",
-        help="its id or the start of it (default: the one before the current one)",
+        help="its id or the beginning of it (default: the one before the current one)",
     )
     text = "tell others to send no more requests here, and let those under way end"
     drain = add_command(commands, "drain", text)
@@ -109,7 +112,9 @@ def _add_run_commands(commands: Commands) -> None:
 def _add_plan_command(commands: Commands) -> None:
     plan = add_command(commands, "plan", "what a run would change, as a diff, secrets redacted; changes nothing")
     plan.add_argument("--fleet", type=Path, metavar="FILE", help="a document on disk instead of the store's")
-    plan.add_argument("--store", metavar="URL", help="the document of this store; with --fleet: what that would change")
+    plan.add_argument(
+        "--store", metavar="URL", help="the document in this store; with --fleet: what that file would change"
+    )
     plan.add_argument("--as", dest="server", metavar="SERVER", help="any server of that document, on any machine")
     plan.add_argument(
         "--platform", metavar="NAME", help="with --as: the platform (default: that of agent.toml, or centos)"
@@ -164,16 +169,20 @@ def _add_store_commands(commands: Commands) -> None:
 
 
 def _add_publish_command(fleet: Commands) -> None:
-    text = "sign a document, raise its serial and put it in place of the last one"
+    text = "sign a document, raise its serial and replace the store's document with it"
     publish = add_command(fleet, "publish", text, config=False)
     publish.epilog = _KEYS
     publish.formatter_class = argparse.RawDescriptionHelpFormatter
-    publish.add_argument("file", type=Path, metavar="FILE", help="gets the new serial, and the times")
+    publish.add_argument("file", type=Path, metavar="FILE", help="the document; it gets the new serial and the dates")
     add_store(publish, "where to")
-    publish.add_argument("--key", metavar="FILE", help="OpenSSH key to sign with; a .pub file asks the agent")
-    publish.add_argument("--signers", metavar="FILE", help="allowed_signers of the images: a key they lack is refused")
+    publish.add_argument("--key", metavar="FILE", help="OpenSSH key to sign with; for a .pub file the SSH agent signs")
+    publish.add_argument(
+        "--signers", metavar="FILE", help="the images' allowed_signers: a key that is not in it is refused"
+    )
     publish.add_argument("--unsigned", action="store_true", help="for fleets whose images have trust.unsigned")
-    publish.add_argument("--valid", type=_duration, default="7d", metavar="TIME", help="until it expires (default: 7d)")
+    publish.add_argument(
+        "--valid", type=_duration, default="7d", metavar="TIME", help="how long it is valid (default: 7d)"
+    )
     add_templates(publish)
 
 
@@ -190,12 +199,16 @@ def _duration(text: str) -> float:
 
 def _add_image_commands(commands: Commands) -> None:
     image = add_group(commands, "image", "prepare an image or a machine")
-    add_command(image, "attach", "lay the role's attachments: the fixed places where daemons look")
+    add_command(
+        image,
+        "attach",
+        "put the role's attachments in place: the files and links through which daemons find their configuration",
+    )
     add_command(image, "detach", "take them away; daemons read their own configuration from their next start on")
     text = "what an image must not have, and what it lacks: a line for each, with its remedy"
     check = add_command(image, "check", text)
     check.add_argument("--root", type=Path, metavar="DIR", default=Path("/"), help="the image's root (default: /)")
-    check.add_argument("--fix", action="store_true", help="do what takes no decision, then look again")
-    check.add_argument("--allow-unsigned", action="store_true", help="trust.unsigned is meant")
+    check.add_argument("--fix", action="store_true", help="fix what needs no decision, then check again")
+    check.add_argument("--allow-unsigned", action="store_true", help="trust.unsigned is intended")
     check.add_argument("--machine", action="store_true", help="not an image but a machine: only what it lacks")
     add_command(image, "install", "on a baseline image: install the role that tags or user-data name, once")

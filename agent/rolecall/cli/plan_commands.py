@@ -26,7 +26,7 @@ def plan_of_this_node(arguments: argparse.Namespace) -> PlanAnswer:
 def plan_of_any_server(arguments: argparse.Namespace) -> PlanAnswer:
     """What a server of a document would become, or what a document would change on a server of the store's."""
     if not (arguments.server and (arguments.fleet or arguments.store)):
-        parser().error("--as needs a document, and a document a server: rolecall plan --fleet fleet.json --as web1")
+        parser().error("--as and a document go together: rolecall plan --fleet fleet.json --as web1")
     settings = arguments.config if arguments.config.exists() else None
     live = offline.live_fleet(offline.store_at(arguments.store, settings)) if arguments.store else None
     target = offline.read_fleet(arguments.fleet) if arguments.fleet else live

@@ -27,7 +27,7 @@ def mistakes(data: Any) -> Iterator[Mistake]:
     databases, caches = dict(_members(data, "databases")), dict(_members(data, "caches"))
 
     if "null" in servers:
-        yield Mistake(("servers", "null"), "Nagios takes this name for no host at all", "call the server otherwise")
+        yield Mistake(("servers", "null"), "this name means no host to Nagios", "give the server another name")
     for name, server in servers.items():
         yield from _name_mistakes(("servers", name, "products"), server.get("products"), "product", products)
     for name, product in products.items():
@@ -88,7 +88,7 @@ def _taken(values: Iterator[tuple[Path, Any]]) -> Iterator[Mistake]:
         if not isinstance(value, str):
             continue
         if value in first:
-            yield Mistake(path, f"{value!r} is taken by {dotted(first[value])}", "choose another")
+            yield Mistake(path, f"{value!r} is already used by {dotted(first[value])}", "choose another")
         first.setdefault(value, path)
 
 
@@ -120,7 +120,7 @@ def _folder_mistakes(path: Path, product: dict[str, Any]) -> Iterator[Mistake]:
             yield Mistake(
                 (*path, "writable", i),
                 f"the document root {root!r} would be writable by the product",
-                "make a folder below it writable",
+                "make only a folder below it writable",
             )
 
 

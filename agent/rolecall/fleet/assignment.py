@@ -126,7 +126,7 @@ def _find(identity: Identity, fleet: Fleet, role: str) -> tuple[str, Server]:
         return _from_tags(identity, fleet, role)
     identifier = identity.instance or identity.server or identity.address or "nothing"
     raise ConfigFault(
-        f"no server of the document is this machine ({identifier}, address {identity.address or 'unknown'})",
+        f"no server of the document matches this machine ({identifier}, address {identity.address or 'unknown'})",
         "add it to 'servers' with its instance id, or give the machine the tag rolecall:role",
     )
 
@@ -137,7 +137,7 @@ def _from_tags(identity: Identity, fleet: Fleet, role: str) -> tuple[str, Server
     for name in products:
         if name not in fleet.products:
             raise ConfigFault(
-                f"the tag rolecall:products names {name!r}, which is no product",
+                f"the tag rolecall:products names {name!r}, which is not a product",
                 suggest(name, fleet.products, "correct the tag"),
             )
     name = identity.server or identity.instance or identity.address or "unnamed"

@@ -33,7 +33,7 @@ def duty_mistakes(path: Path, database: dict[str, Any], servers: dict[str, Any])
             yield Mistake(
                 member,
                 f"server {name!r} is {duty_of[name]} of this database already",
-                "give each server one duty of a database",
+                "give each server one duty in a database",
             )
         duty_of.setdefault(name, duty)
 
@@ -58,7 +58,7 @@ def membership_mistakes(databases: dict[str, Any], servers: dict[str, Any]) -> I
             if first != name and server in servers:
                 yield Mistake(
                     member,
-                    f"server {server!r} is a member of the database {first!r} already",
+                    f"server {server!r} is already a member of the database {first!r}",
                     "a machine runs one database server: name another one here",
                 )
 
@@ -87,7 +87,7 @@ def account_mistakes(products: dict[str, Any]) -> Iterator[Mistake]:
         databases = [database for database in list_of(product.get("databases")) if isinstance(database, str)]
         if databases and name.replace("-", "_") in _SCHEMAS:
             message = f"{name!r} is the name of a schema that belongs to the database server itself"
-            yield Mistake(("products", name), message, "call the product otherwise")
+            yield Mistake(("products", name), message, "give the product another name")
         environment, secrets = (
             table if isinstance(table := product.get(key), dict) else {} for key in ("environment", "secrets")
         )
@@ -99,7 +99,7 @@ def account_mistakes(products: dict[str, Any]) -> Iterator[Mistake]:
             if theirs != password:
                 yield Mistake(
                     ("products", name, "secrets", "DB_PASSWORD"),
-                    f"the account {user!r} of the database {database!r} has the password of {other!r} already",
+                    f"the account {user!r} of the database {database!r} already has the password of {other!r}",
                     "give one of the two another 'DB_USER' in its 'environment', or both the same password",
                 )
 

@@ -42,7 +42,7 @@ class Release(Frozen):
     @classmethod
     def _kind(cls, artifact: str) -> str:
         if not artifact.endswith((".tar.gz", ".tgz", ".tar.zst", ".tar")):
-            raise ValueError(f"{artifact!r} is no archive that can be unpacked: .tar.gz, .tar.zst or .tar")
+            raise ValueError(f"{artifact!r} is not an archive that can be unpacked: .tar.gz, .tar.zst or .tar")
         return artifact
 
 

@@ -130,7 +130,7 @@ def _repeated_keys(text: str) -> list[Mistake]:
             repeated.add(path)
         elif path in first:
             repeated.add(path)
-            mistakes.append(Mistake(path, "the key is there twice", "keep one of them", *position(offset)))
+            mistakes.append(Mistake(path, "the key occurs twice", "keep one of them", *position(offset)))
         first.add(path)
     return mistakes
 

@@ -52,7 +52,7 @@ def printable(text: str) -> str:
     """Refuse control characters, line breaks of any kind, lone surrogates and direction overrides."""
     for at, char in enumerate(text):
         if unicodedata.category(char) in _CONTROL or char in _BIDI:
-            raise ValueError(f"holds the character U+{ord(char):04X} at place {at + 1}: remove it")
+            raise ValueError(f"contains the character U+{ord(char):04X} at position {at + 1}: remove it")
     return text
 
 

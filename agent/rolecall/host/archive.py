@@ -82,7 +82,7 @@ class _Stream:
             reader = zstandard.ZstdDecompressor(max_window_size=_WINDOW)
             return reader.stream_reader(raw, read_across_frames=True), (zstandard.ZstdError,)
         if not self.name.endswith(".tar"):
-            self.refuse("its name tells no known format", "let it end in .tar.gz (or .tgz), .tar.zst or .tar")
+            self.refuse("its name has no known format", "let it end in .tar.gz (or .tgz), .tar.zst or .tar")
         return raw, ()
 
     def read(self, size: int) -> bytes:
@@ -91,7 +91,7 @@ class _Stream:
             try:
                 data: bytes = self.source.read(size)
             except self.damage as error:  # inside `naming`, because gzip's is an OSError
-                self.refuse(f"it is damaged, cut off or not of the format that its name tells ({error})")
+                self.refuse(f"it is damaged, cut off or not of the format that its name says ({error})")
         self.count += len(data)
         if self.count > self.most:
             self.refuse(f"it unpacks to more than {self.most} bytes, the most allowed for its size,")
@@ -129,7 +129,7 @@ def _entries(stream: _Stream) -> Iterator[tuple[Any, Iterator[bytes]]]:
                 yield entry, _pieces(tar.fileobj, entry.size, stream)
             while rest := tar.fileobj.read(_PIECE):
                 if rest.strip(b"\0"):
-                    stream.refuse("it goes on after its end marker")
+                    stream.refuse("it continues after its end marker")
     except (tarfile.TarError, ValueError, IndexError, RecursionError) as error:
         stream.refuse(f"it is damaged or cut off ({error})")
 
@@ -240,7 +240,7 @@ class _Tree:
                 return
             elif kind is None or left:
                 self.refuse(
-                    f"it has a link to {self.targets[link][:200]!r}, which is no file or folder in it,", _INSIDE
+                    f"it has a link to {self.targets[link][:200]!r}, which is not a file or folder in it,", _INSIDE
                 )
             self.walked += 1
             if hops > 40 or self.walked > _WALK:  # 40 is the kernel's limit

@@ -19,7 +19,7 @@ def problems(generation: Generation, state: Path, root: str) -> list[str]:
     for attachment in generation.attachments:
         path = path_of(attachment, root)
         if (target := _target(attachment, state)) and files.read_link(path) != target:
-            lines.append(f"{path} is no link to {target}")
+            lines.append(f"{path} is not a link to {target}")
         if attachment.content is not None and files.read(path) != attachment.content.encode():
             lines.append(f"{path} is missing" if not path.exists() else f"{path} has other content")
     return lines

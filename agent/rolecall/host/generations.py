@@ -188,7 +188,7 @@ def owner_id(name: str) -> int:
     try:
         return pwd.getpwnam(name).pw_uid if name else -1
     except KeyError:
-        raise HostFault(f"there is no user {name!r}", "the role's sysusers file should have made it") from None
+        raise HostFault(f"there is no user {name!r}", "the role's sysusers file should have created it") from None
 
 
 def group_id(name: str) -> int:
@@ -198,7 +198,7 @@ def group_id(name: str) -> int:
     try:
         return grp.getgrnam(name).gr_gid if name else -1
     except KeyError:
-        raise HostFault(f"there is no group {name!r}", "the role's sysusers file should have made it") from None
+        raise HostFault(f"there is no group {name!r}", "the role's sysusers file should have created it") from None
 
 
 def _as_staged(path: Path, file: ManagedFile, text: str) -> bool:

@@ -39,7 +39,7 @@ def read_role(folder: Path, name: str, includers: tuple[str, ...] = ()) -> Role:
         templates = {template.name: template.read_text("utf-8") for template in sorted(path.parent.glob("*.j2"))}
     except FileNotFoundError:
         names = role_names(folder)
-        hint = suggest(name, names, f"roles there: {', '.join(names) or 'none'}")
+        hint = suggest(name, names, f"available roles: {', '.join(names) or 'none'}")
         raise ConfigFault(f"no role {name!r} in {folder}", hint) from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigFault(f"cannot read the role {name!r} in {folder}: {error}") from None

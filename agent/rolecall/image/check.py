@@ -126,13 +126,13 @@ def _check_seed(image: Image, settings: Settings) -> Iterator[Finding]:
 
 def _judge_seed(image: Image, settings: Settings, path: Path) -> None:
     """Raises ConfigFault unless a machine that boots now would believe it."""
-    trust, now, hint = settings.trust, datetime.now(UTC), "bake today's fleet.json of the store"
+    trust, now, hint = settings.trust, datetime.now(UTC), "bake the store's current fleet.json"
     raw = files.read(path)
     if raw is None:
-        raise ConfigFault(f"the seed {path} is not there", f"{hint}, or take paths.seed out of agent.toml")
+        raise ConfigFault(f"the seed {path} does not exist", f"{hint}, or remove paths.seed from agent.toml")
     opened = unseal(raw, str(path))
     if trust.signers and not opened.signature:
-        raise ConfigFault(f"the seed {path} is not signed, and this image believes signed documents only", hint)
+        raise ConfigFault(f"the seed {path} is not signed, and this image accepts signed documents only", hint)
     if trust.signers:
         try:
             signatures.signer_of(
@@ -149,7 +149,7 @@ def _judge_seed(image: Image, settings: Settings, path: Path) -> None:
     if trust.fleet and fleet.fleet != trust.fleet:
         raise ConfigFault(f"the seed {path} is of the fleet {fleet.fleet!r}, this image is of {trust.fleet!r}", hint)
     if fleet.not_after < now:
-        raise ConfigFault(f"the seed {path} has expired on {fleet.not_after:%Y-%m-%d %H:%M} UTC", hint)
+        raise ConfigFault(f"the seed {path} expired on {fleet.not_after:%Y-%m-%d %H:%M} UTC", hint)
 
 
 def _check_role(image: Image, settings: Settings, role: Generation) -> Iterator[Finding]:
@@ -191,7 +191,7 @@ def _check_unit(image: Image, unit: str) -> Iterator[Finding]:
     if files.read_link(image.locate(f"etc/systemd/system/{unit}")) == "/dev/null":
         yield Finding("unit", f"{unit} is masked", f"systemctl{image.flag} unmask {unit}")
     elif not _has(image, unit, _UNIT_FOLDERS):
-        yield Finding("unit", f"{unit} is not there", "install the package that brings it")
+        yield Finding("unit", f"{unit} is not installed", "install the package that brings it")
     elif not any(image.find(wants)):
         yield Finding("unit", f"{unit} is not enabled: no boot would start it", f"systemctl{image.flag} enable {unit}")
 
@@ -205,6 +205,6 @@ def _check_permissions(image: Image, settings: Settings, config: Path) -> Iterat
     existing = {path for top in tops for path in (top, *top.glob("**/*")) if path.exists() and not path.is_symlink()}
     if writable := sorted(path for path in existing if path.stat().st_mode & 0o022):
         others = f" and {len(writable) - 1} more" if len(writable) > 1 else ""
-        risk = f"{image.name(writable[0])}{others}: others than root may write it, and so become root"
+        risk = f"{image.name(writable[0])}{others}: users other than root can write to it, and so become root"
         remedy = f"see what is in it, then chmod -R go-w {' '.join(map(str, writable[:5]))}"
         yield Finding("permissions", risk, remedy, tuple(map(image.name, writable)))

@@ -37,7 +37,7 @@ def _truncate(path: Path) -> None:
     files.replace(path, b"", status.st_mode & 0o7777, status.st_uid, status.st_gid)
 
 
-_IN_USE = "take it out, and out of use, for whoever has the image has it too: rm -r {paths}"
+_IN_USE = "revoke it, since whoever has the image has it too, and remove it: rm -r {paths}"
 _SAME_ID = "every machine of this image would have the same id"
 _BUILDER = "the machine that built the image"
 TRACES = (

@@ -26,7 +26,7 @@ def identify(
             return identity
         silent.append(source)
     raise FetchFault(
-        f"no identity: {', '.join(silent)} did not tell who this machine is",
+        f"no identity: {', '.join(silent)} did not say who this machine is",
         "write /etc/rolecall/identity.json, or name the right sources as 'identity' in agent.toml",
         "no-identity",
     )

@@ -106,7 +106,7 @@ def _known(key: str, names: tuple[str, ...], kinds: tuple[str, ...], notes: list
     available = ", ".join(kinds)
     if not known:
         raise ConfigFault(
-            f"agent.toml: {key} = {list(names)} names nothing that this version has", f"it has: {available}"
+            f"agent.toml: {key} = {list(names)} has nothing that this version supports", f"it has: {available}"
         )
-    notes += [f"{key} {name!r} is passed over: this version has {available}" for name in names if name not in known]
+    notes += [f"{key} {name!r} is ignored: this version has {available}" for name in names if name not in known]
     return known

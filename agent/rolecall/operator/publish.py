@@ -145,8 +145,8 @@ def _check(fleet: Fleet, text: str, predecessor: _Predecessor, source: str, url:
         raise ConfigFault(f"{url} is the document of the fleet {predecessor.fleet!r}, {source} that of {fleet.fleet!r}")
     if predecessor.serial > fleet.serial:
         raise ConflictFault(
-            f"{source} was made from serial {fleet.serial}, but {url} has serial {predecessor.serial} already",
-            "`rolecall fleet fetch` shows it; take over what it brought, and set the document's serial to "
+            f"{source} was made from serial {fleet.serial}, but {url} already has serial {predecessor.serial}",
+            "`rolecall fleet fetch` shows it; take over its changes, and set the document's serial to "
             f"{predecessor.serial}",
             "conflict",
         )

@@ -171,5 +171,5 @@ def clashes(paths: Iterable[str]) -> Iterator[Mistake]:
         parts = path.split("/")
         folders = ("/".join(parts[:depth]) for depth in range(1, len(parts)))
         yield from (
-            Mistake((path,), f"{folder!r} is a file of the generation already") for folder in folders if folder in taken
+            Mistake((path,), f"{folder!r} is already a file of the generation") for folder in folders if folder in taken
         )

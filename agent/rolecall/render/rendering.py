@@ -178,7 +178,7 @@ class _Renderer:
         path = self.evaluator.text(spec.path, scope)
         readers = sorted(self.evaluator.texts(spec.units, scope))
         if len(mistakes) == before and not _PATH.fullmatch(path):
-            mistakes.append(Mistake((spec.source,), f"{path!r} is no path within a generation"))
+            mistakes.append(Mistake((spec.source,), f"{path!r} is not a path within a generation"))
         if len(mistakes) == before:
             mistakes.extend(
                 Mistake((spec.source,), f"there is no unit {unit!r}", suggest(unit, units, "add [[unit]]"))

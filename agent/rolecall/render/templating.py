@@ -97,7 +97,7 @@ def _filter(form: str) -> Any:
         if isinstance(value, jinja2.Undefined):
             str(value)  # raises with the name of what is missing
         if value is None or isinstance(value, bool | list | tuple | dict | set):
-            raise ValueError(f"{type(value).__name__} is no text that could be written")
+            raise ValueError(f"{type(value).__name__} cannot be written as text")
         return Quoted(FORMATS[form](str(value)))
 
     return quote

@@ -29,7 +29,7 @@ def identify_machine(node: Node, report: Report) -> Identity:
             return identify(node.sources, node.providers.identify, deadline, settings.paths.root)
         except FetchFault as fault:
             if earlier:
-                report.warn(f"{fault.message}; this machine goes by what it was told earlier in this boot")
+                report.warn(f"{fault.message}; the identity from earlier in this boot is used")
                 return earlier
             if fault.cause == "imds-off" or time.monotonic() + _PAUSE >= until:
                 raise

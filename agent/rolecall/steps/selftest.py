@@ -25,7 +25,7 @@ def self_test(node: Node, generation: Generation, report: Report, deadline: floa
         kind = UnsettledFault if all(failure.blameless for failure in failures) else HostFault
         raise kind(
             f"{len(failures)} of {len(results)} self-tests failed:\n{reasons}",
-            "the product's log and `rolecall selftest` tell more",
+            "see the product's log and `rolecall selftest`",
         )
     return f"{len(results)} passed"
 

@@ -15,14 +15,14 @@ def rehearse(node: Node, target: Generation, live: Generation, report: Report) -
         raise HostFault(
             "the role's attachments are not in place, so no daemon would read this generation:\n  "
             + "\n  ".join(problems),
-            "`rolecall image attach` lays them",
+            "`rolecall image attach` puts them in place",
         )
     if target.id == live.id:
         validate(node, target, node.generations.ready())
     elif rehearsal.possible(folder):
         rehearsal.rehearse(validators(node, target), folder / target.id, folder / live.id)
     else:
-        report.warn("no mount namespaces here: validated after the switch, before any daemon was told")
+        report.warn("no mount namespaces here: validated after the switch, before any daemon was reloaded")
         return "postponed"
     return ""
 

@@ -34,7 +34,7 @@ def check_answer(answer: "requests.Response", what: str, accepted: tuple[int, ..
     if status in (HTTPStatus.PRECONDITION_FAILED, HTTPStatus.CONFLICT):
         raise conflict(what, doubtful=status == HTTPStatus.CONFLICT)
     if status < 300 or status == HTTPStatus.NOT_MODIFIED:
-        raise fault(what, f"{status} is no answer to this request", "broken-answer")
+        raise fault(what, f"{status} is not an answer to this request", "broken-answer")
     date = moment(answer.headers.get("Date"))
     if status in (401, 403) and is_skewed(date):
         raise skewed(what, date)
@@ -56,5 +56,5 @@ def fault_of(error: Exception, what: str, ca: str | None) -> FetchFault:
     if isinstance(error, requests.Timeout) or "timed out" in str(error):
         return fault(what, "no answer in time", "too-slow")
     if isinstance(error, (requests.exceptions.ChunkedEncodingError, requests.exceptions.ContentDecodingError)):
-        return fault(what, "the answer breaks off", "broken-answer")
+        return fault(what, "the answer is incomplete", "broken-answer")
     return fault(what, reason, "unreachable")

@@ -43,7 +43,7 @@ def unseal(raw: bytes, source: str) -> Envelope:
     except UnicodeDecodeError:
         raise _broken(source, "is not UTF-8") from None
     except (ValueError, RecursionError) as error:
-        raise _broken(source, f"is no JSON ({str(error)[:80]})") from None
+        raise _broken(source, f"is not JSON ({str(error)[:80]})") from None
     if not isinstance(data, dict) or data.get("rolecall") != KIND:
         return Envelope(raw)
     if data.keys() != _KEYS or not all(isinstance(value, str) for value in data.values()):
@@ -52,15 +52,15 @@ def unseal(raw: bytes, source: str) -> Envelope:
         data["signature"].encode("ascii")
         return Envelope(data["payload"].encode("utf-8"), data["signature"])
     except UnicodeEncodeError:
-        raise _broken(source, "holds characters that no document and no signature has") from None
+        raise _broken(source, "contains characters that cannot be in a document or a signature") from None
 
 
 def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) < len(pairs):
-        raise ValueError("a key is there twice")
+        raise ValueError("a key occurs twice")
     return members
 
 
 def _broken(source: str, why: str) -> ConfigFault:
-    return ConfigFault(f"the envelope of {source} {why}", "publish it anew with `rolecall fleet publish`", "signature")
+    return ConfigFault(f"the envelope of {source} {why}", "publish it again with `rolecall fleet publish`", "signature")

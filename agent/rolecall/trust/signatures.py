@@ -62,7 +62,7 @@ def sign(payload: bytes, key: str, namespace: str) -> str:
         ("ssh-keygen", "-q", "-Y", "sign", "-f", key, "-n", namespace), timeout=300, stdin=payload, interactive=True
     )
     if not signing.ok or "BEGIN SSH SIGNATURE" not in signing.output:
-        raise HostFault(f"{key} did not sign", "is its passphrase right, is it in the agent (ssh-add -l)?")
+        raise HostFault(f"{key} did not sign", "is its passphrase right? Is it in the SSH agent (ssh-add -l)?")
     return signing.output
 
 
@@ -144,6 +144,6 @@ def _reason(output: str) -> str:
 def _refused(why: str) -> ConfigFault:
     return ConfigFault(
         f"the signature is refused: {why}",
-        "who published it? Publish again with a key of allowed_signers: `rolecall fleet publish`",
+        "who published it? Publish it again with a key in allowed_signers: `rolecall fleet publish`",
         "signature",
     )

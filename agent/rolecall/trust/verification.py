@@ -67,7 +67,7 @@ def _signer(node: Node, document: Document, now: datetime) -> Signer:
         return UNSIGNED
     if not document.signature:
         raise ConfigFault(
-            f"{document.source} is not signed, and this image believes signed documents only",
+            f"{document.source} is not signed, and this image accepts signed documents only",
             "publish it with `rolecall fleet publish`",
             "signature",
         )
@@ -127,7 +127,7 @@ def _not_older_epochs(node: Node, document: Document, fleet: Fleet, earlier: Ver
     if mistakes:
         raise ConfigFault(
             f"{document.source}: {'; '.join(mistakes)}",
-            "begin from the document that is published; a change of the master raises the epoch",
+            "start from the published document; raise the epoch with every change of a master",
             "old-epoch",
         )
 
@@ -142,8 +142,8 @@ def _expired(node: Node, document: Document, header: Header, earlier: Verified, 
     """A running node keeps what it has; a new one, or one that sees it for the first time, refuses it."""
     when = f"{header.not_after:%Y-%m-%d %H:%M %Z}"
     if node.generations.ready() is None or earlier.sha256 != document.sha256:
-        words = f"{document.source} has expired on {when}"
+        words = f"{document.source} expired on {when}"
         if document.date and document.date <= header.not_after:
             words += f"; or {skewed('tell', document.date).message.partition(': ')[2]}"
-        raise ConfigFault(words, "publish it anew; check this machine's clock", "expired")
-    report.warn(f"the document has expired on {when}: kept, but publish it anew")
+        raise ConfigFault(words, "publish it again; check this machine's clock", "expired")
+    report.warn(f"the document expired on {when}: it is kept, but publish it again")
