@@ -26,18 +26,18 @@ def ask(tmp_path: Path, check: Check, deadline: float = 0, **parts: Any) -> Chec
 
 
 def http(port: int, path: str = "/", timeout: float = 30, **expect: Any) -> Check:
-    wanted = {"host": "blog.example.com", "port": f"127.0.0.1:{port}", "status": 200, "contains": None, "headers": {}}
-    return Check("page", "http", path, wanted | expect, timeout=timeout)
+    defaults = {"host": "blog.example.com", "port": f"127.0.0.1:{port}", "status": 200, "contains": None, "headers": {}}
+    return Check("page", "http", path, defaults | expect, timeout=timeout)
 
 
 class Site(BaseHTTPRequestHandler):
-    asked = 0
+    requests = 0
 
     def do_GET(self) -> None:
-        Site.asked += 1
+        Site.requests += 1
         time.sleep(2 if self.path == "/slow" else 0)
         code = {"/gone": 404, "/moved": 302}.get(self.path, 200)
-        self.send_response(503 if self.path == "/soon" and Site.asked < 4 else code)
+        self.send_response(503 if self.path == "/soon" and Site.requests < 4 else code)
         self.send_header("X-Host", self.headers["Host"])
         self.send_header("Location", "http://elsewhere.example.com/")
         self.end_headers()
@@ -49,7 +49,7 @@ class Site(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def port() -> Iterator[int]:
-    Site.asked = 0
+    Site.requests = 0
     server = HTTPServer(("127.0.0.1", 0), Site)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield server.server_port
@@ -109,7 +109,7 @@ def test_a_required_check_is_tried_until_the_deadline(tmp_path: Path, port: int)
 def test_an_advisory_check_is_tried_once(tmp_path: Path, port: int) -> None:
     check = http(port, "/gone")
     result = ask(tmp_path, Check(check.name, "http", "/gone", check.expect, required=False), deadline=5)
-    assert (result.ok, Site.asked) == (False, 1)
+    assert (result.ok, Site.requests) == (False, 1)
 
 
 def test_a_process_is_found_by_its_name(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ TAGS = {"rolecall:role": "web", "rolecall:products": "video"}
 
 
 def variables(assignment: Assignment, product: str = "blog") -> dict[str, Any]:
-    return dict(next(one for one in assignment.products if one.name == product).environment)
+    return dict(next(entry for entry in assignment.products if entry.name == product).environment)
 
 
 @pytest.mark.parametrize(
@@ -59,10 +59,14 @@ def test_an_image_for_another_role_is_refused() -> None:
 
 def test_a_machine_that_auto_scaling_started_is_what_its_tags_say() -> None:
     identity = Identity(instance="i-new", address="10.0.7.7", zone="us-east-1b", tags=TAGS)
-    made = assign(identity, fleet(), "web")
-    assert (made.server, made.zone, [one.name for one in made.products]) == ("i-new", "us-east-1b", ["video"])
+    assignment = assign(identity, fleet(), "web")
+    assert (assignment.server, assignment.zone, [product.name for product in assignment.products]) == (
+        "i-new",
+        "us-east-1b",
+        ["video"],
+    )
     many = Identity(instance="i-new", address="10.0.7.7", tags=TAGS | {"rolecall:products": " video, blog,,video "})
-    assert [one.name for one in assign(many, fleet(), "web").products] == ["blog", "video"], "each of them once"
+    assert [product.name for product in assign(many, fleet(), "web").products] == ["blog", "video"], "each of them once"
     none = Identity(instance="i-new", address="10.0.7.7", tags={"rolecall:role": "web"})
     assert assign(none, fleet(), "web").products == ()
 
@@ -77,40 +81,40 @@ def test_a_tag_that_names_no_product_is_told_with_what_was_meant() -> None:
 def test_products_come_by_name_and_replicas_of_the_own_zone_come_first() -> None:
     three = {"databases/blog/replicas": ["db3", "db4", "db2"], "databases/blog/candidate": None,
              "databases/blog/snapshot": None}  # fmt: skip
-    here, there = assigned(three, server="web1"), assigned(three, server="web2")
-    assert [one.name for one in here.products] == ["blog", "video"]
-    assert [one.server for one in here.products[0].databases[0].replicas] == ["db3", "db4", "db2"], (
+    here, elsewhere = assigned(three, server="web1"), assigned(three, server="web2")
+    assert [product.name for product in here.products] == ["blog", "video"]
+    assert [replica.server for replica in here.products[0].databases[0].replicas] == ["db3", "db4", "db2"], (
         "none is in its zone"
     )
-    assert [one.server for one in there.products[0].databases[0].replicas] == ["db4", "db2", "db3"]
-    assert variables(there)["DATABASE_BLOG_REPLICAS"] == "10.0.0.24:3306,10.0.0.22:3306,10.0.0.23:3306"
+    assert [replica.server for replica in elsewhere.products[0].databases[0].replicas] == ["db4", "db2", "db3"]
+    assert variables(elsewhere)["DATABASE_BLOG_REPLICAS"] == "10.0.0.24:3306,10.0.0.22:3306,10.0.0.23:3306"
 
 
 def test_the_environment_tells_where_everything_is_and_cache_servers_keep_their_slots() -> None:
-    made = assigned({
+    assignment = assigned({
         "servers/mc0": {"role": "memcached", "address": "fd00::30", "zone": "b"},
         "caches/sessions/servers": ["mc1", "mc0"],
         "servers/db5": {"role": "database", "address": "10.0.0.25", "zone": "b"},
         "databases/long-name": {"epoch": 1, "master": "db5", "port": 3307},
         "products/blog/databases/1": "long-name",
     })  # fmt: skip
-    seen = variables(made)
-    assert seen["DATABASE_BLOG_MASTER"] == "10.0.0.21:3306"
-    assert seen["DATABASE_BLOG_MASTER_NAME"] == "db1"
-    assert seen["DATABASE_LONG_NAME_MASTER"] == "10.0.0.25:3307"
-    assert seen["DATABASE_LONG_NAME_REPLICAS"] == ""
-    assert seen["CACHE_SESSIONS_SERVERS"] == "10.0.0.31:11211,[fd00::30]:11211"
-    assert (seen["ROLECALL_PRODUCT"], seen["ROLECALL_RELEASE"]) == ("blog", "2026.11.21")
-    assert seen["ROLECALL_ZONE"] == "us-east-1a"
-    assert seen["APP_ENV"] == "production"
-    assert "DATABASE_BLOG_MASTER" not in variables(made, "video")
+    environment = variables(assignment)
+    assert environment["DATABASE_BLOG_MASTER"] == "10.0.0.21:3306"
+    assert environment["DATABASE_BLOG_MASTER_NAME"] == "db1"
+    assert environment["DATABASE_LONG_NAME_MASTER"] == "10.0.0.25:3307"
+    assert environment["DATABASE_LONG_NAME_REPLICAS"] == ""
+    assert environment["CACHE_SESSIONS_SERVERS"] == "10.0.0.31:11211,[fd00::30]:11211"
+    assert (environment["ROLECALL_PRODUCT"], environment["ROLECALL_RELEASE"]) == ("blog", "2026.11.21")
+    assert environment["ROLECALL_ZONE"] == "us-east-1a"
+    assert environment["APP_ENV"] == "production"
+    assert "DATABASE_BLOG_MASTER" not in variables(assignment, "video")
 
 
 def test_a_secret_is_a_reference_by_name_and_never_a_part_of_another_text() -> None:
-    made = assigned()
-    [secret] = made.secrets
+    node = assigned()
+    [secret] = node.secrets
     assert (secret.key, secret.reference) == ("blog.DB_PASSWORD", "file:/etc/rolecall/secrets/blog-db")
-    assert variables(made)["DB_PASSWORD"] is secret
+    assert variables(node)["DB_PASSWORD"] is secret
     with pytest.raises(TypeError, match=r"blog\.DB_PASSWORD"):
         str(secret)
 
@@ -125,10 +129,10 @@ def test_a_release_has_its_own_folder_for_each_set_of_links_that_is_a_part_of_it
 
 
 def test_every_server_knows_its_peers_and_no_product_of_others() -> None:
-    made = assigned(server="web2")
-    assert [one.name for one in made.products] == ["blog"]
-    assert [one.name for one in made.peers] == sorted(edited()["servers"])
-    assert {one.address for one in made.peers if one.role == "monitor"} == {"10.0.0.90"}
+    node = assigned(server="web2")
+    assert [product.name for product in node.products] == ["blog"]
+    assert [peer.name for peer in node.peers] == sorted(edited()["servers"])
+    assert {peer.address for peer in node.peers if peer.role == "monitor"} == {"10.0.0.90"}
     assert assigned({"servers/web2/products": GONE}, server="web2").products == ()
 
 
@@ -143,4 +147,4 @@ def in_any_order(data: Any, choice: random.Random) -> Any:
     if isinstance(data, dict):
         keys = choice.sample(list(data), len(data))
         return {key: in_any_order(data[key], choice) for key in keys}
-    return [in_any_order(one, choice) for one in data] if isinstance(data, list) else data
+    return [in_any_order(entry, choice) for entry in data] if isinstance(data, list) else data

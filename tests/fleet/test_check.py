@@ -148,27 +148,30 @@ def test_a_limit_that_is_empty_on_a_node_is_a_mistake_and_no_check_that_always_p
 
 
 def test_the_checks_of_a_product_are_asked_as_the_role_asks_over_http_and_at_every_endpoint() -> None:
-    made = web({
+    generation = web({
         "servers/mc0": {"role": "memcached", "address": "fd00::30", "zone": "b"},
         "caches/sessions/servers": ["mc1", "mc0"],
         "products/blog/checks/2": {"tcp": "cache:sessions", "timeout": "2s", "required": False},
         "products/blog/checks/3": {"tcp": "smtp.example.com:25", "name": "mail"},
     })  # fmt: skip
-    found = {one.name: one for one in made.final_checks()}
-    health = found["blog: GET /health"]
+    checks = {check.name: check for check in generation.final_checks()}
+    health = checks["blog: GET /health"]
     assert (health.kind, health.target, health.expect["host"]) == ("http", "/health", "blog.example.com")
     assert (health.expect["status"], health.expect["contains"]) == (200, "ok")
     assert health.expect["headers"] == {
-        "X-Rolecall-Config": next(one.tag for one in made.units if one.name == "apache")
+        "X-Rolecall-Config": next(unit.tag for unit in generation.units if unit.name == "apache")
     }
-    assert found["blog: connect to the master of blog"].target == "10.0.0.21:3306"
-    assert found["blog: connect to mc1 of sessions"].target == "10.0.0.31:11211"
-    assert found["blog: connect to mc0 of sessions"].target == "[fd00::30]:11211"
-    assert (found["blog: connect to mc0 of sessions"].timeout, found["blog: connect to mc0 of sessions"].required) == (
+    assert checks["blog: connect to the master of blog"].target == "10.0.0.21:3306"
+    assert checks["blog: connect to mc1 of sessions"].target == "10.0.0.31:11211"
+    assert checks["blog: connect to mc0 of sessions"].target == "[fd00::30]:11211"
+    assert (
+        checks["blog: connect to mc0 of sessions"].timeout,
+        checks["blog: connect to mc0 of sessions"].required,
+    ) == (
         2,
         False,
     )
-    assert found["mail"].target == "smtp.example.com:25"
+    assert checks["mail"].target == "smtp.example.com:25"
 
 
 # A kind of check as CONTRIBUTING says that one is added, in a copy of the agent.

@@ -24,13 +24,13 @@ SOUND: dict[str, Any] = {
 }
 
 
-def told(*edits: dict[str, Any]) -> list[Mistake]:
+def warnings_of(*edits: dict[str, Any]) -> list[Mistake]:
     raw = json.dumps(edited(*edits), indent=2).encode()
     return warnings(parse_fleet(raw), raw)
 
 
 def test_a_fleet_that_outlives_each_of_its_machines_and_zones_is_told_nothing() -> None:
-    assert told(SOUND) == []
+    assert warnings_of(SOUND) == []
 
 
 PASSWORD_OF_BLOG = json.loads(FLEET)["products"]["blog"]["secrets"]["DB_PASSWORD"]
@@ -74,77 +74,83 @@ TABLE: list[tuple[dict[str, Any], str, str, str]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("edit", "path", "says", "remedy"), TABLE)
+@pytest.mark.parametrize(("edit", "path", "message", "remedy"), TABLE)
 def test_each_warning_is_told_with_its_path_its_place_and_a_remedy(
-    edit: dict[str, Any], path: str, says: str, remedy: str
+    edit: dict[str, Any], path: str, message: str, remedy: str
 ) -> None:
-    [found] = [one for one in told(SOUND, edit) if one.path == path_of(path)]
-    assert says in found.message
-    assert remedy in found.hint
+    [warning] = [warning for warning in warnings_of(SOUND, edit) if warning.path == path_of(path)]
+    assert message in warning.message
+    assert remedy in warning.hint
     where, places = path_of(path), json_positions(json.dumps(edited(SOUND, edit), indent=2))
     while where not in places:
         where = where[:-1]
-    assert (found.line, found.column) == places[where]
+    assert (warning.line, warning.column) == places[where]
 
 
 def test_warnings_stand_in_the_order_of_the_document() -> None:
-    found = told({"databases/blog/candidate": GONE, "databases/blog/snapshot": GONE})
-    assert [dotted(one.path) for one in found] == [
+    located = warnings_of({"databases/blog/candidate": GONE, "databases/blog/snapshot": GONE})
+    assert [dotted(warning.path) for warning in located] == [
         "products.video", "databases.blog.candidate", "databases.blog.replication_password", "databases.blog.snapshot",
         "caches.sessions",
     ]  # fmt: skip
-    assert [one.line for one in found] == sorted(one.line for one in found)
+    assert [warning.line for warning in located] == sorted(warning.line for warning in located)
 
 
 def test_a_fleet_with_one_zone_is_not_told_to_use_others() -> None:
     here = {f"servers/{name}/zone": "a" for name in (*json.loads(FLEET)["servers"], "mc2")}
-    assert told(SOUND, here) == []
-    [only] = told(SOUND, here, {"caches/sessions/servers": ["mc1"]})
+    assert warnings_of(SOUND, here) == []
+    [only] = warnings_of(SOUND, here, {"caches/sessions/servers": ["mc1"]})
     assert only.hint == "give it another one"
-    [none] = told(SOUND, here, {"databases/blog/candidate": GONE})
+    [none] = warnings_of(SOUND, here, {"databases/blog/candidate": GONE})
     assert none.hint == "add 'candidate'"
 
 
 def test_a_zone_with_nothing_but_a_monitor_is_no_place_for_anything_else() -> None:
     office = {"servers/office1": {"role": "monitor", "address": "192.0.2.9", "zone": "office"}}
-    assert told(SOUND, office) == []
-    [alone] = told(SOUND, office, {"caches/sessions/servers": ["mc1"]})
+    assert warnings_of(SOUND, office) == []
+    [alone] = warnings_of(SOUND, office, {"caches/sessions/servers": ["mc1"]})
     assert alone.hint.endswith("us-east-1b, us-east-1c")
-    found = {(one.kind, one.name): one for one in spreads(fleet(SOUND, office, {"servers/db4/zone": "us-east-1a"}))}
-    assert (found["database", "blog"].zones["office"], found["database", "blog"].mark) == (0, "")
-    assert (found["role", "monitor"].zones["office"], found["role", "monitor"].mark) == (1, "")
+    by_name = {
+        (spread.kind, spread.name): spread
+        for spread in spreads(fleet(SOUND, office, {"servers/db4/zone": "us-east-1a"}))
+    }
+    assert (by_name["database", "blog"].zones["office"], by_name["database", "blog"].mark) == (0, "")
+    assert (by_name["role", "monitor"].zones["office"], by_name["role", "monitor"].mark) == (1, "")
 
 
 def test_two_products_with_one_password_and_accounts_of_their_own_are_told_nothing() -> None:
-    assert told(SOUND, SHARED) == []
+    assert warnings_of(SOUND, SHARED) == []
 
 
 def test_a_master_and_a_candidate_in_one_zone_hear_nothing_where_that_is_the_only_one_for_them() -> None:
     here = {f"servers/{name}/zone": "a" for name in (*json.loads(FLEET)["servers"], "mc2")}
     office = {"servers/office1": {"role": "monitor", "address": "192.0.2.9", "zone": "office"}}
-    assert told(SOUND, here, office) == []
+    assert warnings_of(SOUND, here, office) == []
 
 
 def test_a_database_that_is_all_in_one_zone_is_told_so_once() -> None:
-    assert [dotted(one.path) for one in told(SOUND, IN_ONE_ZONE)] == ["databases.blog"]
+    assert [dotted(warning.path) for warning in warnings_of(SOUND, IN_ONE_ZONE)] == ["databases.blog"]
 
 
 def test_a_database_with_one_server_is_told_so_once_and_needs_no_password_for_replication() -> None:
     alone = {"databases/blog/candidate": GONE, "databases/blog/replicas": [], "databases/blog/snapshot": GONE,
              "databases/blog/replication_password": GONE}  # fmt: skip
-    assert [dotted(one.path) for one in told(SOUND, alone)] == ["databases.blog.candidate", "databases.blog.snapshot"]
+    assert [dotted(warning.path) for warning in warnings_of(SOUND, alone)] == [
+        "databases.blog.candidate",
+        "databases.blog.snapshot",
+    ]
 
 
 def test_a_product_that_no_server_of_the_document_has_may_be_that_of_tagged_machines() -> None:
     edit = {"servers/web1/products": ["blog"], "servers/web2/products": ["blog"]}
-    assert told(SOUND, edit) == []
-    assert [one.mark for one in spreads(fleet(SOUND, edit)) if one.name == "video"] == ["no server"]
+    assert warnings_of(SOUND, edit) == []
+    assert [spread.mark for spread in spreads(fleet(SOUND, edit)) if spread.name == "video"] == ["no server"]
 
 
 def test_servers_of_another_role_do_not_stand_in_for_those_of_a_product() -> None:
     worker = {"role": "worker", "address": "10.0.9.9", "zone": "us-east-1b", "products": ["video"]}
-    found = told(SOUND, {"servers/web2/products": ["blog"], "servers/worker1": worker})
-    assert [(dotted(one.path), one.message) for one in found] == [
+    located = warnings_of(SOUND, {"servers/web2/products": ["blog"], "servers/worker1": worker})
+    assert [(dotted(warning.path), warning.message) for warning in located] == [
         ("products.video", "has only one web server, web1"),
         ("products.video", "has only one worker server, worker1"),
     ]
@@ -166,8 +172,8 @@ def test_what_is_out_of_balance_has_a_word(counts: list[int], mark: str) -> None
 
 
 def test_names_with_numbers_stand_in_the_order_of_their_numbers() -> None:
-    more = {f"servers/web{n}": {"role": "web", "address": f"10.0.1.{n}", "zone": "us-east-1a"} for n in (10, 9, 3)}
-    assert [row.name for row in server_rows(fleet(more)) if row.role == "web"] == [
+    servers = {f"servers/web{n}": {"role": "web", "address": f"10.0.1.{n}", "zone": "us-east-1a"} for n in (10, 9, 3)}
+    assert [row.name for row in server_rows(fleet(servers)) if row.role == "web"] == [
         "web1",
         "web3",
         "web9",
@@ -215,39 +221,45 @@ def parsed(data: dict[str, Any]) -> Fleet:
 @fuzz(30)
 @given(fleets())
 def test_every_server_is_counted_once_in_its_role_and_in_each_thing_that_it_is_for(data: dict[str, Any]) -> None:
-    made = parsed(data)
-    found = spreads(made)
-    for one in found:
-        assert sum(one.zones.values()) == len(one.servers) == len(set(one.servers))
-        assert list(one.zones) == zones(made)
-    assert sorted(name for one in found if one.kind == "role" for name in one.servers) == sorted(made.servers)
+    document = parsed(data)
+    rows = spreads(document)
+    for spread in rows:
+        assert sum(spread.zones.values()) == len(spread.servers) == len(set(spread.servers))
+        assert list(spread.zones) == zones(document)
+    assert sorted(name for spread in rows if spread.kind == "role" for name in spread.servers) == sorted(
+        document.servers
+    )
     for name in NAMES:
-        having = [server for one in found if (one.kind, one.name) == ("product", name) for server in one.servers]
-        assert sorted(having) == sorted(server for server, one in made.servers.items() if name in one.products)
+        having = [
+            server for spread in rows if (spread.kind, spread.name) == ("product", name) for server in spread.servers
+        ]
+        assert sorted(having) == sorted(server for server, entry in document.servers.items() if name in entry.products)
 
 
 @fuzz(30)
 @given(fleets())
 def test_the_matrix_has_each_server_of_a_serving_role_once_with_exactly_its_products(data: dict[str, Any]) -> None:
-    made = parsed(data)
-    serving = {one.role for one in made.servers.values() if one.products}
-    seen = [server for row in matrix(made) for server in row.servers]
-    assert sorted(seen) == sorted(name for name, one in made.servers.items() if one.role in serving)
-    for row in matrix(made):
+    document = parsed(data)
+    serving = {entry.role for entry in document.servers.values() if entry.products}
+    names = [server for row in matrix(document) for server in row.servers]
+    assert sorted(names) == sorted(name for name, entry in document.servers.items() if entry.role in serving)
+    for row in matrix(document):
         for server in row.servers:
-            one = made.servers[server]
-            assert (one.role, one.zone, frozenset(one.products)) == (row.role, row.zone, row.products)
+            entry = document.servers[server]
+            assert (entry.role, entry.zone, frozenset(entry.products)) == (row.role, row.zone, row.products)
 
 
 @fuzz(30)
 @given(fleets())
 def test_every_warning_has_a_place_and_a_remedy_and_the_order_of_servers_changes_none(data: dict[str, Any]) -> None:
     raw = json.dumps(data, indent=1).encode()
-    found = warnings(parse_fleet(raw), raw)
-    assert all(one.line > 0 and one.column > 0 and one.hint for one in found)
+    located = warnings(parse_fleet(raw), raw)
+    assert all(warning.line > 0 and warning.column > 0 and warning.hint for warning in located)
     turned = json.dumps({**data, "servers": dict(reversed(data["servers"].items()))}, indent=1).encode()
     again = warnings(parse_fleet(turned), turned)
-    assert {(one.path, one.message, one.hint) for one in again} == {(one.path, one.message, one.hint) for one in found}
+    assert {(warning.path, warning.message, warning.hint) for warning in again} == {
+        (warning.path, warning.message, warning.hint) for warning in located
+    }
 
 
 @fuzz(30)
@@ -255,18 +267,18 @@ def test_every_warning_has_a_place_and_a_remedy_and_the_order_of_servers_changes
 def test_who_does_what_a_warning_about_zones_says_does_not_hear_it_again(
     data: dict[str, Any], choice: st.DataObject
 ) -> None:
-    made = parsed(data)
-    bad = [one for one in spreads(made) if one.mark == "one zone"]
-    assert {one.path for one in warnings(made, json.dumps(data).encode()) if "are all in" in one.message} == {
-        (f"{one.kind}s", one.name) for one in bad if one.kind != "role"
-    }
-    for one in bad:
-        elsewhere = choice.draw(st.sampled_from(one.others))
+    document = parsed(data)
+    bad = [spread for spread in spreads(document) if spread.mark == "one zone"]
+    assert {
+        warning.path for warning in warnings(document, json.dumps(data).encode()) if "are all in" in warning.message
+    } == {(f"{spread.kind}s", spread.name) for spread in bad if spread.kind != "role"}
+    for spread in bad:
+        elsewhere = choice.draw(st.sampled_from(spread.others))
         moved = json.loads(json.dumps(data))
-        moved["servers"][one.servers[0]]["zone"] = elsewhere
+        moved["servers"][spread.servers[0]]["zone"] = elsewhere
         same = [
             after
             for after in spreads(parsed(moved))
-            if (after.kind, after.name, after.role) == (one.kind, one.name, one.role)
+            if (after.kind, after.name, after.role) == (spread.kind, spread.name, spread.role)
         ]
         assert [after.mark != "one zone" for after in same] == [True]

@@ -202,25 +202,29 @@ ELSEWHERE = [
       for name in ("mysql", "sys", "performance-schema", "information-schema")),
 ]  # fmt: skip
 TABLE = [
-    *(({path: value}, path, says, remedy)
-      for path, value, says, remedy in (*UNKNOWN_KEYS, *WRONG_TYPES, *WRONG_VALUES, *HIDDEN, *REFERENCES)),
+    *(({path: value}, path, message, remedy)
+      for path, value, message, remedy in (*UNKNOWN_KEYS, *WRONG_TYPES, *WRONG_VALUES, *HIDDEN, *REFERENCES)),
     *ELSEWHERE,
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("edit", "path", "says", "remedy"), TABLE)
+@pytest.mark.parametrize(("edit", "path", "message", "remedy"), TABLE)
 def test_each_mistake_is_told_with_its_path_its_place_and_a_remedy(
-    edit: dict[str, Any], path: str, says: str, remedy: str
+    edit: dict[str, Any], path: str, message: str, remedy: str
 ) -> None:
     text = json.dumps(edited(edit), indent=2)
-    told = refused(text)
-    found = [one for one in told.mistakes if one.path == path_of(path) and says in one.message and remedy in one.hint]
-    assert len(found) == 1, str(told)
+    fault = refused(text)
+    mistakes = [
+        mistake
+        for mistake in fault.mistakes
+        if mistake.path == path_of(path) and message in mistake.message and remedy in mistake.hint
+    ]
+    assert len(mistakes) == 1, str(fault)
     where, places = path_of(path), json_positions(text)
     while where not in places:
         where = where[:-1]
-    assert (found[0].line, found[0].column) == places[where]
-    pointed = text.split("\n")[found[0].line - 1][found[0].column - 1 :]
+    assert (mistakes[0].line, mistakes[0].column) == places[where]
+    pointed = text.split("\n")[mistakes[0].line - 1][mistakes[0].column - 1 :]
     if where and isinstance(where[-1], str):
         assert pointed.startswith(f"{json.dumps(where[-1])}: ")
     elif where:
@@ -228,9 +232,9 @@ def test_each_mistake_is_told_with_its_path_its_place_and_a_remedy(
 
 
 def test_products_may_share_a_database_with_accounts_of_their_own_or_with_one_password() -> None:
-    for more in ({"secrets": {"DB_PASSWORD": "file:/other"}},
+    for keys in ({"secrets": {"DB_PASSWORD": "file:/other"}},
                  {"secrets": BLOG["secrets"], "environment": {"DB_USER": BLOG["user"]}}):  # fmt: skip
-        data = edited({f"products/video/{key}": value for key, value in more.items()},
+        data = edited({f"products/video/{key}": value for key, value in keys.items()},
                       {"products/video/databases": ["blog"]})  # fmt: skip
         assert parse_fleet(json.dumps(data).encode()).products["video"].databases == ("blog",)
 
@@ -275,20 +279,20 @@ def test_all_mistakes_of_a_document_are_told_at_once() -> None:
         "databases/blog/epoch": (0, "greater than or equal to 1"),
         "caches/sessions/servers/0": ("mc7", "no server"),
     }
-    told = refused(json.dumps(edited({path: value for path, (value, _) in wrong.items()}), indent=2))
+    fault = refused(json.dumps(edited({path: value for path, (value, _) in wrong.items()}), indent=2))
     del wrong["products/blog/environment/DB_PASSWORD"]  # told at the secret of that name
     wrong["products/blog/secrets/DB_PASSWORD"] = ("", "is in environment too")
-    assert {dotted(one.path) for one in told.mistakes} == {dotted(path_of(path)) for path in wrong}, str(told)
-    for path, (_, says) in wrong.items():
-        assert any(one.path == path_of(path) and says in one.message for one in told.mistakes), path
-    lines = told.message.splitlines()
+    assert {dotted(mistake.path) for mistake in fault.mistakes} == {dotted(path_of(path)) for path in wrong}, str(fault)
+    for path, (_, message) in wrong.items():
+        assert any(mistake.path == path_of(path) and message in mistake.message for mistake in fault.mistakes), path
+    lines = fault.message.splitlines()
     assert lines[0] == f"fleet document has {len(wrong)} mistakes; nothing was changed:"
     assert len(lines) == 1 + len(wrong)
-    assert [one.line for one in told.mistakes] == sorted(one.line for one in told.mistakes)
+    assert [mistake.line for mistake in fault.mistakes] == sorted(mistake.line for mistake in fault.mistakes)
 
 
 @pytest.mark.parametrize(
-    ("raw", "place", "says"),
+    ("raw", "place", "message"),
     [
         (b"", (1, 1), "not JSON"),
         (b" \n ", (2, 2), "not JSON"),
@@ -318,20 +322,22 @@ def test_all_mistakes_of_a_document_are_told_at_once() -> None:
     ],
     ids=range(21),
 )
-def test_bytes_that_are_no_document_are_refused_with_their_place(raw: bytes, place: tuple[int, int], says: str) -> None:
-    told = refused(raw)
-    found = next(one for one in told.mistakes if says in f"{dotted(one.path)}: {one.message}")
-    assert found.line == place[0], str(told)
-    assert found.column == (place[1] or found.column), str(told)
+def test_bytes_that_are_no_document_are_refused_with_their_place(
+    raw: bytes, place: tuple[int, int], message: str
+) -> None:
+    fault = refused(raw)
+    mistake = next(mistake for mistake in fault.mistakes if message in f"{dotted(mistake.path)}: {mistake.message}")
+    assert mistake.line == place[0], str(fault)
+    assert mistake.column == (place[1] or mistake.column), str(fault)
 
 
 def test_a_name_that_thousands_of_servers_get_wrong_is_told_for_each_of_them_at_once() -> None:
     many = {f"servers/w{n}": {"role": "web", "address": f"10.1.{n // 250}.{n % 250}", "zone": "a", "products": ["blgo"]}
             for n in range(5000)}  # fmt: skip
-    more = {f"products/p{n}": {**VIDEO, "hostnames": [f"p{n}.org"], "user": f"u{n}"} for n in range(50)}
-    told = refused(edited(many, more))
-    assert len(told.mistakes) == 5000
-    assert {one.hint for one in told.mistakes} == {"did you mean 'blog'?"}
+    products = {f"products/p{n}": {**VIDEO, "hostnames": [f"p{n}.org"], "user": f"u{n}"} for n in range(50)}
+    fault = refused(edited(many, products))
+    assert len(fault.mistakes) == 5000
+    assert {mistake.hint for mistake in fault.mistakes} == {"did you mean 'blog'?"}
 
 
 def test_a_fleet_may_have_nothing_in_it_yet() -> None:
@@ -359,7 +365,7 @@ def test_the_header_is_read_without_a_look_at_the_rest() -> None:
 
 
 @pytest.mark.parametrize(
-    ("edit", "path", "says"),
+    ("edit", "path", "message"),
     [
         ({"format": 2}, "format", "is 2"),
         ({"fleet": GONE}, "fleet", "missing"),
@@ -373,15 +379,15 @@ def test_the_header_is_read_without_a_look_at_the_rest() -> None:
     ],
 )
 def test_a_header_that_is_wrong_is_told_with_its_place_and_with_all_the_other_mistakes(
-    edit: dict[str, Any], path: str, says: str
+    edit: dict[str, Any], path: str, message: str
 ) -> None:
     raw = json.dumps(edited(edit, {"products/blog/workers": 0}), indent=2).encode()
     with pytest.raises(Mistakes, match=r"\As3://fleet/prod/fleet\.json has 2 mistakes") as caught:
         parse_header(raw, "s3://fleet/prod/fleet.json")
-    found = {dotted(one.path): one for one in caught.value.mistakes}
-    assert found.keys() == {path, "products.blog.workers"}
-    assert says in found[path].message
-    assert found[path].line
+    by_path = {dotted(mistake.path): mistake for mistake in caught.value.mistakes}
+    assert by_path.keys() == {path, "products.blog.workers"}
+    assert message in by_path[path].message
+    assert by_path[path].line
 
 
 @fuzz(40)
@@ -439,7 +445,7 @@ def test_what_passes_the_door_can_be_rendered(choice: random.Random, values: lis
     data = changed(choice, values, key)
     fleet = outcome(json.dumps(data).encode())
     servers = fleet.servers if isinstance(fleet, Fleet) else {}
-    for server in [name for name, one in servers.items() if one.role == "web" and one.products][:1]:
+    for server in [name for name, entry in servers.items() if entry.role == "web" and entry.products][:1]:
         assert web(data, server=server).id
 
 
@@ -469,19 +475,19 @@ def outcome(raw: bytes) -> Fleet | Mistakes:
     try:
         return parse_fleet(raw)
     except Mistakes as mistakes:
-        told = mistakes
-    assert told.exit_code == 78
-    lines = told.message.splitlines()
+        fault = mistakes
+    assert fault.exit_code == 78
+    lines = fault.message.splitlines()
     assert all(line.isprintable() for line in lines), "no document writes to anybody's terminal"
-    assert len(lines) == 1 + len(told.mistakes) > 1
-    return told
+    assert len(lines) == 1 + len(fault.mistakes) > 1
+    return fault
 
 
 def test_the_schema_names_every_key_of_the_example_and_refuses_others() -> None:
-    made = schema()
-    assert made["$schema"].endswith("2020-12/schema")
-    assert {*edited(), "roles"} == set(made["properties"])
-    parts = made["$defs"]
+    document_schema = schema()
+    assert document_schema["$schema"].endswith("2020-12/schema")
+    assert {*edited(), "roles"} == set(document_schema["properties"])
+    parts = document_schema["$defs"]
     assert set(edited()["products"]["blog"]) <= set(parts["Product"]["properties"])
-    assert all(part.get("additionalProperties") is False for part in (made, *parts.values()))
-    assert {one["type"] for one in parts["ProductCheck"]["properties"]["timeout"]["anyOf"]} == {"number", "string"}
+    assert all(part.get("additionalProperties") is False for part in (document_schema, *parts.values()))
+    assert {kind["type"] for kind in parts["ProductCheck"]["properties"]["timeout"]["anyOf"]} == {"number", "string"}

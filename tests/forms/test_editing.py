@@ -180,7 +180,7 @@ def test_every_layout_is_kept(
 
 
 @pytest.mark.parametrize(
-    ("operation", "path", "says", "hint", "position"),
+    ("operation", "path", "message", "hint", "position"),
     [
         ("replace", ("seriel",), "there is no 'seriel' here", "did you mean 'serial'?", (1, 1)),
         ("remove", ("products", "blgo", "user"), "there is no 'blgo' here", "did you mean 'blog'?", (3, 15)),
@@ -198,14 +198,14 @@ def test_every_layout_is_kept(
 def test_a_path_that_is_not_there_is_refused_with_its_position_and_a_remedy(
     operation: Literal["add", "replace", "remove"],
     path: tuple[str | int, ...],
-    says: str,
+    message: str,
     hint: str,
     position: tuple[int, int],
 ) -> None:
     with pytest.raises(Mistakes) as caught:
         edited(PRETTY, [Edit(operation, path, 1)], "the change")
     (mistake,) = caught.value.mistakes
-    assert says in mistake.message
+    assert message in mistake.message
     assert (mistake.path, mistake.hint, (mistake.line, mistake.column)) == (path, hint, position)
     assert caught.value.message.startswith("the change has 1 mistake; nothing was changed:")
 

@@ -13,11 +13,11 @@ from samples import ANY_JSON, ANY_TEXT, fuzz
 
 
 def every_path(data: Any, path: tuple[str | int, ...] = ()) -> dict[tuple[str | int, ...], Any]:
-    found = {path: data}
+    values = {path: data}
     members = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ()
     for key, value in members:
-        found |= every_path(value, (*path, key))
-    return found
+        values |= every_path(value, (*path, key))
+    return values
 
 
 @fuzz(60)
@@ -52,10 +52,10 @@ def test_the_parts_of_each_member_of_an_object_and_of_each_entry_of_a_list_are_f
     members = [f"{key}{before}:{around}{value}" for key, value in zip(keys, values, strict=True)]
     text = f"{before}{{{around}{f'{after},{before}'.join(members)}{end}}}{after}"
     assert repr(json.loads(text)) == repr(data), "NaN equals nothing"
-    found = json_members(text, len(before))
-    assert [member.key for member in found] == list(data)
-    assert [text[member.start : member.colon] for member in found] == keys
-    assert [text[member.value : member.end] for member in found] == values
+    parts = json_members(text, len(before))
+    assert [member.key for member in parts] == list(data)
+    assert [text[member.start : member.colon] for member in parts] == keys
+    assert [text[member.value : member.end] for member in parts] == values
     entries = json_members(f"[{around}{f'{after},{before}'.join(values)}{end}]", 0)
     assert [(member.key, member.end - member.start) for member in entries] == list(enumerate(map(len, values)))
 
@@ -85,7 +85,7 @@ def test_places_are_found_in_text_as_deep_as_json_goes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "line", "column", "says"),
+    ("text", "line", "column", "message"),
     [
         ("", 1, 1, "not JSON"),
         ("{", 1, 2, "not JSON"),
@@ -107,22 +107,26 @@ def test_places_are_found_in_text_as_deep_as_json_goes() -> None:
         ("[" + "9" * 5000 + "]", 0, 0, "digits"),
     ],
 )  # fmt: skip
-def test_text_that_is_no_json_is_refused_with_its_place(text: str, line: int, column: int, says: str) -> None:
+def test_text_that_is_no_json_is_refused_with_its_place(text: str, line: int, column: int, message: str) -> None:
     with pytest.raises(Mistakes) as caught:
         parse_json(text, "doc.json")
-    found = [(one.line, one.column) for one in caught.value.mistakes if says in f"{dotted(one.path)}: {one.message}"]
-    assert found == [(line, column)], str(caught.value)
+    positions = [
+        (mistake.line, mistake.column)
+        for mistake in caught.value.mistakes
+        if message in f"{dotted(mistake.path)}: {mistake.message}"
+    ]
+    assert positions == [(line, column)], str(caught.value)
     assert "doc.json has" in caught.value.message
 
 
 def test_a_key_that_is_there_twice_is_told_once_and_not_again_for_all_that_is_below_it() -> None:
     with pytest.raises(Mistakes) as caught:
         parse_json('{"a": {"b": {"c": 1}}, "a": {"b": {"c": 2}}, "a": 1}', "x")
-    assert [(one.path, one.column) for one in caught.value.mistakes] == [(("a",), 24), (("a",), 46)]
+    assert [(mistake.path, mistake.column) for mistake in caught.value.mistakes] == [(("a",), 24), (("a",), 46)]
 
 
 @pytest.mark.parametrize(
-    ("text", "line", "column", "says"),
+    ("text", "line", "column", "message"),
     [
         ("a = ", 1, 5, "not TOML"),
         ('a = 1\n[b\nc = "x"', 2, 3, "not TOML"),
@@ -133,12 +137,12 @@ def test_a_key_that_is_there_twice_is_told_once_and_not_again_for_all_that_is_be
         ("a = '\0'", 1, 6, "not TOML"),
     ],
 )
-def test_text_that_is_no_toml_is_refused_with_its_place(text: str, line: int, column: int, says: str) -> None:
+def test_text_that_is_no_toml_is_refused_with_its_place(text: str, line: int, column: int, message: str) -> None:
     with pytest.raises(Mistakes) as caught:
         parse_toml(text, "agent.toml")
-    assert says in caught.value.message
+    assert message in caught.value.message
     if line:
-        assert [(one.line, one.column) for one in caught.value.mistakes] == [(line, column)]
+        assert [(mistake.line, mistake.column) for mistake in caught.value.mistakes] == [(line, column)]
 
 
 def test_tables_and_keys_of_toml_have_their_places() -> None:
@@ -165,11 +169,11 @@ def test_a_mistake_is_one_line_place_path_message_remedy() -> None:
 
 
 def test_mistakes_are_told_in_the_order_of_the_document() -> None:
-    every = Mistakes(
+    fault = Mistakes(
         "f", [Mistake(("b",), "3rd", "", 9, 1), Mistake(("a",), "2nd", "", 2, 8), Mistake((), "1st", "", 2)]
     )
-    assert [one.message for one in every.mistakes] == ["1st", "2nd", "3rd"]
-    assert "f has 3 mistakes" in every.message
+    assert [mistake.message for mistake in fault.mistakes] == ["1st", "2nd", "3rd"]
+    assert "f has 3 mistakes" in fault.message
     assert Mistakes("f", [Mistake((), "x")]).message.startswith("f has 1 mistake;")
 
 

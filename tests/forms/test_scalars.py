@@ -64,17 +64,17 @@ def passes(kind: Any, value: object) -> object:
 )  # fmt: skip
 def test_each_type_of_text_takes_what_it_is_for_and_nothing_else(kind: str, good: list[str], bad: list[str]) -> None:
     adapter = getattr(scalars, kind)
-    assert [passes(adapter, one) for one in good] == good
-    for one in bad:
-        assert words(adapter, one), f"{one!r} has to be refused"
+    assert [passes(adapter, value) for value in good] == good
+    for value in bad:
+        assert words(adapter, value), f"{value!r} has to be refused"
 
 
 @fuzz(60)
 @given(ANY_TEXT)
 def test_text_is_refused_exactly_for_control_characters_line_breaks_surrogates_and_overrides(text: str) -> None:
     hidden = {"Cc", "Cs", "Zl", "Zp"}
-    bad = [one for one in text if unicodedata.category(one) in hidden or one in "\u202a\u202b\u202c\u202d\u202e"
-           or "\u2066" <= one <= "\u2069"]  # fmt: skip
+    overrides = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+    bad = [letter for letter in text if unicodedata.category(letter) in hidden or letter in overrides]
     if bad:
         assert f"U+{ord(bad[0]):04X} at position {text.index(bad[0]) + 1}" in words(scalars.Text, text)
     else:

@@ -63,21 +63,21 @@ def wide(tmp_path: Path) -> str:
     }  # fmt: skip
     servers |= {f"db{n}": {"role": "database", "address": f"10.0.2.{n}", "zone": ZONES[n % 3]} for n in range(1, 5)}
     servers |= {f"mc{n}": {"role": "memcached", "address": f"10.0.3.{n}", "zone": ZONES[n % 3]} for n in range(1, 7)}
-    made = document(
+    fleet = document(
         servers=servers,
         products={name: {"hostnames": [f"{name}.org"], "user": name, "release": RELEASE} for name in PRODUCTS},
     )
-    made["databases"]["blog"]["replication_password"] = "file:/etc/rolecall/secrets/replication"
-    made["caches"]["sessions"]["servers"] = [f"mc{n}" for n in range(1, 7)]
-    return written(tmp_path, made)
+    fleet["databases"]["blog"]["replication_password"] = "file:/etc/rolecall/secrets/replication"
+    fleet["caches"]["sessions"]["servers"] = [f"mc{n}" for n in range(1, 7)]
+    return written(tmp_path, fleet)
 
 
 def test_fleet_check_warns_with_paths_and_places_and_its_exit_code_stays_0(tmp_path: Path) -> None:
     path = written(tmp_path, document())
-    done = rolecall("fleet", "check", path)
-    assert done.returncode == 0
-    assert done.stdout.startswith(f"{path}: no mistakes. test, serial 1")
-    head, *lines = done.stderr.splitlines()
+    process = rolecall("fleet", "check", path)
+    assert process.returncode == 0
+    assert process.stdout.startswith(f"{path}: no mistakes. test, serial 1")
+    head, *lines = process.stderr.splitlines()
     assert head == f"{path} has 2 warnings:"
     assert re.fullmatch(
         r"  \d+:\d+: databases\.blog\.replication_password: missing: nobody can follow its master, db1 — add .+",
@@ -85,38 +85,47 @@ def test_fleet_check_warns_with_paths_and_places_and_its_exit_code_stays_0(tmp_p
     )
     assert re.fullmatch(r"  \d+:\d+: caches\.sessions: has only one server, mc1 — .+ another zone: b", lines[1])
     as_data = rolecall("fleet", "check", path, "--json")
-    known = json.loads(as_data.stdout)
-    assert (as_data.returncode, as_data.stderr, known["mistakes"], known["servers"]) == (0, "", [], 7)
-    assert [one["path"] for one in known["warnings"]] == [
+    answer = json.loads(as_data.stdout)
+    assert (as_data.returncode, as_data.stderr, answer["mistakes"], answer["servers"]) == (0, "", [], 7)
+    assert [warning["path"] for warning in answer["warnings"]] == [
         ["databases", "blog", "replication_password"],
         ["caches", "sessions"],
     ]
-    assert all(one["line"] > 1 and one["column"] and one["message"] and one["hint"] for one in known["warnings"])
+    assert all(
+        warning["line"] > 1 and warning["column"] and warning["message"] and warning["hint"]
+        for warning in answer["warnings"]
+    )
 
 
 def test_fleet_check_says_nothing_on_standard_error_where_nothing_is_to_be_said(tmp_path: Path) -> None:
-    done = rolecall("fleet", "check", written(tmp_path, document(servers={}, databases={}, caches={})))
-    assert (done.returncode, done.stderr) == (0, "")
+    process = rolecall("fleet", "check", written(tmp_path, document(servers={}, databases={}, caches={})))
+    assert (process.returncode, process.stderr) == (0, "")
 
 
 def test_a_document_with_thousands_of_warnings_tells_the_first_of_them_and_how_many_there_are(tmp_path: Path) -> None:
     many = {f"p{n}": {"hostnames": [f"p{n}.org"], "user": f"p{n}", "release": RELEASE} for n in range(300)}
-    made = document(products=many, databases={}, caches={})
-    made["servers"]["web1"]["products"] = list(many)
-    path = written(tmp_path, made)
+    fleet = document(products=many, databases={}, caches={})
+    fleet["servers"]["web1"]["products"] = list(many)
+    path = written(tmp_path, fleet)
     lines = rolecall("fleet", "check", path).stderr.splitlines()
     assert (lines[0], len(lines), lines[-1]) == (f"{path} has 300 warnings:", 202, "  … and 100 more")
     assert len(json.loads(rolecall("fleet", "check", path, "--json").stdout)["warnings"]) == 300
 
 
 def test_fleet_show_prints_servers_by_role_then_zones_then_products_and_the_warnings_last(tmp_path: Path) -> None:
-    made = document(products={name: {"hostnames": [f"{name}.org"], "user": name, "release": RELEASE} for name in "ab"})
-    made["servers"]["web1"]["products"] = ["a", "b"]
-    made["servers"]["web2"] = {"role": "web", "address": "10.0.0.12", "zone": "b", "products": ["a"], "instance": "i-2"}
-    made["servers"]["web3"] = {"role": "web", "address": "10.0.0.13", "zone": "b"}
-    done = rolecall("fleet", "show", written(tmp_path, made))
-    assert done.returncode == 0, done.stderr
-    assert done.stdout == (
+    fleet = document(products={name: {"hostnames": [f"{name}.org"], "user": name, "release": RELEASE} for name in "ab"})
+    fleet["servers"]["web1"]["products"] = ["a", "b"]
+    fleet["servers"]["web2"] = {
+        "role": "web",
+        "address": "10.0.0.12",
+        "zone": "b",
+        "products": ["a"],
+        "instance": "i-2",
+    }
+    fleet["servers"]["web3"] = {"role": "web", "address": "10.0.0.13", "zone": "b"}
+    process = rolecall("fleet", "show", written(tmp_path, fleet))
+    assert process.returncode == 0, process.stderr
+    assert process.stdout == (
         "test, serial 1: 9 servers, 2 zones, 2 products, 1 database, 1 cache\n"
         "\n"
         "  server  zone  address    instance  what it is for\n"
@@ -152,23 +161,23 @@ def test_fleet_show_prints_servers_by_role_then_zones_then_products_and_the_warn
         "  web  b  ✓ ·  web2\n"
         "  web  b  · ·  web3\n"
     )
-    assert [line.split(": ")[1] for line in done.stderr.splitlines()[1:]] == [
+    assert [line.split(": ")[1] for line in process.stderr.splitlines()[1:]] == [
         "products.b", "databases.blog.replication_password", "caches.sessions",
     ]  # fmt: skip
 
 
 def test_fleet_show_gives_the_same_as_data(wide: str) -> None:
-    done = rolecall("fleet", "show", "--json", wide)
-    known = json.loads(done.stdout)
-    assert (done.returncode, done.stderr, known["zones"], len(known["servers"])) == (0, "", ZONES, 60)
-    assert known["servers"][0] == {
+    process = rolecall("fleet", "show", "--json", wide)
+    answer = json.loads(process.stdout)
+    assert (process.returncode, process.stderr, answer["zones"], len(answer["servers"])) == (0, "", ZONES, 60)
+    assert answer["servers"][0] == {
         "name": "db3", "role": "database", "zone": "us-east-1a", "address": "10.0.2.3", "instance": None,
         "products": [], "duties": {"blog": "replica"}, "caches": [],
     }  # fmt: skip
     assert {"kind": "product", "name": "product11", "role": "web", "servers": 8, "mark": "one zone",
-            "zones": {"us-east-1a": 8, "us-east-1b": 0, "us-east-1c": 0}} in known["spread"]  # fmt: skip
-    assert known["products"]["product11"] == [f"web{n}" for n in range(6, 51, 6)]
-    assert [one["path"] for one in known["warnings"]] == [["products", "product11"]]
+            "zones": {"us-east-1a": 8, "us-east-1b": 0, "us-east-1c": 0}} in answer["spread"]  # fmt: skip
+    assert answer["products"]["product11"] == [f"web{n}" for n in range(6, 51, 6)]
+    assert [warning["path"] for warning in answer["warnings"]] == [["products", "product11"]]
 
 
 @pytest.mark.parametrize("width", [80, 120])
@@ -180,11 +189,11 @@ def test_a_terminal_shows_no_line_that_it_would_fold_and_every_server_in_the_col
     tables, _, after = plain.partition(f"{wide} has 1 warning:\n")
     assert max(map(len, tables.splitlines())) <= width
     assert "products.product11: its 8 web servers are all in us-east-1a — have one elsewhere: us-east-1b" in after
-    seen: dict[str, set[str]] = {}
+    colours_of: dict[str, set[str]] = {}
     for colour, zone in re.findall(r"\x1b\[(\d+)m(us-east-1[abc]) ", shown):
-        seen.setdefault(zone, set()).add(colour)
-    assert [len(colours) for colours in seen.values()] == [1, 1, 1], "a zone has one colour, in every table"
-    assert len(set.union(*seen.values())) == 3, "and no other has it"
+        colours_of.setdefault(zone, set()).add(colour)
+    assert [len(colours) for colours in colours_of.values()] == [1, 1, 1], "a zone has one colour, in every table"
+    assert len(set.union(*colours_of.values())) == 3, "and no other has it"
     assert all(re.search(rf"  web{n} +us-east-1[abc] ", plain) for n in range(1, 51)), "names are there too"
 
 
@@ -197,22 +206,24 @@ def test_without_colour_every_mark_is_a_word(wide: str) -> None:
 
 def test_a_pipe_gets_a_line_a_server_however_long_it_is(tmp_path: Path) -> None:
     names = [f"a-product-with-a-long-name-{n}" for n in range(60)]
-    made = document(products={name: {"hostnames": [f"{name}.org"], "user": f"u{n}", "release": RELEASE}
+    fleet = document(products={name: {"hostnames": [f"{name}.org"], "user": f"u{n}", "release": RELEASE}
                               for n, name in enumerate(names)})  # fmt: skip
-    made["servers"]["web1"]["products"] = names[1:]
-    done = rolecall("fleet", "show", written(tmp_path, made))
-    [line] = [line for line in done.stdout.splitlines() if line.startswith("  web1 ")]
+    fleet["servers"]["web1"]["products"] = names[1:]
+    process = rolecall("fleet", "show", written(tmp_path, fleet))
+    [line] = [line for line in process.stdout.splitlines() if line.startswith("  web1 ")]
     assert line.endswith(", ".join(sorted(names[1:])))
     assert len(line) > 1600
-    assert "\x1b" not in done.stdout
-    assert not re.search(r" $", done.stdout, re.MULTILINE)
+    assert "\x1b" not in process.stdout
+    assert not re.search(r" $", process.stdout, re.MULTILINE)
 
 
 def test_more_products_than_a_terminal_is_wide_are_shown_in_several_parts(tmp_path: Path) -> None:
     names = [f"p{n}" for n in range(60)]
-    made = document(products={name: {"hostnames": [f"{name}.org"], "user": name, "release": RELEASE} for name in names})
-    made["servers"]["web1"]["products"] = names
-    shown = on_a_terminal(80, "fleet", "show", written(tmp_path, made), NO_COLOR="1")
+    fleet = document(
+        products={name: {"hostnames": [f"{name}.org"], "user": name, "release": RELEASE} for name in names}
+    )
+    fleet["servers"]["web1"]["products"] = names
+    shown = on_a_terminal(80, "fleet", "show", written(tmp_path, fleet), NO_COLOR="1")
     plain = re.sub(r"\x1b\[[0-9;]*m", "", shown).partition("products by server\n")[2].partition("/")[0]
     assert max(map(len, plain.splitlines())) <= 80
     assert plain.count("✓") == 60
@@ -221,16 +232,18 @@ def test_more_products_than_a_terminal_is_wide_are_shown_in_several_parts(tmp_pa
 
 
 def test_more_zones_than_a_terminal_is_wide_have_their_names_on_lines_of_their_own(tmp_path: Path) -> None:
-    made = document(databases={}, caches={})
-    made["servers"] = {
+    fleet = document(databases={}, caches={})
+    fleet["servers"] = {
         f"web{n}": {"role": "web", "address": f"10.0.1.{n}", "zone": f"eu-central-{n}"} for n in range(1, 9)
     }
-    shown = on_a_terminal(80, "fleet", "show", written(tmp_path, made), NO_COLOR="1")
+    shown = on_a_terminal(80, "fleet", "show", written(tmp_path, fleet), NO_COLOR="1")
     lines = re.sub(r"\x1b\[[0-9;]*m", "", shown).partition("servers by zone\n")[2].splitlines()
     *stairs, row = lines[:10]
     assert [line.lstrip(" │") for line in stairs] == [f"eu-central-{n}" for n in range(1, 9)] + ["total"]
     assert row.split() == ["role", "web", *"11111111", "8"]
-    assert [line.index(line.lstrip(" │")) for line in stairs] == [i for i, one in enumerate(row) if one.isdigit()]
+    assert [line.index(line.lstrip(" │")) for line in stairs] == [
+        i for i, character in enumerate(row) if character.isdigit()
+    ]
     assert max(map(len, lines)) <= 80
     piped = rolecall("fleet", "show", str(tmp_path / "fleet.json")).stdout.partition("servers by zone\n")[2]
     assert piped.splitlines()[0].split() == [*(f"eu-central-{n}" for n in range(1, 9)), "total"]
@@ -245,12 +258,12 @@ def test_a_server_with_more_products_than_fit_into_a_line_tells_how_many_and_the
 
 
 def test_an_office_with_a_monitor_makes_nothing_uneven(tmp_path: Path) -> None:
-    made = document()
-    made["servers"]["office1"] = {"role": "monitor", "address": "192.0.2.9", "zone": "office"}
-    done = rolecall("fleet", "show", written(tmp_path, made))
-    assert re.search(r"database  blog +2 +2 +· +4$", done.stdout, re.MULTILINE)
-    assert re.search(r"role +monitor +1 +· +1 +2$", done.stdout, re.MULTILINE)
-    assert "office" not in done.stderr.partition(":\n")[2]
+    fleet = document()
+    fleet["servers"]["office1"] = {"role": "monitor", "address": "192.0.2.9", "zone": "office"}
+    process = rolecall("fleet", "show", written(tmp_path, fleet))
+    assert re.search(r"database  blog +2 +2 +· +4$", process.stdout, re.MULTILINE)
+    assert re.search(r"role +monitor +1 +· +1 +2$", process.stdout, re.MULTILINE)
+    assert "office" not in process.stderr.partition(":\n")[2]
 
 
 def test_fleet_show_reads_the_document_of_a_store(tmp_path: Path) -> None:
@@ -262,28 +275,28 @@ def test_fleet_show_reads_the_document_of_a_store(tmp_path: Path) -> None:
 
 
 def test_fleet_show_of_an_empty_or_expired_fleet_says_so(tmp_path: Path) -> None:
-    made = document(
+    fleet = document(
         servers={}, databases={}, caches={}, issued="2020-01-01T00:00:00Z", not_after="2020-01-02T00:00:00Z"
     )
-    done = rolecall("fleet", "show", written(tmp_path, made))
-    assert done.stdout == ("test, serial 1: 0 servers, 0 zones, 0 products, 0 databases, 0 caches; it has EXPIRED\n")
+    process = rolecall("fleet", "show", written(tmp_path, fleet))
+    assert process.stdout == ("test, serial 1: 0 servers, 0 zones, 0 products, 0 databases, 0 caches; it has EXPIRED\n")
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "said"),
+    ("words", "code", "error"),
     [
         ((), 2, "a document, or --store URL"),
         (("a.json", "--store", "file:///nowhere"), 2, "a document, or --store URL"),
         (("/nowhere/fleet.json",), 78, "cannot read /nowhere/fleet.json"),
     ],
 )
-def test_fleet_show_wants_one_document(words: tuple[str, ...], code: int, said: str) -> None:
-    done = rolecall("fleet", "show", *words)
-    assert (done.returncode, said in done.stderr, "Traceback" in done.stderr) == (code, True, False)
+def test_fleet_show_wants_one_document(words: tuple[str, ...], code: int, error: str) -> None:
+    process = rolecall("fleet", "show", *words)
+    assert (process.returncode, error in process.stderr, "Traceback" in process.stderr) == (code, True, False)
 
 
 def test_a_document_with_a_mistake_is_not_shown(tmp_path: Path) -> None:
-    made = document(caches={"sessions": {"servers": ["mc1"]}, "pages": {"servers": ["mc1"]}})
-    done = rolecall("fleet", "show", written(tmp_path, made))
-    assert (done.returncode, done.stdout) == (78, "")
-    assert "caches.pages.servers[0]: port 11211 of server 'mc1' is taken by the cache 'sessions'" in done.stderr
+    fleet = document(caches={"sessions": {"servers": ["mc1"]}, "pages": {"servers": ["mc1"]}})
+    process = rolecall("fleet", "show", written(tmp_path, fleet))
+    assert (process.returncode, process.stdout) == (78, "")
+    assert "caches.pages.servers[0]: port 11211 of server 'mc1' is taken by the cache 'sessions'" in process.stderr

@@ -45,7 +45,7 @@ class Desk:
     folder: Path
     keys: Keys
     url: str
-    more: dict[str, str] = field(default_factory=dict)  # environment
+    environment: dict[str, str] = field(default_factory=dict)
 
     @property
     def file(self) -> Path:
@@ -62,17 +62,25 @@ class Desk:
 
     def write(self, serial: int = 1, **parts: Any) -> None:
         """The operator's file, as they would lay it out."""
-        made = document(serial=serial, issued="2026-01-01T00:00:00Z", not_after="2026-01-08T00:00:00Z", **parts)
-        self.file.write_text(json.dumps(made, indent=3) + "\n")
+        fleet = document(serial=serial, issued="2026-01-01T00:00:00Z", not_after="2026-01-08T00:00:00Z", **parts)
+        self.file.write_text(json.dumps(fleet, indent=3) + "\n")
 
     def rolecall(self, *words: str, ok: int = 0) -> Done:
         """The program, without a terminal; it ends with this code."""
-        env = {**os.environ, "NO_COLOR": "1", "NO_PROXY": "*", "AWS_EC2_METADATA_DISABLED": "true", **self.more}
-        done = subprocess.run([*ROLECALL, *words], env=env, cwd=self.folder, capture_output=True, text=True, timeout=60,
-                              stdin=subprocess.DEVNULL, start_new_session=True)  # fmt: skip
-        assert done.returncode == ok, f"{words}: {done.returncode}\n{done.stdout}{done.stderr}"
-        assert "Traceback" not in done.stderr
-        return done
+        env = {**os.environ, "NO_COLOR": "1", "NO_PROXY": "*", "AWS_EC2_METADATA_DISABLED": "true", **self.environment}
+        process = subprocess.run(
+            [*ROLECALL, *words],
+            env=env,
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        assert process.returncode == ok, f"{words}: {process.returncode}\n{process.stdout}{process.stderr}"
+        assert "Traceback" not in process.stderr
+        return process
 
     def publish(self, *words: str, key: str = "ops", ok: int = 0) -> Done:
         """`fleet publish`, signed and checked."""
@@ -82,9 +90,9 @@ class Desk:
     def refused(self, *words: str, key: str = "ops", ok: int = 78) -> str:
         """It says why not, and neither the file nor the store was touched."""
         before = self.look()
-        said = self.publish(*words, key=key, ok=ok).stderr
+        error = self.publish(*words, key=key, ok=ok).stderr
         assert self.look() == before
-        return said
+        return error
 
     def look(self) -> object:
         """Everything that publishing might change: names, content, modes and times."""
@@ -95,8 +103,8 @@ class Desk:
 
     def data(self) -> dict[str, Any]:
         """What the operator's file says."""
-        made: dict[str, Any] = json.loads(self.file.read_text())
-        return made
+        data: dict[str, Any] = json.loads(self.file.read_text())
+        return data
 
     def edit(self, **parts: Any) -> None:
         """Change the operator's file."""
@@ -105,19 +113,19 @@ class Desk:
 
 def opened(raw: bytes) -> tuple[bytes, str]:
     """Payload and signature of an envelope."""
-    made = json.loads(raw)
-    assert made.keys() == {"rolecall", "payload", "signature"}
-    return made["payload"].encode(), made["signature"]
+    envelope = json.loads(raw)
+    assert envelope.keys() == {"rolecall", "payload", "signature"}
+    return envelope["payload"].encode(), envelope["signature"]
 
 
 @pytest.fixture
 def desk(tmp_path: Path, keys: Keys) -> Desk:
     (tmp_path / "desk").mkdir()
     (tmp_path / "store").mkdir()
-    made = Desk(tmp_path / "desk", keys, f"file://{tmp_path}/store")
-    made.signers.write_text(f"{keys.line('ops')}\n{keys.line('two')}\n")
-    made.write()
-    return made
+    desk = Desk(tmp_path / "desk", keys, f"file://{tmp_path}/store")
+    desk.signers.write_text(f"{keys.line('ops')}\n{keys.line('two')}\n")
+    desk.write()
+    return desk
 
 
 # What is written
@@ -125,8 +133,8 @@ def desk(tmp_path: Path, keys: Keys) -> Desk:
 
 def test_the_first_publication_signs_the_file_and_gives_it_its_times(desk: Desk) -> None:
     before = desk.file.read_text()
-    said = desk.publish("--valid", "12h").stdout
-    assert f"published serial 2, the first one: {desk.url}/fleet.json, signed by ops@example.com; good until" in said
+    output = desk.publish("--valid", "12h").stdout
+    assert f"published serial 2, the first one: {desk.url}/fleet.json, signed by ops@example.com; good until" in output
     payload, signature = opened(desk.live.read_bytes())
     assert desk.file.read_bytes() == payload
     (desk.folder / "signature").write_text(signature)
@@ -145,22 +153,22 @@ def test_the_first_publication_signs_the_file_and_gives_it_its_times(desk: Desk)
 def test_every_publication_raises_the_serial_and_keeps_the_files_mode(desk: Desk) -> None:
     desk.file.chmod(0o640)
     desk.publish()
-    told = json.loads(desk.publish("--json").stdout)
-    assert (told["serial"], told["before"], told["signer"]) == (3, 2, "ops@example.com")
-    assert told["url"] == f"{desk.url}/fleet.json"
+    answer = json.loads(desk.publish("--json").stdout)
+    assert (answer["serial"], answer["before"], answer["signer"]) == (3, 2, "ops@example.com")
+    assert answer["url"] == f"{desk.url}/fleet.json"
     assert (desk.data()["serial"], desk.file.stat().st_mode & 0o777) == (3, 0o640)
-    assert datetime.fromisoformat(told["not_after"]) == datetime.fromisoformat(desk.data()["not_after"])
+    assert datetime.fromisoformat(answer["not_after"]) == datetime.fromisoformat(desk.data()["not_after"])
     assert "published serial 4, in place of serial 3" in desk.publish(key="two").stdout
     desk.edit(serial=100)
     assert "published serial 101, in place of serial 4" in desk.publish().stdout
 
 
 def test_what_had_better_be_otherwise_is_told_as_fleet_check_tells_it_and_is_published_all_the_same(desk: Desk) -> None:
-    told = desk.publish()
-    assert "published serial 2" in told.stdout
+    published = desk.publish()
+    assert "published serial 2" in published.stdout
     checked = desk.rolecall("fleet", "check", str(desk.file))
-    assert told.stderr == checked.stderr
-    assert "caches.sessions: has only one server, mc1" in told.stderr
+    assert published.stderr == checked.stderr
+    assert "caches.sessions: has only one server, mc1" in published.stderr
     again = desk.publish("--json")
     as_data = json.loads(desk.rolecall("fleet", "check", "--json", str(desk.file)).stdout)
     assert (again.stderr, json.loads(again.stdout)["warnings"]) == ("", as_data["warnings"])
@@ -218,12 +226,12 @@ BLANK = st.text(" \t\r\n", max_size=2)
 @st.composite
 def strings(draw: st.DrawFn, text: str) -> str:
     """A JSON string, any of its letters as an escape."""
-    made = []
+    letters = []
     for char in text:
         escaped = "".join(f"\\u{unit:04x}" for unit in units(char))
         free = char not in '"\\' and char >= " " and not "\ud800" <= char <= "\udfff"
-        made.append(draw(st.sampled_from([char, char, char, escaped])) if free else escaped)
-    return f'"{"".join(made)}"'
+        letters.append(draw(st.sampled_from([char, char, char, escaped])) if free else escaped)
+    return f'"{"".join(letters)}"'
 
 
 def units(char: str) -> list[int]:
@@ -236,15 +244,15 @@ def units(char: str) -> list[int]:
 def values(draw: st.DrawFn, value: Any) -> str:
     """A JSON text of a value, with blanks anywhere."""
     if isinstance(value, str):
-        made = draw(strings(value))
+        text = draw(strings(value))
     elif isinstance(value, list):
-        made = "[" + ",".join([draw(values(one)) for one in value] or [draw(BLANK)]) + "]"
+        text = "[" + ",".join([draw(values(entry)) for entry in value] or [draw(BLANK)]) + "]"
     elif isinstance(value, dict):
-        members = [draw(member_of(key, draw(values(one)))) for key, one in value.items()]
-        made = "{" + ",".join(members or [draw(BLANK)]) + "}"
+        members = [draw(member_of(key, draw(values(member)))) for key, member in value.items()]
+        text = "{" + ",".join(members or [draw(BLANK)]) + "}"
     else:
-        made = json.dumps(value)
-    return draw(BLANK) + made + draw(BLANK)
+        text = json.dumps(value)
+    return draw(BLANK) + text + draw(BLANK)
 
 
 @st.composite
@@ -287,14 +295,14 @@ def test_of_a_documents_text_three_values_are_renewed_and_not_a_byte_more(texts:
 
 def test_who_began_from_an_older_document_is_told_so_and_nothing_is_written(desk: Desk) -> None:
     desk.publish()
-    mine = desk.file.read_bytes()
+    own = desk.file.read_bytes()
     desk.edit(caches={"sessions": {"servers": ["mc1"], "memory_mb": 128}})
     desk.publish(key="two")
-    desk.file.write_bytes(mine)
-    said = desk.refused(ok=75)
-    assert f"was made from serial 2, but {desk.url}/fleet.json already has serial 3" in said
-    assert "rolecall fleet fetch" in said
-    assert "set the document's serial to 3" in said
+    desk.file.write_bytes(own)
+    error = desk.refused(ok=75)
+    assert f"was made from serial 2, but {desk.url}/fleet.json already has serial 3" in error
+    assert "rolecall fleet fetch" in error
+    assert "set the document's serial to 3" in error
     theirs = desk.rolecall("fleet", "fetch", "--store", desk.url).stdout
     desk.file.write_text(theirs.replace('"epoch": 1', '"epoch": 2'))
     assert "published serial 4, in place of serial 3" in desk.publish().stdout
@@ -318,9 +326,9 @@ def test_an_unsigned_document_takes_the_place_of_an_unsigned_one_only(desk: Desk
     desk.publish("--unsigned", key="")
     assert json.loads(desk.live.read_bytes())["serial"] == 3
     desk.publish()
-    said = desk.refused("--unsigned", key="")
-    assert "is signed: nodes would refuse one that is not" in said
-    assert "--key" in said
+    error = desk.refused("--unsigned", key="")
+    assert "is signed: nodes would refuse one that is not" in error
+    assert "--key" in error
 
 
 def test_another_fleets_document_is_not_replaced(desk: Desk) -> None:
@@ -336,7 +344,7 @@ def promote(desk: Desk, epoch: int, master: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("epoch", "master", "says", "remedy"),
+    ("epoch", "master", "message", "remedy"),
     [
         (7, "db2", "is still 7, but the master was 'db1' and is 'db2' now", "raise it to 8"),
         (6, "db1", "is 6, and 7 in the document that this one replaces", "set it to 7; to 8, if the master changes"),
@@ -344,19 +352,19 @@ def promote(desk: Desk, epoch: int, master: str) -> None:
     ],
 )
 def test_another_master_in_the_same_epoch_or_an_older_epoch_is_refused_with_its_place(
-    desk: Desk, epoch: int, master: str, says: str, remedy: str
+    desk: Desk, epoch: int, master: str, message: str, remedy: str
 ) -> None:
     promote(desk, 7, "db1")
     desk.publish()
     promote(desk, epoch, master)
-    said = desk.refused()
-    assert f"{desk.file} has 1 mistake; nothing was changed:" in said
-    assert re.search(rf"\d+:\d+: databases\.blog\.epoch: {re.escape(says)} — {re.escape(remedy)}", said)
-    line = int(re.findall(r"(\d+):\d+: databases", said)[0])
+    error = desk.refused()
+    assert f"{desk.file} has 1 mistake; nothing was changed:" in error
+    assert re.search(rf"\d+:\d+: databases\.blog\.epoch: {re.escape(message)} — {re.escape(remedy)}", error)
+    line = int(re.findall(r"(\d+):\d+: databases", error)[0])
     assert '"epoch"' in desk.file.read_text().splitlines()[line - 1]
     shown = desk.rolecall("fleet", "diff", "--store", desk.url, str(desk.file)).stderr
     assert f"{line}:" in shown
-    assert f"databases.blog.epoch: {says}" in shown, "the diff before it tells it too"
+    assert f"databases.blog.epoch: {message}" in shown, "the diff before it tells it too"
     promote(desk, 8, master)
     assert desk.rolecall("fleet", "diff", "--store", desk.url, str(desk.file)).stderr == ""
     desk.publish()
@@ -393,9 +401,9 @@ def test_databases_that_nobody_could_follow_are_no_obstacle_to_the_document_that
 def test_a_document_with_mistakes_is_refused_with_all_of_them(desk: Desk) -> None:
     desk.publish()
     desk.edit(databses={}, serial="9", servers={"web1": {"role": "web", "zone": "a"}})
-    said = desk.refused()
+    error = desk.refused()
     for words in ("databses: unknown key", "serial: must be a whole number", "servers.web1.address: missing"):
-        assert words in said
+        assert words in error
     desk.file.write_bytes(b"{}")
     assert "serial: missing" in desk.refused()
 
@@ -408,9 +416,9 @@ NO_DOCUMENTS: dict[str, tuple[bytes | None, str]] = {
 }
 
 
-@pytest.mark.parametrize("what", NO_DOCUMENTS)
-def test_a_file_that_is_no_document_is_refused(desk: Desk, what: str) -> None:
-    raw, words = NO_DOCUMENTS[what]
+@pytest.mark.parametrize("name", NO_DOCUMENTS)
+def test_a_file_that_is_no_document_is_refused(desk: Desk, name: str) -> None:
+    raw, words = NO_DOCUMENTS[name]
     if raw is None:
         desk.file.unlink()
     else:
@@ -432,7 +440,7 @@ def test_a_store_that_is_out_is_told_and_the_file_is_as_it_was(desk: Desk) -> No
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "said"),
+    ("words", "code", "error"),
     [
         (("--unsigned", "--key", "key"), 2, "either --key FILE, an OpenSSH key, or --unsigned"),
         (("--key", "nowhere"), 1, "there is no key nowhere"),
@@ -441,8 +449,8 @@ def test_a_store_that_is_out_is_told_and_the_file_is_as_it_was(desk: Desk) -> No
         (("--unsigned", "--valid", "-1h"), 2, ""),
     ],
 )
-def test_what_the_program_was_told_wrongly_is_said(desk: Desk, words: tuple[str, ...], code: int, said: str) -> None:
-    assert said in desk.refused(*words, key="", ok=code)
+def test_what_the_program_was_told_wrongly_is_said(desk: Desk, words: tuple[str, ...], code: int, error: str) -> None:
+    assert error in desk.refused(*words, key="", ok=code)
 
 
 # A change, instead of a whole file: of a file's text, or of the text that the store has
@@ -502,7 +510,7 @@ def test_a_change_of_a_text_that_somebody_has_replaced_since_is_not_published(de
 
 
 @pytest.mark.parametrize(
-    ("edit", "says"),
+    ("edit", "message"),
     [
         (Edit("replace", ("servers", "web9", "zone"), "b"), "servers.web9.zone: there is no 'web9' here"),
         (Edit("replace", ("servers", "web1", "zone"), "b c"), "servers.web1.zone: 'b c' is not a word"),
@@ -512,13 +520,13 @@ def test_a_change_of_a_text_that_somebody_has_replaced_since_is_not_published(de
     ],
 )
 def test_a_change_that_is_a_mistake_is_refused_with_its_position_and_nothing_is_written(
-    desk: Desk, edit: Edit, says: str
+    desk: Desk, edit: Edit, message: str
 ) -> None:
     desk.publish()
     before = desk.look()
     with pytest.raises(Mistakes) as caught:
         change(desk, edit)
-    assert says in caught.value.message
+    assert message in caught.value.message
     assert all(mistake.line for mistake in caught.value.mistakes)
     with pytest.raises(Mistakes):
         publish_file(desk.file, (edit,), FileStore(str(desk.live.parent)), signing(desk))
@@ -563,10 +571,10 @@ def test_a_key_with_a_passphrase_signs_by_its_public_half_while_the_agent_has_it
     askpass.write_text(f"#!/bin/sh\necho '{PASSWORD}'\n")
     askpass.chmod(0o755)
     with agent(folder) as socket:
-        desk.more = {"SSH_AUTH_SOCK": socket}
-        said = desk.refused(*words, key="", ok=1)
-        assert "alone.pub did not sign" in said
-        assert "ssh-add -l" in said
+        desk.environment = {"SSH_AUTH_SOCK": socket}
+        error = desk.refused(*words, key="", ok=1)
+        assert "alone.pub did not sign" in error
+        assert "ssh-add -l" in error
         env = {**os.environ, "SSH_AUTH_SOCK": socket, "SSH_ASKPASS": str(askpass), "SSH_ASKPASS_REQUIRE": "force"}
         subprocess.run(["ssh-add", "-q", desk.keys.file(locked)], env=env, check=True, stdin=subprocess.DEVNULL)
         assert "signed by locked@example.com" in desk.publish(*words, key="").stdout
@@ -574,10 +582,10 @@ def test_a_key_with_a_passphrase_signs_by_its_public_half_while_the_agent_has_it
 
 
 def test_a_passphrase_that_nobody_types_leaves_everything_as_it_was(desk: Desk, locked: str) -> None:
-    desk.more = {"SSH_AUTH_SOCK": "", "SSH_ASKPASS": "/bin/false", "SSH_ASKPASS_REQUIRE": "force"}
-    said = desk.refused(key=locked, ok=1)
-    assert "locked did not sign" in said
-    assert "is its passphrase right" in said
+    desk.environment = {"SSH_AUTH_SOCK": "", "SSH_ASKPASS": "/bin/false", "SSH_ASKPASS_REQUIRE": "force"}
+    error = desk.refused(key=locked, ok=1)
+    assert "locked did not sign" in error
+    assert "is its passphrase right" in error
 
 
 # What would change
@@ -626,6 +634,11 @@ class Crossroads(S3Server):
         return super().answer(request)
 
 
+def writes(server: S3Server) -> int:
+    """How many objects were written."""
+    return len([request for request in server.requests if request.method == "PUT" and request.status == 200])
+
+
 @pytest.fixture
 def s3() -> Iterator[Crossroads]:
     with Crossroads() as server:
@@ -636,10 +649,10 @@ def in_s3(server: S3Server, folder: Path, keys: Keys, name: str = "ops") -> Desk
     """The desk of one of several operators."""
     folder.mkdir()
     url = f"s3://{BUCKET}/prod?region={REGION}&endpoint={server.url}&style=path"
-    made = Desk(folder, keys, url, {"AWS_ACCESS_KEY_ID": KEY_ID, "AWS_SECRET_ACCESS_KEY": SECRET})
-    made.signers.write_text(f"{keys.line(name)}\n")
-    made.write()
-    return made
+    desk = Desk(folder, keys, url, {"AWS_ACCESS_KEY_ID": KEY_ID, "AWS_SECRET_ACCESS_KEY": SECRET})
+    desk.signers.write_text(f"{keys.line(name)}\n")
+    desk.write()
+    return desk
 
 
 def test_of_six_who_publish_at_once_one_wins_and_the_others_work_is_not_lost(
@@ -648,24 +661,24 @@ def test_of_six_who_publish_at_once_one_wins_and_the_others_work_is_not_lost(
     desks = {f"op{n}": in_s3(s3, tmp_path / f"op{n}", keys) for n in range(6)}
     waiting = dict(desks)
     for serial, racers in ((2, 6), (3, 5)):  # at first into an empty store, then in place of another document
-        puts = len([one for one in s3.requests if one.method == "PUT" and one.status == 200])
+        puts = writes(s3)
         s3.expect(racers)
         for name, desk in waiting.items():
             web = desk.data()["servers"]["web1"]
             desk.edit(servers={**desk.data()["servers"], name: {**web, "address": f"10.1.0.{name[-1]}"}})
         before = {name: desk.file.read_bytes() for name, desk in waiting.items()}
         with ThreadPoolExecutor(racers) as pool:
-            done = dict(zip(waiting, pool.map(at_once, waiting.values()), strict=True))
-        (winner,) = (name for name, one in done.items() if one.returncode == 0)
-        assert f"published serial {serial}" in done[winner].stdout
+            processes = dict(zip(waiting, pool.map(at_once, waiting.values()), strict=True))
+        (winner,) = (name for name, process in processes.items() if process.returncode == 0)
+        assert f"published serial {serial}" in processes[winner].stdout
         live = opened(s3.get(BUCKET, "prod/fleet.json"))[0]
         assert live == desks[winner].file.read_bytes()
-        assert len([one for one in s3.requests if one.method == "PUT" and one.status == 200]) == puts + 1
+        assert writes(s3) == puts + 1
         del waiting[winner]
         for name, desk in waiting.items():
-            assert done[name].returncode == 75
-            assert "somebody else has written it in the meantime" in done[name].stderr
-            assert "read it again, decide again, then write" in done[name].stderr
+            assert processes[name].returncode == 75
+            assert "somebody else has written it in the meantime" in processes[name].stderr
+            assert "read it again, decide again, then write" in processes[name].stderr
             assert desk.file.read_bytes() == before[name]
             desk.file.write_bytes(live)  # as `fleet fetch` would show it; the own change is made anew, above
     assert len([name for name in json.loads(live)["servers"] if name.startswith("op")]) == 2
@@ -674,7 +687,7 @@ def test_of_six_who_publish_at_once_one_wins_and_the_others_work_is_not_lost(
 def at_once(desk: Desk) -> Done:
     """Publish, however it ends."""
     argv = [*ROLECALL, "fleet", "publish", str(desk.file), "--store", desk.url, "--key", str(desk.keys.file("ops"))]
-    env = {**os.environ, "NO_PROXY": "*", **desk.more}
+    env = {**os.environ, "NO_PROXY": "*", **desk.environment}
     return subprocess.run(argv, env=env, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL)
 
 
@@ -697,8 +710,8 @@ def test_a_write_that_is_refused_leaves_the_file_and_the_store_as_they_were(
     desk.publish()
     before = dict(s3.objects)
     s3.fault(403, method="PUT")
-    said = desk.refused(ok=75)
-    assert f"cannot write s3://{BUCKET}/prod/fleet.json" in said
+    error = desk.refused(ok=75)
+    assert f"cannot write s3://{BUCKET}/prod/fleet.json" in error
     s3.heal()
     assert s3.objects == before
     assert "published serial 3" in desk.publish().stdout
