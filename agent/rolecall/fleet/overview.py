@@ -140,7 +140,7 @@ def _natural(text: str) -> list[tuple[int, str]]:
 
 
 def warnings(fleet: Fleet, raw: bytes) -> list[Mistake]:
-    """What is no mistake, but will hurt: each with its place in the document's text and a remedy."""
+    """What is not a mistake but will hurt one day, each with its position in the text and a remedy."""
     mistakes = [*_balance(fleet), *_missing(fleet), *_together(fleet), *_accounts(fleet), *_roles(fleet)]
     if not mistakes:
         return []

@@ -154,7 +154,7 @@ def parse_header(raw: bytes, source: str) -> Header:
 
 
 def parse_fleet(raw: bytes, source: str = "fleet document") -> Fleet:
-    """The document as a type. Raises Mistakes (a ConfigFault) with everything that is wrong, each with its place."""
+    """The document as a type. Raises Mistakes (a ConfigFault) with everything that is wrong, each with its position."""
     if len(raw) > MAX_BYTES:
         raise Mistakes(source, [Mistake((), f"is {len(raw)} bytes; at most {MAX_BYTES} are read")])
     try:

@@ -1,4 +1,4 @@
-"""The same decisions without a node: any server of a document, on a laptop."""
+"""What a node would decide, without a node: for any server of a document, on a laptop."""
 
 from collections.abc import Iterator
 from pathlib import Path
