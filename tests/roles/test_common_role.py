@@ -182,9 +182,10 @@ def test_the_plugin_tells_what_the_figures_say(node: Box, shell: str) -> None:
     ages = [int(values.pop(f"{name}.value")) for name in ("run_age", "document_age")]
     assert all(0 <= age < 300 for age in ages)
     assert abs(int(values.pop("clock.value")) - time.time()) < 300
-    assert values == {"exit_code.value": "0", "ready.value": "1", "serial.value": str(node.document["serial"])}
+    serial = str(node.document["serial"])
+    assert values == {"exit_code.value": "0", "ready.value": "1", "serving.value": "1", "serial.value": serial}
     assert {name.removesuffix(".label") for name in plugin(node, shell, "config") if name.endswith(".label")} == {
-        "run_age", "document_age", "exit_code", "ready", "serial", "clock",
+        "run_age", "document_age", "exit_code", "ready", "serving", "serial", "clock",
     }  # fmt: skip
     (node.state / "metrics/rolecall.prom").unlink()
     assert {value for name, value in plugin(node, shell).items() if name != "clock.value"} == {"U"}

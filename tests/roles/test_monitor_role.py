@@ -515,6 +515,9 @@ def agent(*bad: str, serial: int = 7, age: int = 20) -> str:
     [
         ({}, 0, agent()),
         ({"exit_code": "75", "ready": "0"}, 2, agent("its last run ended with 75")),
+        ({"exit_code": "1", "ready": "0", "serving": "1"}, 1, agent("its last run ended with 1, but it serves")),
+        ({"exit_code": "1", "ready": "0", "serving": "0"}, 2, agent("it does not serve", "its last run ended with 1")),
+        ({"ready": "0", "serving": "1"}, 1, agent("nobody is sent there")),
         ({"ready": "0"}, 1, agent("nobody is sent there")),
         ({"run_age": "2401"}, 1, agent("its last full run was 2401 s ago", age=2401)),
         ({"run_age": "3601"}, 2, agent("its last full run was 3601 s ago", age=3601)),
