@@ -60,6 +60,13 @@ def test_how_aws_and_the_network_are_reached_is_set_in_tables_of_their_own() -> 
     assert settings.secrets.keep is True
 
 
+def test_a_reporter_has_settings_of_its_own_beside_the_list_of_those_who_are_told() -> None:
+    text = SMALL.replace("[trust]", 'readiness = ["store"]\n[reporter.store]\ntimeout = "2m"\n[trust]')
+    settings = parse_settings(text, "agent.toml")
+    assert (settings.readiness, settings.reporter.store.timeout) == (("store",), 120)
+    assert parse_settings(SMALL, "agent.toml").reporter.store.timeout == 60
+
+
 @pytest.mark.parametrize("source", ["instance-role", "boto3", "file:/etc/rolecall/aws-keys"])
 def test_credentials_come_from_one_of_three_places(source: str) -> None:
     assert parse_settings(f'{SMALL}[aws]\ncredentials = "{source}"\n', "agent.toml").aws.credentials == source
@@ -81,7 +88,7 @@ def test_keys_may_be_revoked_where_signers_are_named() -> None:
         ('role = "web"', "role = 1", "role", "must be text in quotes, not 1", ""),
         ('role = "web"', 'role = "Web\\n"', "role", "U+000A", ""),
         ('store = ["s3', 'store = [7, "s3', "store[0]", "must be text in quotes, not 7", ""),
-        ('readiness = ["systemd", "store", "textfile"]', 'readiness = "store"', "readiness", "must be a list", ""),
+        ('readiness = ["systemd", "store"]', 'readiness = "store"', "readiness", "must be a list", ""),
         ('"20m"', '"20 minutes"', "boot.budget", "is not a duration", ""),
         ('"20m"', "-1", "boot.budget", "greater than or equal to 0", ""),
         ('"20m"', "nan", "boot.budget", "finite number", ""),
@@ -112,6 +119,9 @@ def test_keys_may_be_revoked_where_signers_are_named() -> None:
         ("[trust]", '[aws]\ncredentials = "file:/a\\nb"\n[trust]', "aws.credentials", "U+000A", ""),
         ("[trust]", "[aws.endpoints]\ns3 = 1\n[trust]", "aws.endpoints.s3", "must be text in quotes, not 1", ""),
         ("[trust]", "[aws]\nendpoints = 'x'\n[trust]", "aws.endpoints", "must be an object", ""),
+        ("[trust]", "[reporter]\nstor = {timeout = 1}\n[trust]", "reporter.stor", "unknown key", "did you mean 'store'?"),
+        ("[trust]", "[reporter.store]\ntimout = 1\n[trust]", "reporter.store.timout", "unknown key", "did you mean"),
+        ("[trust]", "[reporter.store]\ntimeout = 0\n[trust]", "reporter.store.timeout", "greater than 0", ""),
         ("[trust]", "[secrets]\nkeep = 'yes'\n[trust]", "secrets.keep", "must be true or false", ""),
         ("[trust]", "[secrets]\nkeeep = true\n[trust]", "secrets.keeep", "unknown key", "did you mean 'keep'?"),
     ],
