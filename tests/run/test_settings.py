@@ -119,7 +119,7 @@ def test_keys_may_be_revoked_where_signers_are_named() -> None:
         ("[trust]", '[aws]\ncredentials = "file:/a\\nb"\n[trust]', "aws.credentials", "U+000A", ""),
         ("[trust]", "[aws.endpoints]\ns3 = 1\n[trust]", "aws.endpoints.s3", "must be text in quotes, not 1", ""),
         ("[trust]", "[aws]\nendpoints = 'x'\n[trust]", "aws.endpoints", "must be an object", ""),
-        ("[trust]", "[reporter]\nstor = {timeout = 1}\n[trust]", "reporter.stor", "unknown key", "did you mean 'store'?"),
+        ("[trust]", "[reporter]\nstor = {timeout = 1}\n[trust]", "reporter.stor", "unknown key", "mean 'store'?"),
         ("[trust]", "[reporter.store]\ntimout = 1\n[trust]", "reporter.store.timout", "unknown key", "did you mean"),
         ("[trust]", "[reporter.store]\ntimeout = 0\n[trust]", "reporter.store.timeout", "greater than 0", ""),
         ("[trust]", "[secrets]\nkeep = 'yes'\n[trust]", "secrets.keep", "must be true or false", ""),
