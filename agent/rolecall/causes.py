@@ -36,45 +36,45 @@ PROVIDER_OUT = frozenset("imds-unreachable imds-hop-limit imds-off no-role role-
 PROVIDER_BUSY = frozenset("imds-busy imds-error credentials-expired".split())  # better at the next try, perhaps
 
 
-def fault(what: str, why: str, cause: str) -> FetchFault:
+def fault(action: str, why: str, cause: str) -> FetchFault:
     """A FetchFault with the cause's remedy: "cannot read s3://…: why"."""
-    return FetchFault(f"cannot {what}: {why}", HINTS[cause], cause)
+    return FetchFault(f"cannot {action}: {why}", HINTS[cause], cause)
 
 
-def conflict(what: str, *, doubtful: bool = False) -> ConflictFault:
+def conflict(action: str, *, doubtful: bool = False) -> ConflictFault:
     """The object is not the one that was to be replaced."""
-    words = f"cannot {what}: somebody else has written it in the meantime"
+    words = f"cannot {action}: somebody else has written it in the meantime"
     fault = ConflictFault(words, "read it again, decide again, then write", "conflict")
     fault.doubtful = doubtful
     return fault
 
 
-def too_slow(what: str, seconds: float) -> FetchFault:
+def too_slow(action: str, seconds: float) -> FetchFault:
     """The deadline is over."""
-    return fault(what, f"no whole answer within {seconds:g} s", "too-slow")
+    return fault(action, f"no whole answer within {seconds:g} s", "too-slow")
 
 
-def too_large(what: str, limit: int) -> FetchFault:
+def too_large(action: str, limit: int) -> FetchFault:
     """More than is ever read."""
-    return fault(what, f"it is larger than {limit} bytes", "too-large")
+    return fault(action, f"it is larger than {limit} bytes", "too-large")
 
 
 def moment(date: str | None) -> datetime | None:
     """The Date header of an answer, or None."""
     try:
-        told = parsedate_to_datetime(date or "")
-        return told.astimezone(UTC) if told.tzinfo else None
+        parsed = parsedate_to_datetime(date or "")
+        return parsed.astimezone(UTC) if parsed.tzinfo else None
     except (ValueError, OverflowError):
         return None
 
 
-def skewed(what: str, date: datetime | None, whose: str = "the store's") -> FetchFault:
+def skewed(action: str, date: datetime | None, whose: str = "the store's") -> FetchFault:
     """The clock is wrong, and how much, against the Date of an answer."""
     if date is None:
-        return fault(what, f"this machine's clock is more than 15 minutes off {whose}", "clock-skew")
+        return fault(action, f"this machine's clock is more than 15 minutes off {whose}", "clock-skew")
     ahead = (datetime.now(UTC) - date).total_seconds()
     words = f"this machine's clock is {round(abs(ahead) / 60)} minutes {'ahead of' if ahead > 0 else 'behind'} {whose}"
-    return fault(what, words, "clock-skew")
+    return fault(action, words, "clock-skew")
 
 
 def is_skewed(date: datetime | None) -> bool:

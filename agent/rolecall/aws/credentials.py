@@ -86,8 +86,8 @@ def of_role(imds: Imds, until: float) -> Credentials:
         raise _pending(role, "the metadata service's answer is incomplete") from None
     if time.time() >= ends:
         if is_skewed(imds.date):
-            what = f"use the credentials of the role {role}"
-            raise skewed(what, imds.date, "the metadata service's")
+            action = f"use the credentials of the role {role}"
+            raise skewed(action, imds.date, "the metadata service's")
         raise FetchFault(
             f"the credentials of the role {role} expired on {answer['Expiration']}",
             "look at this machine's clock (chronyc tracking); the metadata service renews them by itself",

@@ -82,7 +82,7 @@ def _of_user_data(imds: Imds, until: float) -> Iterator[tuple[str, str]]:
 
 def _leaving(imds: Imds, until: float) -> str | None:
     """What the provider is about to do with the instance; each item is there only once it is so."""
-    for path, what, key in (
+    for path, event, key in (
         ("meta-data/spot/instance-action", "the spot instance will be interrupted", "time"),
         (
             "meta-data/events/recommendations/rebalance",
@@ -94,7 +94,7 @@ def _leaving(imds: Imds, until: float) -> str | None:
         if text:
             try:
                 notice = json.loads(text)
-                return f"{what}: {notice.get('action', 'notice')} at {notice.get(key)}"
+                return f"{event}: {notice.get('action', 'notice')} at {notice.get(key)}"
             except (ValueError, AttributeError, RecursionError):
-                return what
+                return event
     return None

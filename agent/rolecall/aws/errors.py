@@ -36,14 +36,14 @@ def errors() -> tuple[type[Exception], ...]:
     return (BotoCoreError, ClientError, *strange)
 
 
-def fault_of(error: Exception, what: str) -> FetchFault:
+def fault_of(error: Exception, action: str) -> FetchFault:
     """What boto3 raised (one of `errors`), with its cause."""
     from botocore import exceptions as of
 
     if isinstance(error, of.ClientError):
-        return _fault_of_answer(error, what)
+        return _fault_of_answer(error, action)
     if not isinstance(error, of.BotoCoreError):
-        return fault(what, "the answer is incomplete or garbled", "broken-answer")
+        return fault(action, "the answer is incomplete or garbled", "broken-answer")
     broken = (of.ResponseStreamingError, of.IncompleteReadError, of.ChecksumError, of.FlexibleChecksumError)
     kinds: tuple[tuple[tuple[type[Exception], ...], str, str], ...] = (
         ((of.SSLError,), f"the certificate is not accepted: {error}", "tls"),
@@ -54,21 +54,21 @@ def fault_of(error: Exception, what: str) -> FetchFault:
     )
     for classes, why, cause in kinds:
         if isinstance(error, classes):
-            return fault(what, why, cause)
-    return FetchFault(f"cannot {what}: {error}", "correct [aws] and the store's URL in agent.toml", "aws-settings")
+            return fault(action, why, cause)
+    return FetchFault(f"cannot {action}: {error}", "correct [aws] and the store's URL in agent.toml", "aws-settings")
 
 
-def _fault_of_answer(error: "ClientError", what: str) -> FetchFault:
+def _fault_of_answer(error: "ClientError", action: str) -> FetchFault:
     details: dict[str, Any] = dict(error.response.get("Error", {}))
     metadata: dict[str, Any] = dict(error.response.get("ResponseMetadata", {}))
     headers, status = metadata.get("HTTPHeaders", {}), int(metadata.get("HTTPStatusCode", 0))
     code, date = str(details.get("Code", status)), moment(headers.get("date"))
     if code in _CONFLICTS:
-        return conflict(what, doubtful="409" in (code, str(status)) or metadata.get("RetryAttempts", 0) > 0)
+        return conflict(action, doubtful="409" in (code, str(status)) or metadata.get("RetryAttempts", 0) > 0)
     cause = _CAUSE_OF.get(code) or _CAUSE_OF.get(str(status)) or ("server-error" if status >= 500 else "")
     if cause == "clock-skew" or (cause.startswith("credentials") and is_skewed(date)):
-        return skewed(what, date)
+        return skewed(action, date)
     words = f"{code}: {details.get('Message', '')}".rstrip(": ")
     if cause == "wrong-region" and (region := headers.get("x-amz-bucket-region")):
         words = f"the bucket is in {region}"
-    return fault(what, words, cause or "refused")
+    return fault(action, words, cause or "refused")

@@ -87,8 +87,8 @@ class Imds:
             raise self._refused(answer, "PUT api/token")
         return answer.text
 
-    def _refused(self, answer: _Answer, what: str) -> Exception:
-        where = f"the metadata service {self.endpoints[0]} answered {answer.status} to {what}"
+    def _refused(self, answer: _Answer, request: str) -> Exception:
+        where = f"the metadata service {self.endpoints[0]} answered {answer.status} to {request}"
         if answer.status == HTTPStatus.FORBIDDEN:
             # Asking again will not help, and the next endpoint is the same service.
             hint = (

@@ -21,7 +21,7 @@ _LOST = ("unreachable", "broken-answer", "server-error", "too-slow", "no-key")  
 class Ask(Protocol):
     """How a store asks S3 for something: see `S3Store`."""
 
-    def __call__(self, what: str, ask: Callable[[Any], T], seconds: float | None = None) -> T:
+    def __call__(self, action: str, ask: Callable[[Any], T], seconds: float | None = None) -> T:
         """What S3 answers to `ask` within `seconds`."""
 
 
@@ -50,8 +50,8 @@ def tags_of(pieces: Iterable[bytes]) -> tuple[str, str]:
 class MultipartUpload:
     """One upload of an object in parts; whatever ends it early aborts it."""
 
-    def __init__(self, ask: Ask, target: dict[str, str], what: str, seconds: float) -> None:
-        self._ask, self._target, self._what, self._seconds = ask, target, what, seconds
+    def __init__(self, ask: Ask, target: dict[str, str], action: str, seconds: float) -> None:
+        self._ask, self._target, self._what, self._seconds = ask, target, action, seconds
 
     def send(self, parts: Iterable[bytes]) -> str:
         """Send all parts, then make them the object; returns its tag. Raises FetchFault, or what `parts` raises."""

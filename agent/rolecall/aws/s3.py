@@ -52,7 +52,7 @@ class S3Store:
         """GetObject with If-None-Match; S3 answers 304 where nothing has changed."""
         from botocore.exceptions import ClientError
 
-        what = f"read {self.location(key)}"
+        action = f"read {self.location(key)}"
         condition = {"IfNoneMatch": cached.etag} if cached and cached.etag else {}
 
         def ask(client: Any) -> Stored:
@@ -65,38 +65,38 @@ class S3Store:
                 raise
             data = bytearray()
             # To the end, which is where botocore looks whether all has come.
-            for piece in self._pieces(answer, what, HTTPStatus.OK):
+            for piece in self._pieces(answer, action, HTTPStatus.OK):
                 data += piece
                 if len(data) > limit:
-                    raise too_large(what, limit)
+                    raise too_large(action, limit)
             return Stored(
                 bytes(data), answer.get("ETag", ""), moment(answer["ResponseMetadata"]["HTTPHeaders"].get("date"))
             )
 
-        return self._ask(what, ask)
+        return self._ask(action, ask)
 
     def stream(self, key: str, start: int = 0) -> Iterator[bytes]:
         """GetObject with Range, and with If-Match where it goes on: of the same object, or not at all."""
-        what, seconds = f"read {self.location(key)}", self.session.network.release_timeout
+        action, seconds = f"read {self.location(key)}", self.session.network.release_timeout
 
         def begin(at: int, etag: str) -> tuple[Iterator[bytes], str]:
             options = {"Range": f"bytes={at}-"} if at else {}
             options |= {"IfMatch": etag} if etag else {}
-            answer = self._ask(what, lambda client: client.get_object(**self._at(key), **options))
+            answer = self._ask(action, lambda client: client.get_object(**self._at(key), **options))
             expected = HTTPStatus.PARTIAL_CONTENT if at else HTTPStatus.OK
-            return self._pieces(answer, what, expected), str(answer.get("ETag", ""))
+            return self._pieces(answer, action, expected), str(answer.get("ETag", ""))
 
-        return resumed(what, seconds, start, begin)
+        return resumed(action, seconds, start, begin)
 
     def put(self, key: str, data: bytes, replacing: str | None = None) -> str:
         """PutObject; with `replacing` by If-Match or If-None-Match."""
-        what = f"write {self.location(key)}"
+        action = f"write {self.location(key)}"
         condition = {} if replacing is None else {"IfMatch": replacing} if replacing else {"IfNoneMatch": "*"}
 
         def ask(client: Any) -> str:
             return str(client.put_object(**self._at(key), Body=data, **condition).get("ETag", ""))
 
-        return confirmed(lambda: self._ask(what, ask), lambda: self.get(key, _LOOK), data, replacing)
+        return confirmed(lambda: self._ask(action, ask), lambda: self.get(key, _LOOK), data, replacing)
 
     def upload(self, key: str, pieces: Iterable[bytes], size: int | None = None) -> str:  # noqa: ARG002
         """A multipart upload of parts that grow with their number; an object of one part is simply put.
@@ -108,16 +108,16 @@ class S3Store:
         first, second = next(parts, b""), next(parts, None)
         if second is None:
             return self.put(key, first)
-        target, what = self._at(key), f"write {self.location(key)}"
-        upload = MultipartUpload(self._ask, target, what, self.session.network.release_timeout)
+        target, action = self._at(key), f"write {self.location(key)}"
+        upload = MultipartUpload(self._ask, target, action, self.session.network.release_timeout)
         return upload.send(itertools.chain((first, second), parts))
 
     def list(self, prefix: str = "") -> Iterator[Entry]:
         """ListObjectsV2, page by page. The marks that consoles make for empty folders are no objects of a store."""
-        what, root = f"list {self.location(prefix)}", self._full_key("")
+        action, root = f"list {self.location(prefix)}", self._full_key("")
         query: dict[str, str] = {"Bucket": self.bucket, "Prefix": root + prefix}
         while True:
-            page = self._ask(what, partial(_list_page, query=query))
+            page = self._ask(action, partial(_list_page, query=query))
             for item in page.get("Contents", ()):
                 key = str(item["Key"]).removeprefix(root)
                 if not key.endswith("/"):
@@ -160,21 +160,21 @@ class S3Store:
     def _at(self, key: str) -> dict[str, str]:
         return {"Bucket": self.bucket, "Key": self._full_key(checked_key(key))}
 
-    def _ask(self, what: str, ask: Callable[[Any], T], seconds: float | None = None) -> T:
+    def _ask(self, action: str, ask: Callable[[Any], T], seconds: float | None = None) -> T:
         """What S3 answers within `seconds`, by default those of a small object."""
         client = partial(self.session.client, "s3", self.region, self.endpoint, self.style)
-        return self.session.ask(what, seconds or self.session.network.timeout, client, ask)
+        return self.session.ask(action, seconds or self.session.network.timeout, client, ask)
 
-    def _pieces(self, answer: Any, what: str, expected: int) -> Iterator[bytes]:
+    def _pieces(self, answer: Any, action: str, expected: int) -> Iterator[bytes]:
         about, body = answer["ResponseMetadata"], answer["Body"]
         try:
             with body:
                 # Without a length an end is no different from a cut, also in the middle of the head.
                 if about["HTTPStatusCode"] != expected or not _LENGTHS & about["HTTPHeaders"].keys():
-                    raise fault(what, "the answer is not the object", "broken-answer")
+                    raise fault(action, "the answer is not the object", "broken-answer")
                 yield from iter(lambda: body.read(PIECE), b"")
         except errors() as error:
-            raise fault_of(error, what) from None
+            raise fault_of(error, action) from None
 
 
 def _list_page(client: Any, query: dict[str, str]) -> Any:

@@ -28,15 +28,15 @@ def _of_ssm(references: list[str], session: AwsSession) -> Iterator[tuple[str, s
     seconds, rest = session.network.timeout, iter(references)
     while batch := list(islice(rest, _AT_ONCE)):
         by_name = {reference.removeprefix("ssm:"): reference for reference in batch}
-        what = f"read the secrets {', '.join(batch)}"
+        action = f"read the secrets {', '.join(batch)}"
         ask = partial(_get_parameters, names=list(by_name))
-        answer = session.ask(what, seconds, partial(session.client, "ssm"), ask)
+        answer = session.ask(action, seconds, partial(session.client, "ssm"), ask)
         if missing := answer.get("InvalidParameters"):
             raise fault(f"read the secret ssm:{missing[0]}", "there is no such parameter", "no-key")
         parameters = answer.get("Parameters", ())
         values = {name: parameter["Value"] for parameter in parameters for name in _names(parameter)}
         if not by_name.keys() <= values.keys():
-            raise fault(what, "the answer lacks some of them", "broken-answer")
+            raise fault(action, "the answer lacks some of them", "broken-answer")
         yield from ((reference, values[name]) for name, reference in by_name.items())
 
 
@@ -54,12 +54,12 @@ def _of_secretsmanager(references: list[str], session: AwsSession) -> Iterator[t
     answers: dict[str, Any] = {}
     for reference in references:
         name, _, key = reference.removeprefix("secretsmanager:").partition("#")
-        what = f"read the secret {reference}"
+        action = f"read the secret {reference}"
         if name not in answers:
             client, ask = partial(session.client, "secretsmanager"), partial(_get_secret_value, name=name)
-            answers[name] = session.ask(what, session.network.timeout, client, ask)
+            answers[name] = session.ask(action, session.network.timeout, client, ask)
         if not answers[name].keys() & {"SecretString", "SecretBinary"}:
-            raise fault(what, "the answer has no value", "broken-answer")
+            raise fault(action, "the answer has no value", "broken-answer")
         yield reference, _part(answers[name].get("SecretString"), key, reference)
 
 

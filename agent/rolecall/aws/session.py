@@ -67,7 +67,7 @@ class AwsSession:
             self._clients[key] = _client(service, region, endpoint, style, credentials=credentials, ca=self.network.ca)
         return self._clients[key]
 
-    def ask(self, what: str, seconds: float, client: Callable[[], Any], ask: Callable[[Any], T]) -> T:
+    def ask(self, action: str, seconds: float, client: Callable[[], Any], ask: Callable[[Any], T]) -> T:
         """What boto3 answers within `seconds` in all. Once more with new credentials where the old ones are refused.
 
         The client is made outside of that time: the metadata service, which may be asked for it, has a deadline and
@@ -79,13 +79,13 @@ class AwsSession:
             try:
                 return within(left, partial(ask, ready))
             except errors() as error:
-                fault = fault_of(error, what)
+                fault = fault_of(error, action)
                 if last or fault.cause not in _STALE:
                     raise fault from None
                 self._credentials = None
                 left -= time.monotonic() - began
             except TimeoutError:
-                raise too_slow(what, seconds) from None
+                raise too_slow(action, seconds) from None
         raise AssertionError
 
     def _until(self) -> float:

@@ -108,8 +108,8 @@ class Providers:
                 raise ConfigFault(f"there is no store of secrets {scheme!r}", f"one of: {', '.join(SECRETS)}")
             by_provider.setdefault(SECRETS[scheme], []).append(reference)
         values: dict[str, str] = {}
-        for name, asked in by_provider.items():
-            values |= self._provider(name).read_secrets(asked)
+        for name, batch in by_provider.items():
+            values |= self._provider(name).read_secrets(batch)
         return values
 
     def _provider(self, name: str) -> Provider:

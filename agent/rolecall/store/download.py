@@ -15,7 +15,7 @@ _LASTING = ("no-key", "no-bucket", "access-denied", "conflict", "clock-skew", "m
 Begin = Callable[[int, str], tuple[Iterator[bytes], str]]
 
 
-def resumed(what: str, seconds: float, start: int, begin: Begin) -> Iterator[bytes]:
+def resumed(action: str, seconds: float, start: int, begin: Begin) -> Iterator[bytes]:
     """All pieces from the byte `start` on. Raises FetchFault once it is clear that the rest will not come."""
     until = time.monotonic() + seconds
     at, etag, failed = start, "", 0
@@ -26,7 +26,7 @@ def resumed(what: str, seconds: float, start: int, begin: Begin) -> Iterator[byt
                 at, failed = at + len(piece), 0
                 yield piece
         except TimeoutError:
-            raise too_slow(what, seconds) from None
+            raise too_slow(action, seconds) from None
         except FetchFault as fault:
             failed += 1
             pause = 0.1 * 2**failed

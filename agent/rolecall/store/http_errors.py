@@ -22,28 +22,28 @@ _CAUSES: dict[int, str] = {
 }
 
 
-def check_answer(answer: "requests.Response", what: str, accepted: tuple[int, ...]) -> None:
+def check_answer(answer: "requests.Response", action: str, accepted: tuple[int, ...]) -> None:
     """Raises FetchFault unless the status is an accepted one, and the end of the body can be told."""
     status = answer.status_code
     if status in accepted:
         # Without a length an end is no different from a cut, also in the middle of the head.
         names = {name.lower() for name in answer.headers}
         if answer.request.method == "GET" and status != HTTPStatus.NOT_MODIFIED and not _LENGTHS & names:
-            raise fault(what, "the answer does not say where it ends", "broken-answer")
+            raise fault(action, "the answer does not say where it ends", "broken-answer")
         return
     if status in (HTTPStatus.PRECONDITION_FAILED, HTTPStatus.CONFLICT):
-        raise conflict(what, doubtful=status == HTTPStatus.CONFLICT)
+        raise conflict(action, doubtful=status == HTTPStatus.CONFLICT)
     if status < 300 or status == HTTPStatus.NOT_MODIFIED:
-        raise fault(what, f"{status} is not an answer to this request", "broken-answer")
+        raise fault(action, f"{status} is not an answer to this request", "broken-answer")
     date = moment(answer.headers.get("Date"))
     if status in (401, 403) and is_skewed(date):
-        raise skewed(what, date)
+        raise skewed(action, date)
     where = f" to {answer.headers['Location']}" if "Location" in answer.headers else ""
     cause = _CAUSES.get(status) or ("moved" if status < 400 else "server-error" if status >= 500 else "")
-    raise fault(what, f"{status} {answer.reason}{where}", cause or "refused")
+    raise fault(action, f"{status} {answer.reason}{where}", cause or "refused")
 
 
-def fault_of(error: Exception, what: str, ca: str | None) -> FetchFault:
+def fault_of(error: Exception, action: str, ca: str | None) -> FetchFault:
     """What requests or urllib3 raised, with its cause. `ca`: the file of the authorities that are believed, if any."""
     import requests
     from urllib3.exceptions import SSLError
@@ -52,9 +52,9 @@ def fault_of(error: Exception, what: str, ca: str | None) -> FetchFault:
     reason += ")" * (reason.count("(") - reason.count(")"))
     if isinstance(error, (requests.exceptions.SSLError, SSLError)):
         authorities = f" (authorities: {ca})" if ca else ""
-        return fault(what, f"the certificate is not accepted{authorities}: {reason}", "tls")
+        return fault(action, f"the certificate is not accepted{authorities}: {reason}", "tls")
     if isinstance(error, requests.Timeout) or "timed out" in str(error):
-        return fault(what, "no answer in time", "too-slow")
+        return fault(action, "no answer in time", "too-slow")
     if isinstance(error, (requests.exceptions.ChunkedEncodingError, requests.exceptions.ContentDecodingError)):
-        return fault(what, "the answer is incomplete", "broken-answer")
-    return fault(what, reason, "unreachable")
+        return fault(action, "the answer is incomplete", "broken-answer")
+    return fault(action, reason, "unreachable")

@@ -43,12 +43,12 @@ class HttpsStore:
 
     def get(self, key: str, limit: int, cached: Stored | None = None) -> Stored:
         """GET with If-None-Match."""
-        what = f"read {self.location(key)}"
+        action = f"read {self.location(key)}"
         condition = {"If-None-Match": cached.etag} if cached and cached.etag else {}
 
         def ask() -> Stored:
             accepted = (HTTPStatus.OK, HTTPStatus.NOT_MODIFIED) if condition else (HTTPStatus.OK,)
-            with self._answer("GET", key, what, condition, accepted) as answer:
+            with self._answer("GET", key, action, condition, accepted) as answer:
                 etag, date = answer.headers.get("ETag", ""), moment(answer.headers.get("Date"))
                 if cached and answer.status_code == HTTPStatus.NOT_MODIFIED:
                     return Stored(cached.data, cached.etag, date)
@@ -56,47 +56,47 @@ class HttpsStore:
                 for piece in answer.iter_content(_PIECE):
                     data += piece
                     if len(data) > limit:
-                        raise too_large(what, limit)
+                        raise too_large(action, limit)
                 return Stored(bytes(data), etag, date)
 
-        return self._within(what, ask)
+        return self._within(action, ask)
 
     def stream(self, key: str, start: int = 0) -> Iterator[bytes]:
         """GET with Range, and with If-Match where it goes on: of the same object, or not at all."""
-        what = f"read {self.location(key)}"
+        action = f"read {self.location(key)}"
 
         def begin(at: int, etag: str) -> tuple[Iterator[bytes], str]:
             # A weak tag cannot be asked for by If-Match; the SHA-256 of the whole decides in any case.
             headers = {"Range": f"bytes={at}-"} if at else {}
             headers |= {"If-Match": etag} if etag and not etag.startswith("W/") else {}
-            pieces = self._pieces(key, what, headers, at)
+            pieces = self._pieces(key, action, headers, at)
             return pieces, next(pieces).decode("latin-1")
 
-        return resumed(what, self.network.release_timeout, start, begin)
+        return resumed(action, self.network.release_timeout, start, begin)
 
     def put(self, key: str, data: bytes, replacing: str | None = None) -> str:
         """PUT; with `replacing` by If-Match or If-None-Match."""
-        what = f"write {self.location(key)}"
+        action = f"write {self.location(key)}"
         condition = {} if replacing is None else {"If-Match": replacing} if replacing else {"If-None-Match": "*"}
 
         def ask() -> str:
-            with self._answer("PUT", key, what, condition, _WRITTEN, data) as answer:
+            with self._answer("PUT", key, action, condition, _WRITTEN, data) as answer:
                 return answer.headers.get("ETag", "")
 
-        return confirmed(lambda: self._within(what, ask), lambda: self.get(key, _LOOK), data, replacing)
+        return confirmed(lambda: self._within(action, ask), lambda: self.get(key, _LOOK), data, replacing)
 
     def upload(self, key: str, pieces: Iterable[bytes], size: int | None = None) -> str:
         """One PUT, with Content-Length where the size is known, else chunked, within the time of a release."""
-        what, seconds = f"write {self.location(key)}", self.network.release_timeout
+        action, seconds = f"write {self.location(key)}", self.network.release_timeout
         if size == 0:
             return self.put(key, b"".join(pieces))
-        body = _Body(pieces, size, what, seconds)
+        body = _Body(pieces, size, action, seconds)
 
         def ask() -> str:
-            with self._answer("PUT", key, what, {}, _WRITTEN, body if size else iter(body), _UPLOAD) as answer:
+            with self._answer("PUT", key, action, {}, _WRITTEN, body if size else iter(body), _UPLOAD) as answer:
                 return answer.headers.get("ETag", "")
 
-        return self._within(what, ask, seconds)
+        return self._within(action, ask, seconds)
 
     def list(self, prefix: str = "") -> Iterator[Entry]:
         """Never: a web server has no listing that one could rely on."""
@@ -104,14 +104,14 @@ class HttpsStore:
 
     def delete(self, key: str) -> None:
         """DELETE; 404 is as good."""
-        what = f"delete {self.location(key)}"
+        action = f"delete {self.location(key)}"
         accepted = (*_WRITTEN, HTTPStatus.ACCEPTED, HTTPStatus.NOT_FOUND, HTTPStatus.GONE)
 
         def ask() -> None:
-            with self._answer("DELETE", key, what, {}, accepted):
+            with self._answer("DELETE", key, action, {}, accepted):
                 pass
 
-        self._within(what, ask)
+        self._within(action, ask)
 
     def has_tag(self, etag: str, pieces: Iterable[bytes]) -> bool:  # noqa: ARG002
         """A web server makes its tags of what it likes."""
@@ -131,17 +131,17 @@ class HttpsStore:
     def _object_url(self, key: str) -> str:
         return f"{self.url}/{quote(checked_key(key))}"
 
-    def _within(self, what: str, ask: Callable[[], T], seconds: float | None = None) -> T:
+    def _within(self, action: str, ask: Callable[[], T], seconds: float | None = None) -> T:
         limit = self.network.timeout if seconds is None else seconds
         try:
             return within(limit, ask)
         except TimeoutError:
-            raise too_slow(what, limit) from None
+            raise too_slow(action, limit) from None
 
-    def _pieces(self, key: str, what: str, headers: dict[str, str], at: int) -> Iterator[bytes]:
+    def _pieces(self, key: str, action: str, headers: dict[str, str], at: int) -> Iterator[bytes]:
         """The tag first, then the pieces."""
         accepted = (HTTPStatus.PARTIAL_CONTENT,) if at else (HTTPStatus.OK,)
-        with self._answer("GET", key, what, headers, accepted) as answer:
+        with self._answer("GET", key, action, headers, accepted) as answer:
             yield answer.headers.get("ETag", "").encode("latin-1", "replace")
             yield from answer.iter_content(_PIECE)
 
@@ -150,7 +150,7 @@ class HttpsStore:
         self,
         method: str,
         key: str,
-        what: str,
+        action: str,
         headers: dict[str, str],
         accepted: tuple[int, ...],
         data: "bytes | Iterable[bytes] | None" = None,
@@ -172,21 +172,21 @@ class HttpsStore:
         }
         try:
             with _session() as session, session.request(method, url, **options) as answer:
-                check_answer(answer, what, accepted)
+                check_answer(answer, action, accepted)
                 yield answer
         except (requests.RequestException, HTTPError) as error:
-            raise fault_of(error, what, self.network.ca) from None
+            raise fault_of(error, action, self.network.ca) from None
         except OSError as error:  # a file of authorities that is not there
-            raise fault(what, str(error), "tls") from None
+            raise fault(action, str(error), "tls") from None
         except (ValueError, OverflowError):
-            raise fault(what, "the answer is garbled", "broken-answer") from None
+            raise fault(action, "the answer is garbled", "broken-answer") from None
 
 
 class _Body:
     """The pieces of an upload; with a length, so that requests sends it ahead. Ends when the time is over."""
 
-    def __init__(self, pieces: Iterable[bytes], size: int | None, what: str, seconds: float) -> None:
-        self.pieces, self.size, self.what, self.seconds = pieces, size, what, seconds
+    def __init__(self, pieces: Iterable[bytes], size: int | None, action: str, seconds: float) -> None:
+        self.pieces, self.size, self.action, self.seconds = pieces, size, action, seconds
 
     def __len__(self) -> int:
         return self.size or 0
@@ -195,14 +195,14 @@ class _Body:
         until, sent = time.monotonic() + self.seconds, 0
         for piece in self.pieces:
             if time.monotonic() > until:  # whoever asked has gone: see deadline.py
-                raise too_slow(self.what, self.seconds)
+                raise too_slow(self.action, self.seconds)
             sent += len(piece)
             if self.size is not None and sent > self.size:
                 break
             yield piece
         if self.size is not None and sent != self.size:
             # The server waits for as many bytes as were announced, so that it takes nothing of this.
-            raise fault(self.what, f"it is not of the {self.size} bytes that were announced", "broken-answer")
+            raise fault(self.action, f"it is not of the {self.size} bytes that were announced", "broken-answer")
 
 
 def _is_plain(url: str) -> bool:

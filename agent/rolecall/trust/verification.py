@@ -85,12 +85,12 @@ def _signer(node: Node, document: Document, now: datetime) -> Signer:
 
 
 def _same_fleet(node: Node, document: Document, header: Header, earlier: Verified) -> None:
-    trust, what = node.settings.trust, f"{document.source} is the document of the fleet {header.fleet!r}"
+    trust, claim = node.settings.trust, f"{document.source} is the document of the fleet {header.fleet!r}"
     if trust.fleet is not None and header.fleet != trust.fleet:
-        raise ConfigFault(f"{what}, not of {trust.fleet!r}", "check the store's address in agent.toml", "other-fleet")
+        raise ConfigFault(f"{claim}, not of {trust.fleet!r}", "check the store's address in agent.toml", "other-fleet")
     if earlier.fleet not in ("", header.fleet):
         raise ConfigFault(
-            f"{what}; this node is of {earlier.fleet!r}",
+            f"{claim}; this node is of {earlier.fleet!r}",
             f"check the store's address; to move the node, remove {node.settings.state}/fleet",
             "other-fleet",
         )
