@@ -77,7 +77,7 @@ def converge(
                 report.warn(f"the next refresh looks at everything again: {fault.message}")
 
     with recorded(node, report, afterwards=leave_record), completing_earlier_run(node, report):
-        set_aside_unreadable(node, report.warn)
+        set_aside_unreadable(node, report)
         decision = decide(node, report)
         record_verified(
             node,
@@ -210,7 +210,7 @@ def go_back(node: Node, prefix: str | None, *, watch: Watcher = lambda _: lambda
     report.watched_by(watch(report))
     report.serial, report.document = verified.serial, verified.sha256
     with recorded(node, report), completing_earlier_run(node, report):
-        set_aside_unreadable(node, report.warn)
+        set_aside_unreadable(node, report)
         node.notes.write(Hold(target.id, report.document))
         act(node, target, None, report)
     return report

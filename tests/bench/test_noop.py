@@ -380,7 +380,9 @@ def test_a_generation_whose_manifest_is_damaged_serves_on_and_is_made_whole_in_i
     manifest = (node.state / "current").resolve() / "generation.json"
     before, folder = manifest.read_bytes(), manifest.parent.stat().st_ino
     manifest.write_text("{}")
-    assert f"{manifest} cannot be read: it has format None" in refresh(node)
+    message = f"{manifest} cannot be read: it has format None"
+    assert message in node.rolecall("doctor", ok=1).stdout
+    assert message in refresh(node)
     assert (manifest.read_bytes(), manifest.parent.stat().st_ino) == (before, folder)
     assert node.get("blog.example.com")[0] == 200
     assert refresh(node) == ""

@@ -17,6 +17,7 @@ from rolecall.host.roles import read_role, roles_folder
 from rolecall.image.role import bare_role
 from rolecall.node.node import Node, open_ready_node
 from rolecall.node.notes import Waiting
+from rolecall.node.unreadable import unreadable
 from rolecall.node.verified import MOST
 from rolecall.render.generation import Generation
 from rolecall.report import Report
@@ -44,6 +45,9 @@ def diagnose(config: Path) -> list[Diagnosis]:
     _try(diagnoses, f"role {settings.role}", lambda: read_role(roles_folder(settings.paths.templates), settings.role))
     remedy = "remove it from agent.toml, or install a version that has it"
     diagnoses += [Diagnosis(ok=False, what=note, remedy=remedy) for note in node.passed_over]
+    for path, why in unreadable(node):
+        what = f"{path} cannot be read: {why}"
+        diagnoses.append(Diagnosis(ok=False, what=what, remedy="the next refresh sets it aside and makes it anew"))
     _diagnose_stores(diagnoses, node)
     decide_only = partial(decide, node, Report("doctor"), dry=True)
     decision = _try(diagnoses, "fleet document, assignment and rendering", decide_only)

@@ -41,7 +41,11 @@ class Generations:
     def ids(self) -> list[str]:
         """The names of all folders of generations, the newest first."""
         try:
-            entries = [entry for entry in os.scandir(self.folder) if entry.name[0] != "." and entry.is_dir()]
+            entries = [
+                entry
+                for entry in os.scandir(self.folder)
+                if entry.name[0] != "." and entry.is_dir(follow_symlinks=False)
+            ]
         except (FileNotFoundError, NotADirectoryError):
             return []
         return [entry.name for entry in sorted(entries, key=lambda entry: entry.stat().st_mtime_ns, reverse=True)]

@@ -1,7 +1,6 @@
 """Releases on disk: fetched, checked, unpacked once, shared by generations, never written again."""
 
 import hashlib
-import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -88,28 +87,32 @@ class Releases:
 
     def templates(self, use: DeployedRelease, names: Iterable[str]) -> dict[str, str]:
         """The templates of an unpacked release that the role allows by name."""
-        found = {}
+        texts = {}
         for name in names:
             path = self.state / use.folder / name
             # A link could lead anywhere; the archive's rules keep links inside, and a template need not be one.
             if path.is_file() and not path.is_symlink():
                 try:
-                    found[name] = path.read_text("utf-8")
+                    texts[name] = path.read_text("utf-8")
                 except (OSError, UnicodeDecodeError) as error:
                     raise ConfigFault(f"{use.product}: cannot read the release's {name}: {error}") from None
-        return found
+        return texts
 
     def prune(self, generations: Iterable[Generation]) -> None:
         """Remove every release that none of these generations uses, and what an interrupted run left behind."""
-        used = {self.state / use.folder for generation in generations for use in generation.releases}
+        used = {self.state / release.folder for generation in generations for release in generation.releases}
         if not self.folder.is_dir():
             return
-        for product in sorted(os.scandir(self.folder), key=lambda one: one.name):
-            for entry in sorted(os.scandir(product.path), key=lambda one: one.name):
-                if Path(entry.path) not in used:
-                    if entry.is_dir(follow_symlinks=False):
-                        files.discard(Path(entry.path))
-                    else:
-                        files.remove(Path(entry.path))
-            if not any(os.scandir(product.path)):
-                files.remove_tree(Path(product.path))
+        for product in sorted(self.folder.iterdir()):
+            for path in sorted(product.iterdir()) if product.is_dir() else ():
+                if path not in used:
+                    _discard(path)
+            if not product.is_dir() or not any(product.iterdir()):
+                _discard(product)
+
+
+def _discard(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        files.discard(path)
+    else:
+        files.remove(path)

@@ -2,7 +2,7 @@
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from pydantic import AwareDatetime
 
 from rolecall.forms.stored import json_object, typed
 from rolecall.host import files, state_files
-from rolecall.report import FORMAT
+from rolecall.report import FORMAT, ProductStatus
 
 MOST = 64 * 1024 * 1024  # bytes of a report
 
@@ -42,6 +42,10 @@ class _ReportShape:
     changes: list[dict[str, str]]
     warnings: list[str]
     steps: list[_StepShape]
+    # Those of 0.1.0 lack the rest.
+    address: str = ""
+    serving: bool | None = None
+    products: dict[str, ProductStatus] = field(default_factory=dict)
 
 
 class Reports:

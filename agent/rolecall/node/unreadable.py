@@ -26,8 +26,10 @@ from rolecall.node.notes import (
 )
 from rolecall.node.reports import read_report
 from rolecall.node.verified import Verified
+from rolecall.report import Report
 
 FOLDER = "unreadable"  # below the state folder, and below the run folder
+STEP = "set aside"  # of a run that found something
 MOST = 64  # entries in it: the first ones tell most of what happened, so that only the last one is replaced
 _IN_STATE: tuple[type[Note], ...] = (Verified, Databases, InstalledRole, Hold, Instances, Waiting)
 _IN_RUN: tuple[type[Note], ...] = (BootIdentity, Leaving)
@@ -49,22 +51,25 @@ def unreadable(node: Node) -> Iterator[tuple[Path, str]]:
             yield path, "permission denied"
 
 
-def set_aside_unreadable(node: Node, warn: Callable[[str], None]) -> None:
+def set_aside_unreadable(node: Node, report: Report) -> None:
     """Move what cannot be read out of the way, and complete what stands in two files. For a run with the lock."""
-    moved = set()
+    moved = []
     for path, why in unreadable(node):
         base = node.run_notes.folder if path.is_relative_to(node.run_notes.folder) else node.notes.folder
         target = _move(path, base)
-        warn(f"{path} cannot be read: {why}. It was set aside as {target}")
-        moved.add(path)
+        report.warn(f"{path} cannot be read: {why}. It was set aside as {target}")
+        moved.append(path)
+    if moved:
+        with report.step(STEP) as step:
+            step.note = ", ".join(path.name for path in moved)
     verified.keep_document_of_0_1_0(node.settings.state)
     for kind in _IN_STATE:
         note, paths = node.notes.read(kind), node.notes.paths(kind)
         if note != kind():
             if not all(path.exists() for path in paths):
                 node.notes.write(note)
-        elif kind.loss and not moved.isdisjoint(paths):
-            warn(f"{paths[0]} is lost: {kind.loss}")
+        elif kind.loss and not set(paths).isdisjoint(moved):
+            report.warn(f"{paths[0]} is lost: {kind.loss}")
 
 
 def _readers(node: Node) -> Iterator[_Reader]:
@@ -72,6 +77,9 @@ def _readers(node: Node) -> Iterator[_Reader]:
     folders = [state / name for name in ("fleet", "generations", "releases", "reports", "metrics")]
     for folder in (*folders, run / "loaded"):
         yield folder, partial(_read_folder, folder)
+    for pattern in ("generations/*", "releases/*", "releases/*/*"):
+        for folder in sorted(path for path in state.glob(pattern) if path.name[0] != "."):
+            yield folder, partial(_read_folder, folder)
     for link in (state / "current", state / "ready"):
         yield link, partial(_read_link, link)
     yield from _note_readers(node.notes, _IN_STATE)

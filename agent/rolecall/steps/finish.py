@@ -9,6 +9,7 @@ from rolecall.deadline import within
 from rolecall.errors import BusyFault, ConfigFault, Fault, HostFault, Stopped
 from rolecall.host import files
 from rolecall.host.lock import locked
+from rolecall.node import unreadable
 from rolecall.node.node import Node
 from rolecall.node.notes import Leaving
 from rolecall.node.outbox import Outbox
@@ -18,7 +19,7 @@ from rolecall.report import ProductStatus, Report
 from rolecall.shortcut import stamps
 
 IDLE = "nothing is owed"
-_WORK = ("stage", "activate", "replicate")  # the steps that may mend something while the generation stays
+_WORK = (unreadable.STEP, "stage", "activate", "replicate")  # steps that may mend something while the generation stays
 
 
 @contextmanager
