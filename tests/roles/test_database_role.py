@@ -46,9 +46,12 @@ def test_a_promotion_by_the_document_loses_nothing_and_there_are_never_two_that_
     fleet.settle("db1", "db2", "db3", "db4")
     with Load(fleet, "db1") as load, ThreadPoolExecutor() as runs:
         fleet.become(epoch=2, master="db2", candidate="db1")
-        waits = runs.submit(fleet.nodes["db2"].rolecall, "refresh")
+        waiting = runs.submit(fleet.nodes["db2"].rolecall, "refresh", ok=False)
         fleet.run("db3", "db1", "db4")
-        assert "has everything that the former master had" in waits.result().stderr
+        result = waiting.result()
+        if result.returncode == 75:  # on a busy machine the old master takes longer than a run waits for it
+            result = fleet.nodes["db2"].rolecall("refresh")
+        assert "has everything that the former master had" in result.stderr
         load.target = "db2"
         load.goes_on()
         fleet.run("db2")
@@ -87,8 +90,9 @@ def test_the_candidate_takes_over_from_a_master_that_was_killed_and_the_old_one_
     assert load.both == []
     fleet.start("db1")
     assert fleet.sql("db1", "SELECT @@read_only") == "1", "until somebody says what it is"
-    fleet.run("db1")
+    fleet.run("db1", ok=False)  # it may be further behind at first than a ready node is allowed to be
     fleet.arrives("db2", "db1", "db3")
+    fleet.run("db1")
 
 
 def test_what_only_the_snapshot_server_has_received_is_not_lost_with_the_master(fleet: Fleet) -> None:
