@@ -19,7 +19,7 @@ class Trust(Frozen):
 
     signers: AbsolutePath | None = None
     unsigned: bool = False
-    revoked: AbsolutePath | None = Field(None, description="Public keys, one a line, that are no longer believed")
+    revoked: AbsolutePath | None = Field(None, description="Public keys, one per line, that are no longer trusted")
     fleet: Name | None = Field(None, description="The fleet this image belongs to; another one's document is refused")
 
     @model_validator(mode="after")
@@ -54,7 +54,9 @@ class Boot(Frozen):
 class Refresh(Frozen):
     """What the timer's runs do."""
 
-    full_every: Duration = Field(900.0, description="How often a refresh compares and tests everything all the same")
+    full_every: Duration = Field(
+        900.0, description="How often a refresh compares and tests everything even if nothing has changed"
+    )
 
 
 class Drain(Frozen):
@@ -71,7 +73,7 @@ class Network(Frozen):
     timeout: Duration = Field(10.0, description="For a document, a report or a secret, of each store")
     release_timeout: Duration = Field(600.0, description="For a release's archive")
     ca: AbsolutePath | None = Field(
-        None, description="Certificates of the authorities to believe, instead of the system's"
+        None, description="Certificates of the authorities to trust, instead of the system's"
     )
 
 
@@ -118,7 +120,9 @@ class Secrets(Frozen):
 class ReporterSettings(Frozen):
     """What every reporter has. One that needs more has a class of its own below this one."""
 
-    timeout: Duration = Field(60.0, gt=0, description="How long it may take; then the others are told all the same")
+    timeout: Duration = Field(
+        60.0, gt=0, description="How long it may take; the other reporters get the report all the same"
+    )
 
 
 class Reporters(Frozen):

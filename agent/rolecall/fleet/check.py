@@ -34,7 +34,7 @@ KINDS = {
     "process": Kind("the name of a program that must be running"),
     "unit": Kind("a unit of the role that must be active"),
     "file": Kind(
-        "a file that must be there, not be older than max_age, and have what it is to contain",
+        "a file that must exist, be no older than max_age, and contain a text",
         limits=("max_age", "contains"),
     ),
     "disk": Kind("a path whose file system must have free_mb left", limits=("free_mb",), required=("free_mb",)),

@@ -77,7 +77,7 @@ def read_kept(state: Path) -> dict[str, str]:
     if data.get("format", FORMAT) != FORMAT:
         raise ValueError(f"it has format {data['format']!r}, this version reads {FORMAT}")
     if not isinstance(values, dict) or not all(isinstance(value, str) for value in values.values()):
-        raise ValueError("it holds something else than texts")
+        raise ValueError("it holds something other than text")
     return values
 
 

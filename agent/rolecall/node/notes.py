@@ -48,7 +48,7 @@ class Hold(Note):
     """An operator's roll-back: the generation to stay at, as long as the document has this digest."""
 
     name = "hold"
-    loss = "a roll-back that was held is not held any more"
+    loss = "an operator's roll-back is no longer held"
     generation: str = ""
     document: str = ""
 
@@ -58,7 +58,7 @@ class Instances(Note):
     """The daemons that this node has several of. It is never shorter than the truth."""
 
     name = "instances"
-    loss = "a daemon such as memcached@NAME that the document wants no more goes on until somebody stops it"
+    loss = "a daemon such as memcached@NAME that the document no longer names runs until somebody stops it"
     units: tuple[Unit, ...] = ()
 
 
@@ -187,7 +187,7 @@ def read_note(kind: type[T], path: Path) -> T | None:
     try:
         values = data if isinstance(number, int) else kind.of_0_1_0(data)
     except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"it is no note of rolecall: {error!r}") from None
+        raise ValueError(f"it is not a note of rolecall: {error!r}") from None
     if absent := {item.name for item in fields(kind)} - values.keys():
         raise ValueError(f"it lacks {', '.join(sorted(absent))}")
     return typed(kind, values)

@@ -104,12 +104,12 @@ def _note_readers(notes: Notes, kinds: tuple[type[Note], ...]) -> Iterator[_Read
 
 def _read_folder(path: Path) -> None:
     if (path.is_symlink() or path.exists()) and not path.is_dir():
-        raise ValueError("it is no folder")
+        raise ValueError("it is not a folder")
 
 
 def _read_link(path: Path) -> None:
     if path.exists() and not path.is_symlink():
-        raise ValueError("it is no link")
+        raise ValueError("it is not a link")
 
 
 def _move(path: Path, base: Path) -> Path:

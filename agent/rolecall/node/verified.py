@@ -27,7 +27,7 @@ class Verified(Note):
 
     name = "fleet/verified"
     twice = True
-    loss = "an older document than the last one would be believed once"
+    loss = "an older document than the last one would be accepted once"
     fleet: str = ""
     serial: int = 0
     sha256: str = ""  # of what was signed
@@ -65,7 +65,7 @@ def read_document(state: Path, document: str) -> bytes | None:
     """A document's bytes, or None where there are none. Raises ValueError where they are not those of the digest."""
     raw = state_files.read(path_of(state, document), MOST) if document else None
     if raw is not None and digest(raw) != document:
-        raise ValueError("its content is not that of its digest")
+        raise ValueError("its content does not match its digest")
     return raw
 
 
@@ -73,7 +73,7 @@ def check_document(path: Path) -> None:
     """Raises ValueError if a document's file does not have what its name says."""
     raw = state_files.read(path, MOST)
     if raw is not None and path != path_of(path.parent.parent, digest(raw)):
-        raise ValueError("its content is not that of its digest")
+        raise ValueError("its content does not match its digest")
 
 
 def keep_document_of_0_1_0(state: Path) -> None:

@@ -138,10 +138,12 @@ class _Copying:
             progress.advance(len(piece))
         place = self.source.location(entry.key)
         if size != entry.size:
-            raise FetchFault(f"{place} has changed while it was copied", "copy again: it goes on here", "conflict")
+            raise FetchFault(
+                f"{place} has changed while it was copied", "copy again: it continues from here", "conflict"
+            )
         expected = self.digests.get(entry.key)
         if expected and digest.hexdigest() != expected:
-            raise ConfigFault(f"{place} is not the release that the document names", "publish that release anew")
+            raise ConfigFault(f"{place} is not the release that the document names", "publish that release again")
         yield last
 
 
@@ -171,7 +173,7 @@ def _check_releases(source: Store, fleet: Fleet, entries: Mapping[str, Entry]) -
     if missing := sorted(_digests(fleet).keys() - entries.keys()):
         raise ConfigFault(
             f"{source.location(DOCUMENT)} names releases that its store does not have: {', '.join(missing)}",
-            "publish them, or a document that does without",
+            "publish them, or a document that does not name them",
         )
 
 
@@ -193,7 +195,7 @@ def _replaced_document(source: Store, target: Store, fleet: Fleet, document: Sto
         raise ConflictFault(
             f"{url} has serial {old.serial}, but {source.location(DOCUMENT)} has serial {fleet.serial}: "
             "nodes would refuse it",
-            "copy the other way round, or publish the older content anew",
+            "copy in the other direction, or publish the older content with a new serial",
             "conflict",
         )
     return replaced
@@ -213,7 +215,7 @@ def _copy_document(target: Store, document: Stored, replaced: Stored | None, *, 
 def _other_bytes(target: Store, key: str) -> FetchFault:
     return FetchFault(
         f"{target.location(key)} does not read as it was written",
-        "copy again; if it goes on, look at that store's disk, or who else writes to it",
+        "copy again; if this persists, check that store's disk, and who else writes to it",
         "broken-answer",
     )
 

@@ -31,13 +31,19 @@ def figures(report: Report, now: float) -> Iterator[str]:
     yield from _metric("rolecall_info", "What this node is; always 1", {_labelled(labels): 1})
     ready = report.exit_code == 0 and not report.leaving
     yield from _gauge("rolecall_ready", "Whether the last run ended well and nobody is being sent away", ready)
-    yield from _gauge("rolecall_serving", "Whether what is current answers, be it the last one", bool(report.serving))
+    yield from _gauge(
+        "rolecall_serving", "Whether the current generation answers, even if it is an older one", bool(report.serving)
+    )
     if report.products:
         products = {_labelled({"product": name}): product.serving for name, product in report.products.items()}
-        yield from _metric("rolecall_product_serving", "Whether this product of what is current answers", products)
+        yield from _metric(
+            "rolecall_product_serving", "Whether this product of the current generation answers", products
+        )
     yield from _gauge("rolecall_exit_code", "How the last run ended", report.exit_code)
-    yield from _gauge("rolecall_degraded", "Whether it goes on with something older than it should", report.degraded)
-    yield from _gauge("rolecall_leaving", "Whether this node is about to go", report.leaving)
+    yield from _gauge(
+        "rolecall_degraded", "Whether it goes on with something older than it should have", report.degraded
+    )
+    yield from _gauge("rolecall_leaving", "Whether this node is about to leave service", report.leaving)
     words = "When the last run ended that looked at everything"
     yield from _gauge("rolecall_last_run_timestamp_seconds", words, int(now))
     seconds: dict[str, float] = {}
@@ -50,7 +56,7 @@ def figures(report: Report, now: float) -> Iterator[str]:
 
 def document_figures(notice: Notice) -> Iterator[str]:
     """Those of the document that the node goes by."""
-    yield from _gauge("rolecall_document_serial", "The document that it goes by", notice.report.serial)
+    yield from _gauge("rolecall_document_serial", "The document that it follows", notice.report.serial)
     if notice.document_read:
         moment = int(notice.document_read.timestamp())
         yield from _gauge("rolecall_document_timestamp_seconds", "When this node first read that document", moment)

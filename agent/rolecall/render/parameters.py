@@ -42,9 +42,9 @@ class Parameter(Frozen):
     type: Literal["text", "word", "integer", "duration", "boolean", "choice", "texts", "servers"]
     default: ParameterValue
     help: Text = Field(min_length=1, description="What it is for, in a sentence; the schema shows it")
-    min: int | None = Field(None, description="For integer and duration: the least value, or seconds")
+    min: int | None = Field(None, description="For integer and duration: the smallest value, or seconds")
     max: int | None = Field(None, description="For integer and duration: the highest value, or seconds")
-    choices: tuple[Text, ...] = Field((), description="For choice: the values that there are")
+    choices: tuple[Text, ...] = Field((), description="For choice: the allowed values")
 
     @property
     def annotation(self) -> Any:

@@ -211,5 +211,5 @@ def _check_mistakes(table: RoleFile) -> Iterator[Mistake]:
         if check.unit is not None and "{" not in check.unit:  # the name of an instance is known on a node only
             yield from _unknown_units(table, ("check", i, "unit"), [check.unit])
         if check.replication is not None and table.replication is None:
-            hint = "add [replication]: how the role's database server is talked to"
+            hint = "add [replication]: how to reach the role's database server"
             yield Mistake(("check", i, "replication"), "the role has no database server that could be asked", hint)

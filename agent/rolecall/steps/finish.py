@@ -18,7 +18,7 @@ from rolecall.readiness import Notice, open_reporter
 from rolecall.report import ProductStatus, Report
 from rolecall.shortcut import stamps
 
-IDLE = "nothing is owed"
+IDLE = "up to date"
 _WORK = (unreadable.STEP, "stage", "activate", "replicate")  # steps that may mend something while the generation stays
 
 

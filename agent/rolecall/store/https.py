@@ -202,7 +202,7 @@ class _Body:
             yield piece
         if self.size is not None and sent != self.size:
             # The server waits for as many bytes as were announced, so that it takes nothing of this.
-            raise fault(self.action, f"it is not of the {self.size} bytes that were announced", "broken-answer")
+            raise fault(self.action, f"it does not have the {self.size} bytes that were announced", "broken-answer")
 
 
 def _is_plain(url: str) -> bool:
