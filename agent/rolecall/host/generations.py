@@ -109,7 +109,7 @@ class Generations:
             files.make_folders(target.parent)
             self._write(target, file, generation, values)
         files.create(new / MANIFEST, generation.to_json().encode(), 0o600)
-        selinux.restore(new)
+        selinux.relabel(new)
         files.sync_tree(new)
         if final.is_symlink() or final.exists():
             files.remove(final)
@@ -123,7 +123,7 @@ class Generations:
         if manifest.is_dir() and not manifest.is_symlink():
             files.remove_tree(manifest)
         files.replace(manifest, generation.to_json().encode(), 0o600)
-        selinux.restore(manifest)
+        selinux.relabel(manifest)
 
     def _write(self, target: Path, file: ManagedFile, generation: Generation, values: Mapping[str, str]) -> None:
         text = generation.text_of(file, values)
@@ -161,17 +161,17 @@ class Generations:
                 owner_id(file.owner),
                 group_id(file.group),
             )
-        selinux.restore(folder)
+        selinux.relabel(folder)
 
     def commit(self, generation: str) -> None:
         """The switch: one rename of the link `current`. Daemons read through it only once they are told."""
         files.point(self.state / "current", f"generations/{generation}")
-        selinux.restore(self.state / "current")
+        selinux.relabel(self.state / "current")
 
     def prove(self, generation: str) -> None:
         """This generation passed its self-tests."""
         files.point(self.state / "ready", f"generations/{generation}")
-        selinux.restore(self.state / "ready")
+        selinux.relabel(self.state / "ready")
 
     def prune(self, keep: int) -> list[Generation]:
         """Remove old generations and what is none, never current or ready; returns those that stay."""

@@ -43,7 +43,7 @@ class Releases:
             self._fetch(use, stream, fetched)
             archive.unpack(fetched, unpacked, use.artifact, skip=use.writable)
             self._lay_writable(use, unpacked)
-            selinux.restore(unpacked)
+            selinux.relabel(unpacked)
             files.sync_tree(unpacked)
             files.remove(fetched)
             if final.is_symlink() or final.exists():

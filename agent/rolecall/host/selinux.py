@@ -5,7 +5,7 @@ from pathlib import Path
 from rolecall.host import programs
 
 
-def restore(*paths: Path) -> None:
+def relabel(*paths: Path) -> None:
     """Give these files and folders their types. Nothing where SELinux is off or absent. Raises HostFault.
 
     A file inherits the type of the folder that it is made in. That is right for most files; a confined daemon could
