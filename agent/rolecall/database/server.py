@@ -66,7 +66,9 @@ class DatabaseServer:
             # the master, or it would never drop those that are no longer needed.
             self._remember(
                 accounts="",
-                made=tuple(sorted({*self.note.made, *account_names(self.target, self.replication.user)})),
+                created_accounts=tuple(
+                    sorted({*self.note.created_accounts, *account_names(self.target, self.replication.user)})
+                ),
             )
         self._remember(master=_address(self.target.master))
         return f"{self.target.duty} of {self.target.name}: {', '.join(changes)}" if changes else ""
@@ -218,10 +220,10 @@ class DatabaseServer:
         if self.note.accounts == fingerprint and not state.fresh:
             return False
         require_acknowledgements(self.client, self.target.candidate)
-        needed, noted = account_names(self.target, self.replication.user), set(self.note.made)
-        self._remember(made=tuple(sorted(needed | noted)))
+        needed, noted = account_names(self.target, self.replication.user), set(self.note.created_accounts)
+        self._remember(created_accounts=tuple(sorted(needed | noted)))
         update_accounts(self.client, accounts, noted - needed)
-        self._remember(accounts=fingerprint, made=tuple(sorted(needed)))
+        self._remember(accounts=fingerprint, created_accounts=tuple(sorted(needed)))
         return True
 
 

@@ -99,9 +99,9 @@ class _Stream:
             self.refuse(f"it has more than {_HEADERS} bytes of headers or padding in one place")
         return data
 
-    def refuse(self, what: str, hint: str = _AGAIN) -> NoReturn:
+    def refuse(self, problem: str, hint: str = _AGAIN) -> NoReturn:
         """Raise ConfigFault, at the entry read last."""
-        raise ConfigFault(f"{self.name}: {what}{self.where}", hint)
+        raise ConfigFault(f"{self.name}: {problem}{self.where}", hint)
 
 
 def _entries(stream: _Stream) -> Iterator[tuple[Any, Iterator[bytes]]]:
@@ -229,14 +229,14 @@ class _Tree:
         self.stream.where = f" at entry {link[:200]!r}"
         at, left, hops = dirname(link) or ".", [basename(link)], 0
         while left:
-            here = normpath(f"{at}/{left.pop()}")  # `..` above the top stays `..`, which no entry is named
-            kind = self.kinds.get(here)
+            path = normpath(f"{at}/{left.pop()}")  # `..` above the top stays `..`, which no entry is named
+            kind = self.kinds.get(path)
             if kind == "link":
-                left += reversed(self.targets[here].split("/"))
+                left += reversed(self.targets[path].split("/"))
                 hops += 1
             elif kind == "folder":
-                at = here
-            elif f"{here}/".startswith(self.skip) and ".." not in left:  # through the caller's link, and on
+                at = path
+            elif f"{path}/".startswith(self.skip) and ".." not in left:  # through the caller's link, and on
                 return
             elif kind is None or left:
                 self.refuse(

@@ -212,11 +212,11 @@ def remove_tree(path: Path) -> None:
 
 def discard(folder: Path) -> None:
     """Remove a folder that is known by its name: what a kill leaves of it has another one."""
-    gone = folder if folder.name.startswith(".") else folder.with_name(f".gone-{folder.name}")
-    if gone != folder:
-        remove_tree(gone)
-        rename(folder, gone)
-    remove_tree(gone)
+    trash = folder if folder.name.startswith(".") else folder.with_name(f".gone-{folder.name}")
+    if trash != folder:
+        remove_tree(trash)
+        rename(folder, trash)
+    remove_tree(trash)
 
 
 def read_link(path: Path) -> str | None:

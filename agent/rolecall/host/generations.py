@@ -139,8 +139,8 @@ class Generations:
         ]
         expected = {file.path for file in generation.files} | {MANIFEST}
         for base, _, names in os.walk(folder):
-            found = (os.path.relpath(os.path.join(base, name), folder) for name in names)
-            wrong.extend(name for name in found if name not in expected)
+            paths = (os.path.relpath(os.path.join(base, name), folder) for name in names)
+            wrong.extend(path for path in paths if path not in expected)
         return sorted(wrong)
 
     def repair(self, generation: Generation, values: Mapping[str, str], paths: list[str]) -> None:

@@ -17,32 +17,32 @@ class Releases:
         self.state = state
         self.folder = state / "releases"
 
-    def ensure(self, use: DeployedRelease, stream: Callable[[str], Iterator[bytes]]) -> bool:
+    def ensure(self, release: DeployedRelease, stream: Callable[[str], Iterator[bytes]]) -> bool:
         """Have a release unpacked. Returns False if it was there already.
 
         Raises ConfigFault for an archive that is not what the document says, or that breaks the rules of unpacking;
         FetchFault and HostFault pass through. Whatever fails, only dot files are left, and the next run removes them.
         """
-        fresh = not (self.state / use.folder).is_dir()
+        fresh = not (self.state / release.folder).is_dir()
         if fresh:
-            self._unpack(use, stream)
-        if not (self.state / use.folder / use.document_root).is_dir():
+            self._unpack(release, stream)
+        if not (self.state / release.folder / release.document_root).is_dir():
             raise ConfigFault(
-                f"the release {use.version} of {use.product} has no folder {use.document_root!r}",
-                f"pack one, or set products.{use.product}.document_root to the folder that it has",
+                f"the release {release.version} of {release.product} has no folder {release.document_root!r}",
+                f"pack one, or set products.{release.product}.document_root to the folder that it has",
             )
         return fresh
 
-    def _unpack(self, use: DeployedRelease, stream: Callable[[str], Iterator[bytes]]) -> None:
-        final = self.state / use.folder
+    def _unpack(self, release: DeployedRelease, stream: Callable[[str], Iterator[bytes]]) -> None:
+        final = self.state / release.folder
         files.make_folders(final.parent)
         fetched, unpacked = final.parent / f".fetch-{final.name}", final.parent / f".unpack-{final.name}"
         files.remove(fetched)
         files.remove_tree(unpacked)
         try:
-            self._fetch(use, stream, fetched)
-            archive.unpack(fetched, unpacked, use.artifact, skip=use.writable)
-            self._lay_writable(use, unpacked)
+            self._fetch(release, stream, fetched)
+            archive.unpack(fetched, unpacked, release.artifact, skip=release.writable)
+            self._lay_writable(release, unpacked)
             selinux.relabel(unpacked)
             files.sync_tree(unpacked)
             files.remove(fetched)
@@ -53,49 +53,49 @@ class Releases:
             files.remove(fetched)
             files.remove_tree(unpacked)
 
-    def _fetch(self, use: DeployedRelease, stream: Callable[[str], Iterator[bytes]], target: Path) -> None:
+    def _fetch(self, release: DeployedRelease, stream: Callable[[str], Iterator[bytes]], target: Path) -> None:
         digest, size = hashlib.sha256(), 0
 
         def checked() -> Iterator[bytes]:
             nonlocal size
-            for chunk in stream(use.artifact):
+            for chunk in stream(release.artifact):
                 size += len(chunk)
-                if size > use.size:
+                if size > release.size:
                     break
                 digest.update(chunk)
                 yield chunk
 
         files.create_from(target, checked(), 0o600)
-        if size != use.size:
-            more = "more than" if size > use.size else f"{size} bytes, not"
+        if size != release.size:
+            difference = "more than" if size > release.size else f"{size} bytes, not"
             raise ConfigFault(
-                f"{use.artifact} has {more} the {use.size} bytes that the document says",
+                f"{release.artifact} has {difference} the {release.size} bytes that the document says",
                 "publish the archive again, or correct size and sha256 in the document",
             )
-        if digest.hexdigest() != use.sha256:
+        if digest.hexdigest() != release.sha256:
             raise ConfigFault(
-                f"{use.artifact} has the SHA-256 {digest.hexdigest()}, the document says {use.sha256}",
+                f"{release.artifact} has the SHA-256 {digest.hexdigest()}, the document says {release.sha256}",
                 "the archive was changed after the document was written, or the wrong one was uploaded",
             )
 
-    def _lay_writable(self, use: DeployedRelease, unpacked: Path) -> None:
+    def _lay_writable(self, release: DeployedRelease, unpacked: Path) -> None:
         """Links from the release's writable folders to those that outlive releases."""
-        for folder in use.writable:
+        for folder in release.writable:
             link = unpacked / folder
             files.make_folders(link.parent)
-            files.make_link(link, str(self.state / "shared" / use.product / folder))
+            files.make_link(link, str(self.state / "shared" / release.product / folder))
 
-    def templates(self, use: DeployedRelease, names: Iterable[str]) -> dict[str, str]:
+    def templates(self, release: DeployedRelease, names: Iterable[str]) -> dict[str, str]:
         """The templates of an unpacked release that the role allows by name."""
         texts = {}
         for name in names:
-            path = self.state / use.folder / name
+            path = self.state / release.folder / name
             # A link could lead anywhere; the archive's rules keep links inside, and a template need not be one.
             if path.is_file() and not path.is_symlink():
                 try:
                     texts[name] = path.read_text("utf-8")
                 except (OSError, UnicodeDecodeError) as error:
-                    raise ConfigFault(f"{use.product}: cannot read the release's {name}: {error}") from None
+                    raise ConfigFault(f"{release.product}: cannot read the release's {name}: {error}") from None
         return texts
 
     def prune(self, generations: Iterable[Generation]) -> None:

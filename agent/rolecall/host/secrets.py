@@ -47,18 +47,18 @@ class Secrets:
         if not self.keep or not self._read:
             files.remove(self.state / KEPT)
         elif self._read != self._kept():
-            kept = {"format": FORMAT, "values": self._read}
-            files.replace(self.state / KEPT, json.dumps(kept).encode(), 0o600)
+            content = {"format": FORMAT, "values": self._read}
+            files.replace(self.state / KEPT, json.dumps(content).encode(), 0o600)
 
     def _stored(self, references: list[str], warn: Callable[[str], None]) -> dict[str, str]:
         try:
             return self.fetch(references)
         except FetchFault as fault:
-            kept = self._kept()
-            if not self.keep or fault.cause not in _OUT or not kept.keys() >= set(references):
+            values = self._kept()
+            if not self.keep or fault.cause not in _OUT or not values.keys() >= set(references):
                 raise
             warn(f"{fault.message}; the secrets' last known values are used (secrets.keep)")
-            return {reference: kept[reference] for reference in references}
+            return {reference: values[reference] for reference in references}
 
     def _kept(self) -> dict[str, str]:
         try:

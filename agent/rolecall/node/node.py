@@ -61,13 +61,13 @@ def open_node(settings: Settings) -> Node:
     """
     settings = with_role(settings)
     notes: list[str] = []
-    sources = _known("identity", settings.identity, providers.SOURCES, notes)
+    sources = _supported("identity", settings.identity, providers.SOURCES, notes)
     run_notes = Notes(settings.run)
     identity = run_notes.read(BootIdentity).identity
     opened = Providers(settings, settings.run)
     opened.locate(identity.region if identity else None)
-    stores = [opened.open_store(url) for url in _known("store", settings.store, providers.STORES, notes)]
-    reporters = _known("readiness", settings.readiness, readiness.KINDS, notes) if settings.readiness else ()
+    stores = [opened.open_store(url) for url in _supported("store", settings.store, providers.STORES, notes)]
+    reporters = _supported("readiness", settings.readiness, readiness.KINDS, notes) if settings.readiness else ()
     return Node(
         settings,
         sources,
@@ -101,12 +101,12 @@ def open_ready_node(settings: Settings) -> Node:
     return node
 
 
-def _known(key: str, names: tuple[str, ...], kinds: tuple[str, ...], notes: list[str]) -> tuple[str, ...]:
-    known = tuple(name for name in names if name.partition(":")[0] in kinds)
+def _supported(key: str, names: tuple[str, ...], kinds: tuple[str, ...], notes: list[str]) -> tuple[str, ...]:
+    supported = tuple(name for name in names if name.partition(":")[0] in kinds)
     available = ", ".join(kinds)
-    if not known:
+    if not supported:
         raise ConfigFault(
-            f"agent.toml: {key} = {list(names)} has nothing that this version supports", f"it has: {available}"
+            f"agent.toml: {key} = {list(names)} names nothing that this version has", f"it has: {available}"
         )
-    notes += [f"{key} {name!r} is ignored: this version has {available}" for name in names if name not in known]
-    return known
+    notes += [f"{key} {name!r} is passed over: this version has {available}" for name in names if name not in supported]
+    return supported

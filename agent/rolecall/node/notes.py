@@ -72,7 +72,7 @@ class DatabaseNote:
     candidate: str | None = None  # whose acknowledgement this master has waited for
     login: str | None = None  # fingerprint of what it follows with
     accounts: str | None = None  # fingerprint of the SQL that has made the accounts
-    made: tuple[str, ...] = ()  # the accounts, as SQL
+    created_accounts: tuple[str, ...] = ()  # their names, as SQL
 
 
 @dataclass(frozen=True)
@@ -86,8 +86,8 @@ class Databases(Note):
 
     @classmethod
     def of_0_1_0(cls, data: dict[str, Any]) -> dict[str, Any]:
-        """The databases stood at the top."""
-        return {"databases": data}
+        """The databases stood at the top, and their accounts in `made`."""
+        return {"databases": {name: {**note, "created_accounts": note.get("made", ())} for name, note in data.items()}}
 
     def of(self, database: str) -> DatabaseNote:
         """The part about one database; the blank one where there is none."""
