@@ -11,8 +11,7 @@ exit codes:
   0   converged and healthy
   1   host fault: rolled back, or not ready
   2   usage
-  75  temporary: another run holds the lock, or a store or the metadata is out and nothing is there to fall back on;
-      try again
+  75  temporary: another run holds the lock, or a store or the metadata cannot be reached; try again
   78  the document, a role or the settings are wrong; nothing was changed
 """
 
