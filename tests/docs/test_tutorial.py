@@ -34,8 +34,9 @@ def outputs() -> dict[int, str]:
     """What each block of commands prints, by its line in the page: one shell runs them all, as the page has it."""
     folder = Path(tempfile.mkdtemp(prefix="rc-"))
     folder.chmod(0o755)
-    script = "exec 2>&1\n"
-    script += "".join(f"echo '@@ {block.line}'\n{block.text}" for block in blocks(PAGE) if block.kind == "sh")
+    first, *others = [f"echo '@@ {block.line}'\n{block.text}" for block in blocks(PAGE) if block.kind == "sh"]
+    guard = '[ "$(type -t rolecall)" = function ] || exit\n'  # else it would be the node that this machine may be
+    script = "".join(["exec 2>&1\n", first, guard, *others])
     script = script.replace(f"mkdir {FOLDER}\n", "").replace(FOLDER, str(folder))
     try:
         shell = subprocess.run(
