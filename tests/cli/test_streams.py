@@ -66,10 +66,11 @@ def test_every_run_ends_as_it_would_and_is_reported(streams: str, node: Box) -> 
 
 
 def test_an_answer_that_could_not_be_written_is_an_error_with_its_reason() -> None:
-    done = subprocess.run(
+    result = subprocess.run(
         f"{shlex.join(ROLECALL)} fleet schema >/dev/full", shell=True, stderr=subprocess.PIPE, text=True, timeout=60
     )
-    assert (done.returncode, done.stderr) == (1, "rolecall: the answer could not be written: No space left on device\n")
+    reason = "rolecall: the answer could not be written: No space left on device\n"
+    assert (result.returncode, result.stderr) == (1, reason)
 
 
 def test_a_terminal_that_goes_away_interrupts_a_run_in_good_order(node: Box) -> None:

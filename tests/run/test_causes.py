@@ -54,15 +54,15 @@ class Row:
 
 def rows() -> list[Row]:
     """All rows of all tables of the page that have a cause."""
-    found: list[Row] = []
+    table: list[Row] = []
     part = ""
     for line in PAGE.read_text().splitlines():
         if line.startswith("## "):
             part = line.removeprefix("## ")
         if match := re.fullmatch(r"\| `([a-z-]+)` \| ([^|]+) \| `([^`|]+)` \| (\d+) \| ([^|]+) \|", line):
             cause, _, message, code, _ = match.groups()
-            found.append(Row(part, cause, message, int(code), sum(one.cause == cause for one in found)))
-    return found
+            table.append(Row(part, cause, message, int(code), sum(row.cause == cause for row in table)))
+    return table
 
 
 ROWS = rows()
@@ -73,9 +73,9 @@ SCENES: dict[str, list[Scene]] = {}
 def scene(cause: str) -> Callable[[Scene], Scene]:
     """This makes it happen: the scenes of a cause are in the order of its rows."""
 
-    def add(made: Scene) -> Scene:
-        SCENES.setdefault(cause, []).append(made)
-        return made
+    def add(scenery: Scene) -> Scene:
+        SCENES.setdefault(cause, []).append(scenery)
+        return scenery
 
     return add
 
@@ -196,8 +196,8 @@ def credentials(node: AwsNode) -> Path:
     file = node.machine.root / "etc/rolecall/aws"
     file.touch(0o600)
     file.chmod(0o600)
-    known = {"aws_access_key_id": KEY_ID, "aws_secret_access_key": SECRET, "aws_session_token": TOKEN}
-    file.write_text("[default]\n" + "".join(f"{key} = {value}\n" for key, value in known.items()))
+    keys = {"aws_access_key_id": KEY_ID, "aws_secret_access_key": SECRET, "aws_session_token": TOKEN}
+    file.write_text("[default]\n" + "".join(f"{key} = {value}\n" for key, value in keys.items()))
     return file
 
 
@@ -515,25 +515,25 @@ def an_empty_server_is_to_replace_one_that_has_the_data(fleet: Fleet) -> str:
 
 @scene("conflict")
 def two_people_publish(node: AwsNode) -> Any:
-    mine = node.machine.root / "mine.json"
-    mine.write_text(json.dumps({**node.document, "serial": 1}))
-    return mine, S3
+    document = node.machine.root / "mine.json"
+    document.write_text(json.dumps({**node.document, "serial": 1}))
+    return document, S3
 
 
 @scene("conflict")
 def two_people_publish_at_the_same_time(node: AwsNode) -> Any:
-    mine = node.machine.root / "mine.json"
-    mine.write_text(json.dumps(node.document))
+    document = node.machine.root / "mine.json"
+    document.write_text(json.dumps(node.document))
     node.s3.fault(409, method="PUT")
-    return mine, S3
+    return document, S3
 
 
 @scene("not-writable")
 def a_mirror_takes_nothing(node: AwsNode) -> Any:
-    mine = node.machine.root / "mine.json"
-    mine.write_text(json.dumps(node.document))
+    document = node.machine.root / "mine.json"
+    document.write_text(json.dumps(node.document))
     node.mirror.read_only = True
-    return mine, node.mirror_url
+    return document, node.mirror_url
 
 
 # What only a copy of a store shows
@@ -559,9 +559,9 @@ def a_newer_document_is_copied_over(node: AwsNode) -> Any:
 def _node() -> Iterator[AwsNode]:
     nothing = {"AWS_EC2_METADATA_DISABLED": "true", "AWS_CONFIG_FILE": os.devnull,
                "AWS_SHARED_CREDENTIALS_FILE": os.devnull}  # fmt: skip
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-    with mock.patch.dict(os.environ, {**kept, **nothing}, clear=True), in_this_process(), aws_node() as made:
-        yield made
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    with mock.patch.dict(os.environ, {**environment, **nothing}, clear=True), in_this_process(), aws_node() as node:
+        yield node
 
 
 @pytest.fixture
@@ -580,7 +580,7 @@ def node(_node: AwsNode) -> Iterator[AwsNode]:
 
 @pytest.mark.parametrize(
     "row",
-    [one for one in ROWS if one.part not in (WRITES, COPIES, DATABASE)],
+    [row for row in ROWS if row.part not in (WRITES, COPIES, DATABASE)],
     ids=lambda row: f"{row.cause}-{row.number + 1}",
 )
 def test_a_run_and_doctor_tell_the_cause_with_its_remedy(row: Row, node: AwsNode) -> None:
@@ -601,23 +601,23 @@ def test_a_run_and_doctor_tell_the_cause_with_its_remedy(row: Row, node: AwsNode
 
 
 @pytest.mark.parametrize(
-    "row", [one for one in ROWS if one.part == WRITES], ids=lambda row: f"{row.cause}-{row.number + 1}"
+    "row", [row for row in ROWS if row.part == WRITES], ids=lambda row: f"{row.cause}-{row.number + 1}"
 )
 def test_who_publishes_is_told_the_cause_with_its_remedy_and_doctor_which_writes_nothing_finds_none(
     row: Row, node: AwsNode
 ) -> None:
     file, url = SCENES[row.cause][row.number](node)
-    done = node.fleet_publish_program(file, url)
-    answer = json.loads(done.stdout)
-    assert (answer["cause"], answer["exit_code"], done.returncode) == (row.cause, row.code, row.code), answer
+    result = node.fleet_publish_program(file, url)
+    answer = json.loads(result.stdout)
+    assert (answer["cause"], answer["exit_code"], result.returncode) == (row.cause, row.code, row.code), answer
     assert re.search(row.pattern, answer["error"]), answer
     assert answer["hint"]
-    assert f"  cause: {row.cause} (docs/reference/causes.md)" in done.stderr
+    assert f"  cause: {row.cause} (docs/reference/causes.md)" in result.stderr
     assert all(diagnosis.ok for diagnosis in node.doctor())
 
 
 @pytest.mark.parametrize(
-    "row", [one for one in ROWS if one.part == COPIES], ids=lambda row: f"{row.cause}-{row.number + 1}"
+    "row", [row for row in ROWS if row.part == COPIES], ids=lambda row: f"{row.cause}-{row.number + 1}"
 )
 def test_who_copies_a_store_is_told_the_cause_with_its_remedy(row: Row, node: AwsNode) -> None:
     source, target = SCENES[row.cause][row.number](node)
@@ -630,7 +630,7 @@ def test_who_copies_a_store_is_told_the_cause_with_its_remedy(row: Row, node: Aw
 
 
 def test_a_database_server_tells_why_it_is_not_what_the_document_says_and_overwrites_nothing(fleet: Fleet) -> None:
-    for row in [one for one in ROWS if one.part == DATABASE]:
+    for row in [row for row in ROWS if row.part == DATABASE]:
         box = fleet.nodes[SCENES[row.cause][row.number](fleet)]
         with (
             mock.patch.dict(os.environ, box.env),
@@ -647,11 +647,11 @@ def test_a_database_server_tells_why_it_is_not_what_the_document_says_and_overwr
 
 def test_people_are_shown_the_cause_and_the_remedy(node: AwsNode) -> None:
     the_service_is_off(node)
-    said = node.rolecall("boot", ok=75).stderr
-    assert re.search(r"\n  hint: switch it on: .*\n  cause: imds-off \(docs/reference/causes.md\)\n", said)
-    said = node.rolecall("doctor", ok=1).stdout
+    output = node.rolecall("boot", ok=75).stderr
+    assert re.search(r"\n  hint: switch it on: .*\n  cause: imds-off \(docs/reference/causes.md\)\n", output)
+    output = node.rolecall("doctor", ok=1).stdout
     assert re.search(
-        r"\n✗ identity: .*: it is switched off for this instance \[imds-off\]\n  remedy: switch it on", said
+        r"\n✗ identity: .*: it is switched off for this instance \[imds-off\]\n  remedy: switch it on", output
     )
 
 
@@ -683,26 +683,26 @@ def test_a_refused_document_changes_nothing_and_the_exit_code_is_78(node: AwsNod
 
 def words_of_the_source() -> set[str]:
     """Every word that a fault of the agent can have as its cause."""
-    found = set()
+    causes = set()
     for path in sorted((ROOT / "agent/rolecall").rglob("*.py")):
-        for one in ast.walk(ast.parse(path.read_text())):
-            if isinstance(one, ast.Call):
-                given = one.args[2:3] + [keyword.value for keyword in one.keywords if keyword.arg == "cause"]
-                name = one.func.attr if isinstance(one.func, ast.Attribute) else getattr(one.func, "id", "")
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call):
+                arguments = node.args[2:3] + [keyword.value for keyword in node.keywords if keyword.arg == "cause"]
+                name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
                 if name.lower().endswith("fault"):
-                    found |= {text.value for text in given if isinstance(text, ast.Constant)}
-            if isinstance(one, ast.Assign) and ast.unparse(one.targets[0]) == "_CAUSE":
-                found.add(ast.literal_eval(one.value))
-            if isinstance(one, ast.Assign) and ast.unparse(one.targets[0]) in ("HINTS", "_CAUSES"):
-                found |= words_of_a_table(one.value, path)
-    return {str(word) for word in found} - {""}
+                    causes |= {text.value for text in arguments if isinstance(text, ast.Constant)}
+            if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "_CAUSE":
+                causes.add(ast.literal_eval(node.value))
+            if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) in ("HINTS", "_CAUSES"):
+                causes |= words_of_a_table(node.value, path)
+    return {str(word) for word in causes} - {""}
 
 
 def words_of_a_table(table: ast.expr, path: Path) -> set[Any]:
     """The causes in HINTS and words._CAUSES, whose keys they are, and in https._CAUSES, whose values they are."""
     assert isinstance(table, ast.Dict)
-    words = [one for one in [*table.keys, *table.values] if isinstance(one, ast.Constant)]
-    return {one.value for one in words if re.fullmatch("[a-z]+(-[a-z]+)*", str(one.value))}
+    words = [constant for constant in [*table.keys, *table.values] if isinstance(constant, ast.Constant)]
+    return {constant.value for constant in words if re.fullmatch("[a-z]+(-[a-z]+)*", str(constant.value))}
 
 
 def test_every_cause_of_the_source_has_its_rows_and_every_row_its_scene() -> None:

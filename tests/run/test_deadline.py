@@ -22,9 +22,9 @@ def test_what_the_question_raises_is_raised(error: BaseException) -> None:
     def ask() -> None:
         raise error
 
-    with pytest.raises(type(error)) as told:
+    with pytest.raises(type(error)) as caught:
         within(5, ask)
-    assert told.value is error
+    assert caught.value is error
 
 
 def test_a_question_without_an_end_is_left_behind() -> None:
@@ -73,17 +73,17 @@ def test_what_is_left_behind_does_not_keep_the_process() -> None:
 
 
 def test_what_comes_too_late_goes_to_nobody() -> None:
-    too_late, done = threading.Event(), threading.Event()
+    too_late, over = threading.Event(), threading.Event()
 
     def late() -> None:
         too_late.wait()
-        done.set()
+        over.set()
         raise ValueError
 
     with pytest.raises(TimeoutError):
         within(0.05, late)
     too_late.set()
-    assert done.wait(60)
+    assert over.wait(60)
     assert within(5, lambda: 1) == 1
 
 

@@ -118,17 +118,17 @@ def load(box: Box, sites: str, *, pause: float = 0.0) -> Iterator[Load]:
     """Clients of these sites, one each, by turns with a new connection a request and with one that is kept."""
     hosts = [f"{name}.example.com" for name in sites.split()]
     clients = [Client(box.machine.port, host, keep=bool(n % 2), pause=pause) for n, host in enumerate(hosts)]
-    stop, made = threading.Event(), Load(clients)
+    stop, load = threading.Event(), Load(clients)
     threads = [threading.Thread(target=client.run, args=(stop,)) for client in clients]
     for thread in threads:
         thread.start()
     try:
-        yield made
+        yield load
     finally:
         stop.set()
         for thread in threads:
             thread.join()
-        made.seconds = time.monotonic() - made.began
+        load.seconds = time.monotonic() - load.began
 
 
 def deploy(box: Box, name: str, version: str, *, health: str = "ok", pause: int = 0) -> None:
@@ -165,9 +165,9 @@ def truth(generation: Generation) -> dict[str, tuple[str, ...]]:
     versions = {use.product: use.version for use in generation.releases}
     vhost = generation.file("apache/50-blog.conf")
     assert vhost
-    said = dict(re.findall(r'SetEnv "?([A-Z_]+)"? "?([^"\n]*)"?', vhost.text))
-    page = (f"release={versions['blog']} config={tag} master={said['DATABASE_BLOG_MASTER_NAME']} "
-            f"round={said.get('ROUND', '')}\n")  # fmt: skip
+    variables = dict(re.findall(r'SetEnv "?([A-Z_]+)"? "?([^"\n]*)"?', vhost.text))
+    page = (f"release={versions['blog']} config={tag} master={variables['DATABASE_BLOG_MASTER_NAME']} "
+            f"round={variables.get('ROUND', '')}\n")  # fmt: skip
     return {
         "blog.example.com": (tag, f"blog/{versions['blog']}", page),
         "video.example.com": (tag, f"video/{versions['video']}", f"release={versions['video']}\n"),
@@ -188,8 +188,8 @@ class Published:
 
     def strangers(self, answers: Counter[tuple[str, int, str, str, str]]) -> list[str]:
         """The answers that no generation gives."""
-        told = {(host, *said) for sites in self.known.values() for host, said in sites.items()}
-        return [f"{count} times {key}" for key, count in answers.items() if (key[0], *key[2:]) not in told]
+        expected = {(host, *answer) for sites in self.known.values() for host, answer in sites.items()}
+        return [f"{count} times {key}" for key, count in answers.items() if (key[0], *key[2:]) not in expected]
 
 
 def test_no_request_fails_and_none_is_a_mix_through_refreshes_deploys_and_a_roll_back(
@@ -201,14 +201,14 @@ def test_no_request_fails_and_none_is_a_mix_through_refreshes_deploys_and_a_roll
     box.boot()
     published = Published(box.state)
     published.look()
-    version, done = 1, Counter[str]()
+    version, counts = 1, Counter[str]()
     with load(box, "blog blog video video blog blog", pause=0.003) as clients:
         for event in EVENTS.split():
-            done[event] += 1
+            counts[event] += 1
             if event == "promote":
                 promote(box)
             elif event == "round":
-                box.document["products"]["blog"]["environment"] = {"ROUND": str(done[event])}
+                box.document["products"]["blog"]["environment"] = {"ROUND": str(counts[event])}
             elif event == "deploy":
                 version += 1
                 deploy(box, "blog", str(version))
@@ -216,22 +216,26 @@ def test_no_request_fails_and_none_is_a_mix_through_refreshes_deploys_and_a_roll
             else:
                 before = box.snapshot()
                 deploy(box, "blog", "bad", health="down")
-            said = publish(box, ok=1 if event == "fail" else True)
-            assert said.startswith("rolled back: " if event == "fail" else "ready: ")
+            output = publish(box, ok=1 if event == "fail" else True)
+            assert output.startswith("rolled back: " if event == "fail" else "ready: ")
             published.look()
             if event == "fail":
                 box.document = {**before, "serial": box.document["serial"]}
         while clients.answers.total() < REQUESTS:
             time.sleep(0.1)
-    events = {"refreshes": done["promote"] + done["round"], "deploys": done["deploy"], "roll-backs": done["fail"]}
+    events = {
+        "refreshes": counts["promote"] + counts["round"],
+        "deploys": counts["deploy"],
+        "roll-backs": counts["fail"],
+    }
     figures = {**events, "generations": len(published.known), **clients.figures()}
     print(f"\nunder load: {figures}")
     for name, figure in figures.items():
         record_property(f"load: {name}", figure)
     assert events == {"refreshes": 10, "deploys": 3, "roll-backs": 1}
     assert {"failed": clients.failures, "mixed": published.strangers(clients.answers)} == {"failed": [], "mixed": []}
-    seen = {key[2] for key in clients.answers}
-    assert len(seen) > 10, "the load was there while the generations came and went"
+    configurations = {key[2] for key in clients.answers}
+    assert len(configurations) > 10, "the load was there while the generations came and went"
     assert "round=5\n" in box.get("blog.example.com")[2]
     assert box.json("status")["healthy"]
 

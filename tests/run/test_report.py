@@ -17,9 +17,9 @@ def test_a_step_has_its_time_and_how_it_ended() -> None:
         assert report.data()["steps"] == [
             {"name": "fetch", "seconds": 0, "outcome": "running", "note": "from the store"}
         ]
-    [told] = report.data()["steps"]
-    assert (told["outcome"], told["note"]) == ("done", "from the store")
-    assert 0 <= told["seconds"] < 300
+    [step] = report.data()["steps"]
+    assert (step["outcome"], step["note"]) == ("done", "from the store")
+    assert 0 <= step["seconds"] < 300
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_steps_inside_steps_are_kept_in_the_order_in_which_they_began() -> None:
     report = Report("boot")
     with report.step("outer"), report.step("inner"):
         pass
-    assert [(one.name, one.outcome) for one in report.steps] == [("outer", "done"), ("inner", "done")]
+    assert [(step.name, step.outcome) for step in report.steps] == [("outer", "done"), ("inner", "done")]
 
 
 class Terminal:
@@ -82,7 +82,7 @@ def test_the_last_round_of_checks_counts() -> None:
     report = Report("boot")
     report.tested([CheckResult("a", ok=False, required=True, seconds=0.1, reason="down")], {})
     report.tested([CheckResult("a", ok=True, required=True, seconds=0.1)], {})
-    assert [(one["name"], one["ok"], one["reason"]) for one in report.data()["checks"]] == [("a", True, "")]
+    assert [(check["name"], check["ok"], check["reason"]) for check in report.data()["checks"]] == [("a", True, "")]
 
 
 def result(product: str, *, ok: bool, required: bool = True) -> CheckResult:

@@ -88,11 +88,11 @@ def test_a_run_that_cannot_take_the_lock_ends_with_a_report(node: Box) -> None:
     away = run.rename(run.with_name("away"))
     run.write_text("in the way")
     try:
-        done = node.rolecall("refresh", ok=1)
+        result = node.rolecall("refresh", ok=1)
     finally:
         run.unlink()
         away.rename(run)
-    assert done.stderr.startswith("rolecall: cannot make")
+    assert result.stderr.startswith("rolecall: cannot make")
     assert (reported(node)["outcome"], reported(node)["exit_code"]) == ("failed", 1)
     assert node.json("history")[0]["outcome"] == "failed"
     node.rolecall("refresh")

@@ -42,9 +42,9 @@ def test_a_release_whose_health_page_fails_is_rolled_back_code_and_configuration
     before = box.get("blog.example.com")[1]["X-Rolecall-Config"]
     box.product("blog", "2", health="down", environment={"NEW": "1"})
     box.publish()
-    done = box.rolecall("refresh", ok=1)
-    assert "blog: GET /health" in done.stderr
-    assert "rolled back" in done.stdout
+    result = box.rolecall("refresh", ok=1)
+    assert "blog: GET /health" in result.stderr
+    assert "rolled back" in result.stdout
     status, headers, text = box.get("blog.example.com")
     assert (status, headers["X-Rolecall-Config"], text.split()[0]) == (200, before, "release=1")
     assert "waiting" in box.rolecall("refresh", ok=1).stdout, "a failed generation is not tried again at once"
@@ -79,9 +79,9 @@ def test_a_new_serial_with_equal_content_changes_nothing_and_tells_no_daemon(box
     box.boot()
     before = (box.state / "current").readlink()
     box.publish(json.loads(json.dumps({**box.document, "serial": box.document["serial"] + 1}, sort_keys=True).encode()))
-    done = box.rolecall("refresh")
-    assert "unchanged" in done.stdout
-    assert "up to date" in done.stderr
+    result = box.rolecall("refresh")
+    assert "unchanged" in result.stdout
+    assert "up to date" in result.stderr
     assert (box.state / "current").readlink() == before
 
 
@@ -112,9 +112,9 @@ def test_a_configuration_that_a_daemon_refuses_never_becomes_current(box: Box) -
     before = (box.state / "current").readlink()
     vhost = templates / "web/vhost.conf.j2"
     vhost.write_text(vhost.read_text() + "NoSuchDirective on\n")
-    done = box.rolecall("refresh", ok=1)
-    assert "NoSuchDirective" in done.stderr
-    assert "✓ commit" not in done.stderr
+    result = box.rolecall("refresh", ok=1)
+    assert "NoSuchDirective" in result.stderr
+    assert "✓ commit" not in result.stderr
     assert (box.state / "current").readlink() == before
     assert box.get("blog.example.com")[0] == 200
 
@@ -133,9 +133,9 @@ def test_where_namespaces_are_refused_the_run_says_so_and_validates_before_any_d
     vhost = templates / "web/vhost.conf.j2"
     good = vhost.read_text()
     vhost.write_text(good + "NoSuchDirective on\n")
-    done = box.rolecall("refresh", ok=1)
-    assert "NoSuchDirective" in done.stderr
-    assert "reload apache" not in done.stderr
+    result = box.rolecall("refresh", ok=1)
+    assert "NoSuchDirective" in result.stderr
+    assert "reload apache" not in result.stderr
     assert (box.state / "current").readlink() == before, "the switch is taken back"
     vhost.write_text(good)
     box.publish()
@@ -148,8 +148,8 @@ def test_with_the_store_out_the_node_goes_on_with_the_last_verified_document_and
     box.boot()
     away = box.machine.store.rename(box.machine.root / "srv/away")
     for _ in range(3):
-        done = box.rolecall("refresh")
-        assert "degraded: no store answers" in done.stderr
+        result = box.rolecall("refresh")
+        assert "degraded: no store answers" in result.stderr
         assert box.get("blog.example.com")[0] == 200
     box.stop()
     shutil.rmtree(box.machine.run)
@@ -160,8 +160,8 @@ def test_with_the_store_out_the_node_goes_on_with_the_last_verified_document_and
 
 
 def test_a_node_without_any_document_says_why_and_that_trying_again_may_help(box: Box) -> None:
-    done = box.rolecall("boot", ok=75)
-    assert f"cannot read {box.machine.store}/fleet.json" in done.stderr
+    result = box.rolecall("boot", ok=75)
+    assert f"cannot read {box.machine.store}/fleet.json" in result.stderr
     assert not (box.state / "ready").exists()
 
 
@@ -240,11 +240,11 @@ def test_cron_jobs_run_as_written_with_the_environment_of_the_requests(box: Box)
     box.product("blog", cron=[job])
     box.publish()
     box.boot()
-    line = next(one for one in (box.state / "current/cron/rolecall").read_text().splitlines() if "digest" in one)
+    line = next(line for line in (box.state / "current/cron/rolecall").read_text().splitlines() if "digest" in line)
     command = line.split(" ", 6)[6]
-    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True)
+    result = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True)
     folder = f"{box.state}/releases/blog/{box.document['products']['blog']['release']['sha256']}"
-    assert json.loads(done.stdout) == [arguments, "10.0.0.21:3306", folder]
+    assert json.loads(result.stdout) == [arguments, "10.0.0.21:3306", folder]
 
 
 def test_a_secret_reaches_the_page_and_nothing_else(box: Box) -> None:
@@ -258,10 +258,10 @@ def test_a_secret_reaches_the_page_and_nothing_else(box: Box) -> None:
         "blog", "s", {"public/index.php": page, "public/health": "ok"}
     )
     box.publish()
-    said = [box.rolecall("plan"), box.boot(), box.rolecall("status"), box.rolecall("history", "--json")]
+    results = [box.rolecall("plan"), box.boot(), box.rolecall("status"), box.rolecall("history", "--json")]
     assert box.get("blog.example.com")[2] == canary
-    assert "c4n4ry" not in "".join(done.stdout + done.stderr for done in said)
-    assert "<secret blog.DB_PASSWORD>" in said[0].stdout
+    assert "c4n4ry" not in "".join(result.stdout + result.stderr for result in results)
+    assert "<secret blog.DB_PASSWORD>" in results[0].stdout
     for path in box.machine.root.rglob("*"):
         if path.is_file() and not path.is_symlink() and path != secret and b"c4n4ry" in path.read_bytes():
             assert path.stat().st_mode & 0o007 == 0, f"{path} can be read by everybody"
@@ -304,8 +304,8 @@ def test_a_file_of_the_live_generation_that_was_changed_by_hand_is_put_back(box:
 def test_a_missing_attachment_is_told_with_its_remedy(box: Box) -> None:
     box.product("blog")
     box.publish()
-    done = box.rolecall("boot", ok=1)
-    assert "the role's attachments are not in place" in done.stderr
+    result = box.rolecall("boot", ok=1)
+    assert "the role's attachments are not in place" in result.stderr
     assert "rolecall image attach" in box.rolecall("doctor", ok=1).stdout
 
 
@@ -318,24 +318,24 @@ def test_at_boot_a_store_that_comes_late_is_waited_for(box: Box) -> None:
     with subprocess.Popen(argv, env=box.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as booting:
         time.sleep(1.5)
         box.publish()
-        said = booting.communicate(timeout=60)[0]
-    assert (booting.returncode, "ready" in said) == (0, True), said
+        output = booting.communicate(timeout=60)[0]
+    assert (booting.returncode, "ready" in output) == (0, True), output
 
 
 def test_what_this_version_does_not_have_is_passed_over_and_said_as_long_as_something_is_left(box: Box) -> None:
     config = box.machine.config
     text = config.read_text()
-    more = {'store = ["': 'store = ["ftp://heavy-fleet/prod", "', 'identity = ["': 'identity = ["gce", "',
+    additions = {'store = ["': 'store = ["ftp://heavy-fleet/prod", "', 'identity = ["': 'identity = ["gce", "',
             '"store", "textfile"]': '"store", "textfile", "dns"]'}  # fmt: skip
     wide = text
-    for old, new in more.items():
+    for old, new in additions.items():
         wide = wide.replace(old, new)
     config.write_text(wide)
     box.product("blog")
     box.publish()
-    said = box.boot().stderr
+    stderr = box.boot().stderr
     for words in ("store 'ftp://heavy-fleet/prod' is passed over", "identity 'gce'", "readiness 'dns'"):
-        assert words in said
+        assert words in stderr
     config.write_text(text.replace("file:///", "ftp:///"))
     assert "has nothing that this version supports" in box.rolecall("refresh", ok=78).stderr
 
@@ -382,7 +382,7 @@ def test_a_daemon_that_died_is_started_by_the_next_full_run_and_the_history_tell
     box.machine.config.touch()
     assert "reload php-fpm, reload apache" in box.rolecall("refresh").stderr
     assert box.json("status", ok=True)["healthy"] is True
-    assert [one["outcome"] for one in box.json("history", ok=True)] == ["unchanged", "ready"]
+    assert [report["outcome"] for report in box.json("history", ok=True)] == ["unchanged", "ready"]
 
 
 def test_a_refused_document_is_seen_in_the_store_and_in_status_until_it_is_corrected(box: Box) -> None:
@@ -393,8 +393,8 @@ def test_a_refused_document_is_seen_in_the_store_and_in_status_until_it_is_corre
     box.rolecall("refresh", ok=78)
     report = json.loads((box.machine.store / "reports/web1.json").read_text())
     assert (report["outcome"], "databses" in report["error"], report["server"]) == ("refused", True, "web1")
-    known = box.json("status", ok=1)
-    assert (known["serving"], known["healthy"]) == (True, False)
+    status = box.json("status", ok=1)
+    assert (status["serving"], status["healthy"]) == (True, False)
     box.document["serial"] = 99
     box.publish()
     box.rolecall("refresh")
@@ -405,9 +405,8 @@ def test_a_node_is_never_rolled_back_to_nothing(box: Box) -> None:
     box.product("blog")
     box.publish()
     box.boot()
-    empty = next(
-        one for one in (box.state / "generations").iterdir() if one.name not in str((box.state / "current").readlink())
-    )
+    current = (box.state / "current").readlink().name
+    empty = next(entry for entry in (box.state / "generations").iterdir() if entry.name != current)
     assert "no earlier generation was ever ready" in box.rolecall("rollback", ok=1).stderr
     assert "on disk: none but the current one" in box.rolecall("rollback", empty.name[:8], ok=1).stderr
 
@@ -421,9 +420,9 @@ def test_a_report_that_cannot_be_kept_hides_nothing_of_how_the_run_ended(box: Bo
     reports.write_text("in the way")
     box.product("blog", "2", runtime="static")
     box.publish()
-    done = box.rolecall("refresh", ok=1)
-    assert done.stdout.startswith("ready: generation ")
-    assert "note: the report could not be kept: cannot make" in done.stderr
+    result = box.rolecall("refresh", ok=1)
+    assert result.stdout.startswith("ready: generation ")
+    assert "note: the report could not be kept: cannot make" in result.stderr
     assert box.get("blog.example.com")[2] == "release=2\n"
 
 
@@ -448,12 +447,12 @@ def test_a_baseline_machine_says_that_it_has_no_role_yet_and_is_of_its_role_once
     box.product("blog", runtime="static")
     box.publish()
     assert "has not installed its role yet" in box.rolecall("boot", ok=75).stderr
-    told = [(one["what"], one["remedy"]) for one in box.json("doctor", ok=1) if not one["ok"]]
-    assert [("has not installed its role yet" in what, remedy) for what, remedy in told] == [
+    causes = [(diagnosis["what"], diagnosis["remedy"]) for diagnosis in box.json("doctor", ok=1) if not diagnosis["ok"]]
+    assert [("has not installed its role yet" in words, remedy) for words, remedy in causes] == [
         (True, "why: `journalctl -u rolecall-role`")
     ]
     box.state.mkdir(exist_ok=True)
     (box.state / "role.json").write_text('{"role": "web"}')
     box.boot()
-    assert all(one["ok"] for one in box.json("doctor", ok=0))
+    assert all(diagnosis["ok"] for diagnosis in box.json("doctor", ok=0))
     assert box.json("status", ok=0)["role"] == "web"

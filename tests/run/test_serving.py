@@ -25,7 +25,10 @@ def serving(box: Box) -> dict[str, bool]:
     }
     assert values == parts
     status = box.json("status")
-    assert {"": status["serving"], **{name: one["serving"] for name, one in status["products"].items()}} == parts
+    assert {
+        "": status["serving"],
+        **{name: product["serving"] for name, product in status["products"].items()},
+    } == parts
     return parts
 
 

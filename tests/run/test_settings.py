@@ -131,27 +131,29 @@ def test_each_mistake_is_told_with_its_path_its_place_and_a_remedy(
 ) -> None:
     assert AGENT.count(old) == 1
     text = AGENT.replace(old, new)
-    told = refused(text)
-    found = [one for one in told.mistakes if dotted(one.path).startswith(path) and says in one.message]
-    assert found, str(told)
-    assert remedy in found[0].hint
-    pointed = text.splitlines()[found[0].line - 1][found[0].column - 1 :]
+    refusal = refused(text)
+    mistakes = [
+        mistake for mistake in refusal.mistakes if dotted(mistake.path).startswith(path) and says in mistake.message
+    ]
+    assert mistakes, str(refusal)
+    assert remedy in mistakes[0].hint
+    pointed = text.splitlines()[mistakes[0].line - 1][mistakes[0].column - 1 :]
     assert pointed.startswith(path.rsplit(".", maxsplit=1)[-1].partition("[")[0]), pointed
 
 
 def test_revoked_keys_mean_nothing_where_every_key_is_believed() -> None:
-    told = refused(SMALL + 'revoked = "/etc/revoked"\n')
-    assert [(dotted(one.path), one.message) for one in told.mistakes] == [
+    refusal = refused(SMALL + 'revoked = "/etc/revoked"\n')
+    assert [(dotted(mistake.path), mistake.message) for mistake in refusal.mistakes] == [
         ("trust", "revoked needs signers: without them no signature is checked")
     ]
 
 
 def test_all_mistakes_are_told_at_once() -> None:
-    told = refused('role = 1\nstorex = []\n[trust]\nunsigned = "yes"\n[boot]\nbudget = "x"\n')
-    assert [dotted(one.path) for one in told.mistakes if one.line > 1] == [
+    refusal = refused('role = 1\nstorex = []\n[trust]\nunsigned = "yes"\n[boot]\nbudget = "x"\n')
+    assert [dotted(mistake.path) for mistake in refusal.mistakes if mistake.line > 1] == [
         "storex", "trust.unsigned", "boot.budget",
     ]  # fmt: skip
-    assert {dotted(one.path) for one in told.mistakes} >= {"role", "platform", "store"}
+    assert {dotted(mistake.path) for mistake in refusal.mistakes} >= {"role", "platform", "store"}
 
 
 @pytest.mark.parametrize("text", ["", "role", 'role = "web', "role = 1\nrole = 2", "[[[", "a = " + "[" * 9000, "a = 1e",

@@ -13,8 +13,8 @@ from box import ROLECALL, Box
 
 def reported(box: Box) -> dict[str, Any]:
     """What the fleet sees of this node."""
-    told: dict[str, Any] = json.loads((box.machine.store / "reports/web1.json").read_text())
-    return told
+    report: dict[str, Any] = json.loads((box.machine.store / "reports/web1.json").read_text())
+    return report
 
 
 def wait_is(box: Box, wait: str) -> None:
@@ -34,15 +34,15 @@ def ready(box: Box) -> Box:
 
 
 def test_a_drained_node_serves_on_and_says_that_nobody_is_to_be_sent_to_it(ready: Box) -> None:
-    done = ready.rolecall("drain")
-    assert done.stdout.startswith("drained: generation ")
-    told = reported(ready)
-    assert (told["command"], told["outcome"], told["exit_code"]) == ("drain", "drained", 0)
-    assert told["leaving"] == "drained by `rolecall drain`"
-    assert (told["serial"], told["releases"]) == (2, {"blog": "1"})
+    result = ready.rolecall("drain")
+    assert result.stdout.startswith("drained: generation ")
+    report = reported(ready)
+    assert (report["command"], report["outcome"], report["exit_code"]) == ("drain", "drained", 0)
+    assert report["leaving"] == "drained by `rolecall drain`"
+    assert (report["serial"], report["releases"]) == (2, {"blog": "1"})
     assert ready.get("blog.example.com")[0] == 200
     status = ready.json("status", ok=0)
-    assert (status["healthy"], status["leaving"]) == (True, told["leaving"])
+    assert (status["healthy"], status["leaving"]) == (True, report["leaving"])
     assert "leaving   drained by" in ready.rolecall("status").stdout
 
 
@@ -78,9 +78,9 @@ def test_requests_under_way_get_their_time_after_others_were_told(ready: Box) ->
     while reported(ready)["outcome"] != "drained":
         assert time.monotonic() < begun + 30
         time.sleep(0.01)
-    told = time.monotonic()
+    moment = time.monotonic()
     assert running.wait(30) == 0
-    assert time.monotonic() - told > 1
+    assert time.monotonic() - moment > 1
 
 
 def test_a_wait_that_is_told_to_stop_ends_and_stays_drained(ready: Box) -> None:
@@ -118,8 +118,8 @@ def test_it_waits_for_a_run_that_is_under_way(ready: Box) -> None:
 def test_with_the_store_out_it_ends_well_and_the_news_wait(ready: Box) -> None:
     away = ready.machine.store.with_name("away")
     ready.machine.store.rename(away)
-    done = ready.rolecall("drain")
-    assert "the reporter 'store' could not be told" in done.stderr
+    result = ready.rolecall("drain")
+    assert "the reporter 'store' could not be told" in result.stderr
     away.rename(ready.machine.store)
     ready.rolecall("refresh")
     assert reported(ready)["leaving"]

@@ -70,10 +70,10 @@ def finish(node: Node, report: Report) -> None:
         complete(node, report)
     except (HostFault, OSError) as error:
         report.warn(f"the report lacks what an earlier run has left: {error}")
-    kept = keep(node, report)
+    is_kept = keep(node, report)
     warnings = len(report.warnings)
     tell_reporters(node, report)
-    if kept and len(report.warnings) > warnings:
+    if is_kept and len(report.warnings) > warnings:
         keep(node, report, anew=False)
 
 
