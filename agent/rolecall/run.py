@@ -14,6 +14,7 @@ from rolecall.errors import Fault, FetchFault, HostFault, UnsettledFault
 from rolecall.fleet.assignment import Assignment, assign
 from rolecall.fleet.identity import Identity
 from rolecall.fleet.schema import Fleet
+from rolecall.host.lock import locked
 from rolecall.host.roles import read_role, roles_folder
 from rolecall.host.secrets import ensure_key, fingerprints, paths_of
 from rolecall.node.node import Node
@@ -204,7 +205,8 @@ def go_back(node: Node, prefix: str | None, *, watch: Watcher = lambda _: lambda
     `prefix`: the start of its id, or None for the one before. Raises HostFault where there is no such generation, and
     BusyFault: no run has begun then, and there is nothing to report.
     """
-    target = earlier_generation(node, prefix)
+    with locked(node.settings.run, "rollback"):
+        target = earlier_generation(node, prefix)
     verified = node.notes.read(Verified)
     report = Report("rollback", role=node.settings.role, server=verified.server, generation=target.id)
     report.watched_by(watch(report))
