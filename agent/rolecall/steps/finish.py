@@ -84,8 +84,10 @@ def complete(node: Node, report: Report) -> None:
     if report.serving is None:
         # A report of 0.1.0 does not say whether its node served.
         report.serving = bool(last.get("serving", last.get("exit_code") == 0))
-        products = last.get("products", {})
-        report.products = {name: ProductStatus(**status) for name, status in products.items()}
+        report.products = {
+            name: ProductStatus(product["version"], product["serving"])
+            for name, product in last.get("products", {}).items()
+        }
     report.leaving = node.run_notes.read(Leaving).why or report.leaving
     report.current = node.generations.current() or ""
 
