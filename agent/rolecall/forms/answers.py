@@ -28,8 +28,8 @@ class Answer:
     def data(self) -> Any:
         """The answer as plain data, for JSON."""
         if self.sole_field:
-            return plain(getattr(self, self.sole_field))
-        return {field.name: plain(getattr(self, field.name)) for field in fields(self)}
+            return _as_json(getattr(self, self.sole_field))
+        return {field.name: _as_json(getattr(self, field.name)) for field in fields(self)}
 
 
 @runtime_checkable
@@ -40,19 +40,19 @@ class Describable(Protocol):
         """Plain data, for JSON."""
 
 
-def plain(value: Any) -> Any:
+def _as_json(value: Any) -> Any:
     """A value as JSON has it: dataclasses become objects, tuples lists, sets sorted lists, times ISO 8601."""
     if isinstance(value, Describable):
         return value.data()
     if is_dataclass(value):
-        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+        return {field.name: _as_json(getattr(value, field.name)) for field in fields(value)}
     match value:
         case Mapping():
-            return {str(key): plain(content) for key, content in value.items()}
+            return {str(key): _as_json(content) for key, content in value.items()}
         case AbstractSet():
-            return sorted(plain(element) for element in value)
+            return sorted(_as_json(element) for element in value)
         case list() | tuple():
-            return [plain(element) for element in value]
+            return [_as_json(element) for element in value]
         case datetime():
             return value.isoformat()
     return value
