@@ -7,16 +7,16 @@ import fcntl
 import hashlib
 import os
 import re
+import secrets
 import shutil
 import subprocess
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from roots import locked, scratch
+from roots import locked, roomy
 
 REPO = Path(__file__).parents[2]
 EPOCH = 1_790_000_000
@@ -39,12 +39,11 @@ def shared_builds(config: pytest.Config) -> "Builds":
 
 
 def share_a_folder(config: pytest.Config) -> None:
-    """A folder for all processes of this run: the first one makes it, and removes it at the end."""
+    """A folder's name for all processes of this run. The first one chooses it, and removes it at the end."""
     if RUN not in os.environ:
-        ends = ExitStack()
-        config.add_cleanup(ends.close)
-        os.environ[RUN] = str(ends.enter_context(scratch()))
-        ends.callback(os.environ.pop, RUN)
+        folder = roomy() / f"rc-{secrets.token_hex(6)}"
+        os.environ[RUN] = str(folder)
+        config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
 
 
 class Builds:
@@ -52,6 +51,7 @@ class Builds:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        folder.mkdir(mode=0o755, exist_ok=True)
         self._pool = ThreadPoolExecutor(2)
         self._made: dict[tuple[str, str], Future[Path]] = {}
         for name in ("first", "second-and-longer", "newer"):
