@@ -111,7 +111,7 @@ class Access(Frozen):
         return tuple(filter(None, (self.aws.credentials_file,)))
 
 
-class Secrets(Frozen):
+class SecretSettings(Frozen):
     """What becomes of secrets that a store holds."""
 
     keep: bool = Field(False, description="Keep the last value on disk, 0600, for when their store is out")
@@ -159,7 +159,7 @@ class Settings(Access):
     refresh: Refresh = Refresh()
     drain: Drain = Drain()
     keep: Keep = Keep()
-    secrets: Secrets = Secrets()
+    secrets: SecretSettings = SecretSettings()
     names: dict[str, str | int] = Field({}, description="Names of the platform's table that differ on this image")
 
     @property

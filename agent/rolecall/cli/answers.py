@@ -215,7 +215,7 @@ class ImageCheck(Answer):
 
 
 @dataclass(frozen=True)
-class InstalledRole(Answer):
+class RoleInstallation(Answer):
     """The role that a baseline image has become."""
 
     role: str

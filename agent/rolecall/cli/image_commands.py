@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from rolecall.cli import image_views
-from rolecall.cli.answers import AttachedPaths, DetachedPaths, ImageCheck, InstalledRole
+from rolecall.cli.answers import AttachedPaths, DetachedPaths, ImageCheck, RoleInstallation
 from rolecall.cli.command import Command
 from rolecall.host import attachments
 from rolecall.host.lock import locked
@@ -51,12 +51,12 @@ def check_image(arguments: argparse.Namespace) -> ImageCheck:
     return ImageCheck(tuple(examine() if mended else findings), tuple(mended))
 
 
-def install(arguments: argparse.Namespace) -> InstalledRole:
+def install(arguments: argparse.Namespace) -> RoleInstallation:
     """`image install`: what a baseline image does at its first boot."""
     node = open_node(load_settings(arguments.config))
     with locked(node.settings.run, "image install"):
         role = installation.install(node, partial(print, file=sys.stderr))
-    return InstalledRole(role)
+    return RoleInstallation(role)
 
 
 COMMANDS: dict[str, Command[Any]] = {

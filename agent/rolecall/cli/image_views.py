@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from rolecall.cli.answers import AttachedPaths, DetachedPaths, ImageCheck, InstalledRole
+from rolecall.cli.answers import AttachedPaths, DetachedPaths, ImageCheck, RoleInstallation
 from rolecall.cli.terminal import console
 
 
@@ -29,7 +29,7 @@ def show_detached(answer: DetachedPaths) -> None:
     _print_paths("took away", answer.paths)
 
 
-def show_role(answer: InstalledRole) -> None:
+def show_role(answer: RoleInstallation) -> None:
     """`image install`."""
     print(f"this machine has the role {answer.role}")
 

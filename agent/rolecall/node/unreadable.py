@@ -85,7 +85,7 @@ def _readers(node: Node) -> Iterator[_Reader]:
     yield from _note_readers(node.notes, _IN_STATE)
     yield from _note_readers(node.run_notes, _IN_RUN)
     for document in sorted((state / "fleet").glob("document-*")):
-        yield document, partial(verified.check_document, document)
+        yield document, partial(verified.check_kept_document, document)
     for report in node.reports.paths():
         yield report, partial(read_report, report)
     for generation in node.generations.ids():

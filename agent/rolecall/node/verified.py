@@ -69,7 +69,7 @@ def read_document(state: Path, document: str) -> bytes | None:
     return raw
 
 
-def check_document(path: Path) -> None:
+def check_kept_document(path: Path) -> None:
     """Raises ValueError if a document's file does not have what its name says."""
     raw = state_files.read(path, MOST)
     if raw is not None and path != path_of(path.parent.parent, digest(raw)):
