@@ -52,7 +52,7 @@ def test_a_fresh_image_boots_to_ready_in_the_right_order(node: Machine) -> None:
     order = ["cloud-init.service", "prepare.service", "apache2.service", BOOT, READY, "product.service"]
     times = [finished(node, unit) for unit in order]
     assert times == sorted(times), dict(zip(order, times, strict=True))
-    assert "ready: generation" in node.show(BOOT, "StatusText")
+    assert "ready, serving: generation" in node.show(BOOT, "StatusText")
 
 
 def test_the_journal_has_every_step_with_fields_to_search_by(ready: Machine) -> None:
