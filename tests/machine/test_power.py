@@ -10,7 +10,7 @@ from machine.world import DOCUMENT, PREFIX
 
 # Programs that the run looks for in /usr/local first.
 SLOW = '#!/bin/sh\ncase "$*" in *{word}*) sleep 60 ;; esac\nexec {program} "$@"\n'
-PHASES = ("identify", "fetch", "stage", "rehearse", "activate", "self-test", "ready:")
+PHASES = ("identify", "fetch", "stage", "rehearse", "activate", "self-test", "ready,")
 
 
 def slow(node: Machine, phase: str) -> None:
@@ -27,7 +27,7 @@ def slow(node: Machine, phase: str) -> None:
             node.write("/usr/local/sbin/apache2ctl", SLOW.format(word="-t", program="/usr/sbin/apache2ctl"), 0o755)
         case "activate":
             node.write("/usr/local/sbin/systemctl", SLOW.format(word="apache2", program="/usr/bin/systemctl"), 0o755)
-        case "ready:":  # proven, and the report is on its way
+        case "ready,":  # proven, and the report is on its way
             world.s3.fault("delay", key=f"{PREFIX}/reports/*", method="PUT", seconds=60)
 
 
