@@ -83,7 +83,8 @@ class Tiny:
         roles = copy(HERE / "roles", root / "etc/roles")
         if restart:
             role = roles / "tiny/role.toml"
-            role.write_text(role.read_text().replace('action = "reload"', 'action = "restart"'))
+            text = role.read_text().replace('action = "reload"', 'action = "restart"')
+            role.write_text(text.replace('reload = "USR1"\n', ""))  # a signal to reload is for units that do
         self.config.write_text(f"""role = "tiny"
 platform = "test"
 identity = ["file:{root}/etc/identity.json"]

@@ -490,7 +490,9 @@ def test_a_change_of_the_stores_document_is_published_and_its_author_finds_all_t
     lines = payload.splitlines(keepends=True)
     assert all(line.endswith(b"\r\n") for line in lines)
     removed = [line for line in before.splitlines(keepends=True) if line not in lines]
-    assert [line.split(b'"')[1] for line in removed] == [b"serial", b"issued", b"not_after", b"zone", b"mc1"], "a comma"
+    keys = [line.split(b'"')[1] for line in removed]
+    times = {b"issued", b"not_after"}  # in whole seconds: both documents may be of the same one
+    assert [key for key in keys if key not in times] == [b"serial", b"zone", b"mc1"], "a comma"
 
 
 def test_a_change_of_a_file_is_published_and_stands_in_the_file_then(desk: Desk) -> None:
