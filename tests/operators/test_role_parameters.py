@@ -33,7 +33,11 @@ def roles(tmp_path: Path) -> Path:
 
 
 def fleet(verb: str, *words: object) -> "subprocess.CompletedProcess[str]":
-    argv = [*ROLECALL, "fleet", verb, *map(str, words)]
+    return rolecall("fleet", verb, *words)
+
+
+def rolecall(*words: object) -> "subprocess.CompletedProcess[str]":
+    argv = [*ROLECALL, *map(str, words)]
     return subprocess.run(argv, capture_output=True, text=True, timeout=120)
 
 
@@ -83,6 +87,14 @@ def test_what_is_not_published_is_not_in_the_store(tmp_path: Path, roles: Path) 
     published = fleet("publish", write(tmp_path, {"pages": {"connections": 7}}), *words)
     assert published.returncode == 0, published.stderr
     assert json.loads((store / "fleet.json").read_text())["roles"] == {"pages": {"connections": 7}}
+
+
+def test_a_plan_for_another_server_says_which_parameters_its_role_does_not_have(tmp_path: Path, roles: Path) -> None:
+    servers = {"pages1": {"role": "pages", "address": "10.0.0.1", "zone": "a"}}
+    file = write(tmp_path, {"pages": {"contakt": "x"}}, servers=servers, databases={}, caches={})
+    answer = rolecall("plan", "--fleet", file, "--as", "pages1", "--templates", roles, "--platform", "debian")
+    assert answer.returncode == 0, answer.stderr
+    assert "note: roles.pages.contakt of the document is ignored" in answer.stderr
 
 
 def test_the_schema_lists_the_parameters_of_the_roles_for_editors(roles: Path) -> None:

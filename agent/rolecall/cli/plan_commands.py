@@ -36,7 +36,8 @@ def plan_of_any_server(arguments: argparse.Namespace) -> PlanAnswer:
     if live and arguments.fleet and arguments.server in live.servers:
         old = offline.generation(live, arguments.server, platform, arguments.templates)
     new = offline.generation(target, arguments.server, platform, arguments.templates)
-    return plan_answer(make_plan(old, new), (), summary=arguments.summary)
+    notes = offline.ignored_parameters(target, arguments.server, arguments.templates)
+    return plan_answer(make_plan(old, new), notes, summary=arguments.summary)
 
 
 PLAN_OF_THIS_NODE = Command(plan_of_this_node, show_plan)

@@ -11,8 +11,10 @@ from rolecall.forms.mistakes import suggest
 from rolecall.host.roles import read_role, roles_folder
 from rolecall.node.providers import Providers
 from rolecall.render.generation import Generation
+from rolecall.render.parameters import unknown_parameters
 from rolecall.render.plan import Plan, make_plan
 from rolecall.render.rendering import render
+from rolecall.render.role import Role
 from rolecall.render.settings import RenderSettings
 from rolecall.settings import Access, Aws, load_settings
 from rolecall.store import DOCUMENT, Store
@@ -64,9 +66,18 @@ def generation(fleet: Fleet, server: str, platform: str, templates: Path | None)
     return _generation(fleet, server, platform, templates)
 
 
+def ignored_parameters(fleet: Fleet, server: str, templates: Path | None) -> list[str]:
+    """A sentence for each parameter that the document sets for a server's role, and that role does not have."""
+    return unknown_parameters(_role_of(fleet, server, templates), fleet.roles)
+
+
+def _role_of(fleet: Fleet, server: str, templates: Path | None) -> Role:
+    return read_role(roles_folder(str(templates) if templates else None), fleet.servers[server].role)
+
+
 def _generation(fleet: Fleet, server: str, platform: str, templates: Path | None) -> Generation:
     entry = fleet.servers[server]
-    role = read_role(roles_folder(str(templates) if templates else None), entry.role)
+    role = _role_of(fleet, server, templates)
     identity = Identity(server=server, instance=entry.instance, address=entry.address)
     return render(role, assign(identity, fleet, entry.role), RenderSettings(platform))
 
