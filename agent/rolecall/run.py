@@ -14,6 +14,7 @@ from rolecall.errors import Fault, FetchFault, HostFault, UnsettledFault
 from rolecall.fleet.assignment import Assignment, assign
 from rolecall.fleet.identity import Identity
 from rolecall.fleet.schema import Fleet
+from rolecall.host.accounts import check_accounts
 from rolecall.host.lock import locked
 from rolecall.host.roles import read_role, roles_folder
 from rolecall.host.secrets import ensure_key, fingerprints, paths_of
@@ -138,6 +139,7 @@ def decide(node: Node, report: Report, *, dry: bool = False) -> Decision:
     with report.step("plan") as step:
         current = node.generations.load(node.generations.current()) or Generation("", "", "")
         plan = make_plan(current, target)
+        check_accounts(target, settings.paths.root)
         step.note = "nothing to do" if plan.empty else plan.count
     return Decision(identity, document, fleet, signer, assignment, plan, secrets, stamps_read)
 

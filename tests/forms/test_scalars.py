@@ -8,7 +8,8 @@ from hypothesis import given
 from pydantic import TypeAdapter, ValidationError
 
 from rolecall.forms import scalars
-from rolecall.forms.scalars import MOST_BYTES, SCHEDULE_NICKNAMES, SYSTEM_ACCOUNTS, Frozen
+from rolecall.forms.scalars import MOST_BYTES, SCHEDULE_NICKNAMES, Frozen
+from rolecall.forms.system_accounts import LOGIN_ACCOUNTS, SYSTEM_ACCOUNTS
 from samples import ANY_TEXT, fuzz
 
 LABEL = "a" * 63
@@ -39,7 +40,9 @@ def passes(kind: Any, value: object) -> object:
          ["", "10.0.0", "10.0.0.256", "010.0.0.1", "10.0.0.1/24", "10.0.0.1\n", "fe80::1%eth0", 'fe80::1%\n"x',
           "[::1]", "web1", "\uff11\uff10.0.0.1"]),
         ("AccountName", ["blog", "_b", "a-b_1", "a" * 31],
-         ["", "Blog", "1a", "-a", "a.b", "a$", "a b", "a" * 32, "a\n", *sorted(SYSTEM_ACCOUNTS)]),
+         ["", "Blog", "1a", "-a", "a.b", "a$", "a b", "a" * 32, "a\n", "systemd-oom",
+          *sorted(SYSTEM_ACCOUNTS | LOGIN_ACCOUNTS)]),
+        ("GroupName", ["deploy", "_b"], ["", "Blog", "a.b", "a\n", "systemd-journal", "sudo", "wheel", "ec2-user"]),
         ("EnvironmentName", ["APP_ENV", "_X", "A", "A1", "DB_USER", "A" * 64],
          ["", "a", "App", "1A", "A-B", "A B", "A=B", "Ä", "A\n", "A" * 65, "PATH", "HTTP_PROXY", "LD_PRELOAD",
           "PHP_VALUE", "PHP_ADMIN_VALUE", "ROLECALL_CONFIG", "DATABASE_BLOG_MASTER", "CACHE_X_SERVERS", "IFS", "UID",

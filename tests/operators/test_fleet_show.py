@@ -103,7 +103,9 @@ def test_fleet_check_says_nothing_on_standard_error_where_nothing_is_to_be_said(
 
 
 def test_a_document_with_thousands_of_warnings_tells_the_first_of_them_and_how_many_there_are(tmp_path: Path) -> None:
-    many = {f"p{n}": {"hostnames": [f"p{n}.org"], "user": f"p{n}", "release": RELEASE} for n in range(300)}
+    many = {
+        f"p{n}": {"hostnames": [f"p{n}.org"], "user": f"p{n}", "uid": 2000 + n, "release": RELEASE} for n in range(300)
+    }
     fleet = document(products=many, databases={}, caches={})
     fleet["servers"]["web1"]["products"] = list(many)
     path = written(tmp_path, fleet)

@@ -20,12 +20,13 @@ from hypothesis import strategies as st
 
 from box import ROLECALL, document
 from rolecall.errors import ConflictFault
+from rolecall.fleet.succession import succession_mistakes
 from rolecall.forms.editing import Edit
 from rolecall.forms.mistakes import Mistakes
 from rolecall.operator.offline import live_payload
 from rolecall.operator.publish import Published, Signing, publish, publish_file, renewed
 from rolecall.store.file import FileStore
-from samples import ANY_JSON, ANY_TEXT, fuzz
+from samples import ANY_JSON, ANY_TEXT, edited, fleet, fuzz
 from servers.s3 import BUCKET, KEY_ID, REGION, SECRET, Answer, Request, S3Server
 from signed import NAMESPACE, Keys, Member
 
@@ -368,6 +369,31 @@ def test_another_master_in_the_same_epoch_or_an_older_epoch_is_refused_with_its_
     promote(desk, 8, master)
     assert desk.rolecall("fleet", "diff", "--store", desk.url, str(desk.file)).stderr == ""
     desk.publish()
+
+
+def test_a_product_keeps_its_account_and_no_other_product_gets_it(desk: Desk) -> None:
+    release = {"version": "1", "artifact": "blog/1.tar.gz", "sha256": "0" * 64, "size": 1}
+    blog, video, shop = (
+        {"hostnames": [f"{name}.example.com"], "user": f"p-{name}", "runtime": "static", "release": release}
+        for name in ("blog", "video", "shop")
+    )
+    desk.edit(products={"blog": blog, "video": video})
+    desk.publish()
+    desk.edit(products={"blog": {**blog, "user": "words"}, "shop": {**shop, "user": "p-video"}})
+    file = str(desk.file)
+    for error in (desk.refused(), desk.rolecall("fleet", "diff", "--store", desk.url, file).stderr):
+        for place in ("was 'p-blog' in the document", "'p-video' is the account of 'video' in the document"):
+            line = re.search(rf"(\d+):\d+: products\.(?:blog|shop)\.user: {place}", error)
+            assert line, error
+            assert '"user"' in desk.file.read_text().splitlines()[int(line[1]) - 1]
+    desk.edit(products={"blog": blog, "shop": shop})
+    desk.publish()
+
+
+def test_an_account_that_no_product_may_have_any_more_can_be_changed() -> None:
+    """As 0.1.0 took it."""
+    before = edited({"products/video/user": "video"})
+    assert succession_mistakes(before, fleet(), json.dumps(edited())) == []
 
 
 def test_a_higher_epoch_a_new_database_and_one_that_is_gone_are_published(desk: Desk) -> None:

@@ -12,6 +12,7 @@ from rolecall.checks import probes
 from rolecall.cli.answers import Diagnosis
 from rolecall.errors import Fault
 from rolecall.host import attachments, programs, rehearsal
+from rolecall.host.accounts import account_differences
 from rolecall.host.lock import locked
 from rolecall.host.roles import read_role, roles_folder
 from rolecall.image.role import bare_role
@@ -110,6 +111,10 @@ def _diagnose_generation(settings: Settings, node: Node, target: Generation) -> 
             programs.installed(validator.argv[0]),
             f"validator {validator.name} ({validator.argv[0]})",
             "install the package that brings it; role.toml lists the role's packages",
+        )
+    for difference in account_differences(target, settings.paths.root):
+        yield Diagnosis(
+            ok=True, what=f"{difference} (docs/reference/document.md#accounts-and-their-numbers)", remedy=""
         )
     for problem in attachments.problems(bare_role(node, settings.role), settings.state, settings.paths.root):
         yield Diagnosis(ok=False, what=f"attachment: {problem}", remedy="rolecall image attach")

@@ -10,8 +10,9 @@ from rolecall.cli.parser import parser
 from rolecall.cli.terminal import print_json
 from rolecall.fleet.overview import warnings
 from rolecall.fleet.schema import parse_fleet
+from rolecall.fleet.succession import succession_mistakes
 from rolecall.operator import answers, offline
-from rolecall.operator.publish import Signing, old_epochs, publish_file
+from rolecall.operator.publish import Signing, publish_file
 from rolecall.operator.roles import document_schema, parse_document
 from rolecall.store import DOCUMENT
 
@@ -48,7 +49,7 @@ def compare_documents(arguments: argparse.Namespace) -> answers.FleetDiff:
     else:
         before = offline.read_fleet(arguments.files[0])
     plans = offline.compare(before, after, arguments.platform, arguments.templates)
-    return answers.fleet_diff(plans, source, old_epochs(before.model_dump(), after, payload.decode()))
+    return answers.fleet_diff(plans, source, succession_mistakes(before.model_dump(), after, payload.decode()))
 
 
 def publish_document(arguments: argparse.Namespace) -> answers.Publication:

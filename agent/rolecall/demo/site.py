@@ -67,7 +67,7 @@ def document(node: FolderNode) -> dict[str, Any]:
                 "hostnames": [VIDEO],
                 "release": release(node, "video", "7", video),
                 "runtime": "static",
-                "user": "video",
+                "user": "clips",
             },
         },
         "servers": {

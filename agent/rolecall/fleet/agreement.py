@@ -53,6 +53,7 @@ def mistakes(data: Any) -> Iterator[Mistake]:
         for i, hostname in enumerate(list_of(product.get("hostnames")))
     )
     yield from _taken((("products", name, "user"), product.get("user")) for name, product in products.items())
+    yield from _group_mistakes(products)
     yield from _taken(
         (("servers", name, "address"), _one_spelling(server.get("address"))) for name, server in servers.items()
     )
@@ -154,6 +155,17 @@ def _variable_mistakes(path: Path, product: dict[str, Any]) -> Iterator[Mistake]
     if isinstance(environment, dict) and isinstance(secrets, dict):
         for key in sorted(environment.keys() & secrets.keys()):
             yield Mistake((*path, key), f"{key!r} is in environment too", "keep one")
+
+
+def _group_mistakes(products: dict[str, Any]) -> Iterator[Mistake]:
+    """A group is nobody's own: a member of the group that an account has for itself reads what is that account's."""
+    owners = {user: name for name, product in products.items() if isinstance(user := product.get("user"), str)}
+    for name, product in products.items():
+        for i, group in enumerate(list_of(product.get("groups"))):
+            if isinstance(group, str) and group in owners:
+                message = f"{group!r} is the account of the product {owners[group]!r}, whose own group is called so too"
+                hint = "remove it" if owners[group] == name else "have a group of another name for what the two share"
+                yield Mistake(("products", name, "groups", i), message, hint)
 
 
 def _period_mistakes(data: Any) -> Iterator[Mistake]:

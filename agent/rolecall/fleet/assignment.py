@@ -4,6 +4,7 @@ import hashlib
 from dataclasses import dataclass
 
 from rolecall.errors import ConfigFault
+from rolecall.fleet.account_numbers import group_number, product_number
 from rolecall.fleet.check import ProductCheck
 from rolecall.fleet.identity import Identity
 from rolecall.fleet.schema import CronJob, Fleet, Release, Server
@@ -34,6 +35,7 @@ class AssignedProduct:
     runtime: str
     workers: int
     user: str
+    uid: int
     groups: tuple[str, ...]
     writable: tuple[str, ...]
     environment: tuple[tuple[str, str | Secret], ...]
@@ -53,6 +55,11 @@ class AssignedProduct:
             return folder
         layout = hashlib.sha256("\n".join(sorted(self.writable)).encode()).hexdigest()[:8]
         return f"{folder}-{layout}"
+
+    @property
+    def gids(self) -> tuple[tuple[str, int], ...]:
+        """The groups that it shares with other products, each with its number."""
+        return tuple((group, group_number(group)) for group in self.groups)
 
     @property
     def secrets(self) -> tuple[Secret, ...]:
@@ -169,6 +176,7 @@ def _product(name: str, server: Server, fleet: Fleet) -> AssignedProduct:
         runtime=product.runtime,
         workers=product.workers,
         user=product.user,
+        uid=product_number(name, product.uid),
         groups=tuple(sorted(product.groups)),
         writable=product.writable,
         environment=tuple(sorted((environment | secrets).items())),

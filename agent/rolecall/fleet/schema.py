@@ -5,6 +5,7 @@ from typing import Any, Literal
 from pydantic import AwareDatetime, ConfigDict, Field, ValidationError, field_validator
 
 from rolecall.fleet import agreement
+from rolecall.fleet.account_numbers import OWN_NUMBERS
 from rolecall.fleet.check import ProductCheck
 from rolecall.forms.mistakes import Mistake, Mistakes, locate, mistakes_of
 from rolecall.forms.positions import json_positions, parse_json
@@ -13,6 +14,7 @@ from rolecall.forms.scalars import (
     Address,
     EnvironmentName,
     Frozen,
+    GroupName,
     Hostname,
     Name,
     ParameterName,
@@ -72,7 +74,13 @@ class Product(Frozen):
     user: AccountName = Field(
         description="The account that the product's processes run as; no other product may have it"
     )
-    groups: tuple[AccountName, ...] = Field((), description="Further groups of that account")
+    uid: int | None = Field(
+        None,
+        ge=OWN_NUMBERS.start,
+        lt=OWN_NUMBERS.stop,
+        description="The number of that account and of its own group; by default made from the product's name",
+    )
+    groups: tuple[GroupName, ...] = Field((), description="Further groups of that account, shared with other products")
     writable: tuple[RelativePath, ...] = Field((), description="Folders of the release that are kept across releases")
     environment: dict[EnvironmentName, Text] = Field({}, description="Variables of requests and cron jobs")
     secrets: dict[EnvironmentName, SecretReference] = Field({}, description="Variables whose values are references")

@@ -12,19 +12,14 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator
 
+from rolecall.forms.system_accounts import why_reserved
+
 # Bidirectional overrides make a line read differently from what it says ("Trojan Source", CVE-2021-42574).
 _BIDI = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _CONTROL = frozenset({"Cc", "Cs", "Zl", "Zp"})
 
 # The nicknames that both Debian's cron and cronie know; @reboot is left out: the agent decides what runs at boot.
 SCHEDULE_NICKNAMES = ("@hourly", "@daily", "@midnight", "@weekly", "@monthly", "@yearly", "@annually")
-
-# Accounts that own a part of the system: a product that ran as one of these would own that part too.
-SYSTEM_ACCOUNTS = frozenset(
-    "root daemon bin sys sync games man lp mail news uucp proxy www-data backup list irc nobody adm shutdown halt "
-    "operator ftp apache nginx mysql mariadb memcached munin nagios sshd chrony dbus polkitd rolecall systemd-network "
-    "systemd-resolve messagebus wheel sudo shadow disk docker kmem tty utmp staff ssh_keys".split()
-)
 
 # FastCGI parameters and PHP's own: a product's environment travels among them and must not stand in for them.
 _RESERVED_ENVIRONMENT = re.compile(
@@ -98,11 +93,13 @@ def _address(text: str) -> str:
     raise ValueError(f"{text!r} is not an IP address: write one such as '10.0.0.11' or 'fd00::11'")
 
 
-def _account(text: str) -> str:
-    _matching(r"[a-z_][a-z0-9_-]{0,30}", "an account name: a-z, 0-9, _ and -, at most 31, starting with a letter")(text)
-    if text in SYSTEM_ACCOUNTS:
-        raise ValueError(f"{text!r} is an account of the system: give the product one of its own")
-    return text
+def _unreserved(pattern: Callable[[str], str], remedy: str) -> Callable[[str], str]:
+    def check(text: str) -> str:
+        if owner := why_reserved(pattern(text)):
+            raise ValueError(f"{text!r} is {owner}: {remedy}")
+        return text
+
+    return check
 
 
 def _environment_name(text: str) -> str:
@@ -181,7 +178,11 @@ Text = Annotated[str, AfterValidator(_text)]
 Name = Annotated[str, AfterValidator(_matching(r"[a-z][a-z0-9-]{0,39}", "a name: a-z, 0-9 and -, at most 40"))]
 Hostname = Annotated[str, AfterValidator(_hostname)]
 Address = Annotated[str, AfterValidator(_address)]
-AccountName = Annotated[str, AfterValidator(_account)]
+_account = _matching(
+    r"[a-z_][a-z0-9_-]{0,30}", "an account name: a-z, 0-9, _ and -, at most 31, starting with a letter"
+)
+AccountName = Annotated[str, AfterValidator(_unreserved(_account, "give the product one of its own"))]
+GroupName = Annotated[str, AfterValidator(_unreserved(_account, "name a group that only products are in"))]
 EnvironmentName = Annotated[str, AfterValidator(_environment_name)]
 Schedule = Annotated[str, AfterValidator(_schedule)]
 Duration = Annotated[float, BeforeValidator(_duration, json_schema_input_type=float | str), Field(ge=0)]

@@ -1,21 +1,120 @@
 """Users, groups and the folders that outlive releases, made by systemd's own programs.
 
-systemd-sysusers and systemd-tmpfiles only add what is missing, so that running them again does no harm.
+systemd-sysusers and systemd-tmpfiles only add what is missing, so that running them again does no harm. But
+systemd-sysusers takes an account for the one that is meant by its name alone, and another number where one is taken:
+so it is not run before all names and numbers are free or the products' own.
 """
 
+import grp
+import pwd
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 
+from rolecall.errors import HostFault
+from rolecall.forms.mistakes import Mistakes
 from rolecall.host import programs
+from rolecall.host.files import naming
+from rolecall.render.accounts import (
+    Account,
+    AccountRequest,
+    Group,
+    MachineAccounts,
+    account_requests,
+    differences,
+    refusals,
+)
 from rolecall.render.generation import Generation
+
+T = TypeVar("T")
+
+
+def check_accounts(generation: Generation, root: str) -> None:
+    """Raises Mistakes for every account that this machine may not make, or may not give to a product."""
+    requests = account_requests(generation)
+    if mistakes := list(refusals(requests, _machine_accounts(root, requests))) if requests else []:
+        raise Mistakes("the fleet document, on this machine,", mistakes)
+
+
+def account_differences(generation: Generation, root: str) -> list[str]:
+    """Which products' accounts are other ones than a new machine would have, in words."""
+    requests = account_requests(generation)
+    return list(differences(requests, _machine_accounts(root, requests))) if requests else []
 
 
 def create_accounts(generation: Generation, root: str) -> None:
-    """Create the accounts that a generation names, before any file is given to them. Raises HostFault."""
+    """Create the accounts that a generation names, before any file is given to them. Raises HostFault, Mistakes."""
     file = generation.file(generation.accounts)
     lines = tuple(line for line in (file.text if file else "").splitlines() if line and not line.startswith("#"))
-    if lines:
-        prefix = (f"--root={root}",) if root else ()
-        programs.run_checked(("systemd-sysusers", *prefix, "--inline", *lines))
+    if not lines:
+        return
+    check_accounts(generation, root)
+    requests = account_requests(generation)
+    earlier = _machine_accounts(root, requests)
+    prefix = (f"--root={root}",) if root else ()
+    programs.run_checked(("systemd-sysusers", *prefix, "--inline", *lines))
+    _check_created(requests, earlier, _machine_accounts(root, requests))
+
+
+def _check_created(requests: tuple[AccountRequest, ...], earlier: MachineAccounts, now: MachineAccounts) -> None:
+    """Raises HostFault where systemd-sysusers found a number taken, which nobody had a moment ago."""
+    for request in requests:
+        account = now.account(request.user)
+        if account is None or account.product != request.product:
+            raise HostFault(f"systemd-sysusers did not make the account {request.user!r} of {request.product!r}")
+        if not earlier.account(request.user) and request.uid not in (None, account.uid):
+            raise HostFault(
+                f"systemd-sysusers gave the account {request.user!r} the number {account.uid}, not {request.uid}",
+                f"see who has {request.uid}: `getent passwd {request.uid}; getent group {request.uid}`; then "
+                f"`userdel {request.user}`, and the next refresh makes it anew",
+            )
+
+
+def _machine_accounts(root: str, requests: tuple[AccountRequest, ...]) -> MachineAccounts:
+    """The machine's own files; without a root also whatever else the machine knows of the requests (LDAP, sssd)."""
+    accounts = [
+        Account(row[0], int(row[2]), int(row[3]), row[4])
+        for row in _rows(root, "passwd")
+        if len(row) > 4 and row[2].isdecimal() and row[3].isdecimal()
+    ]
+    groups = [
+        Group(row[0], int(row[2]), tuple(filter(None, row[3].split(","))))
+        for row in _rows(root, "group")
+        if len(row) > 3 and row[2].isdecimal()
+    ]
+    if not root:
+        accounts += _known_accounts(requests, {account.name for account in accounts})
+        groups += _known_groups(requests, {group.name for group in groups})
+    return MachineAccounts(tuple(accounts), tuple(groups))
+
+
+def _rows(root: str, name: str) -> list[list[str]]:
+    path = Path(root or "/") / "etc" / name
+    with naming(path, "read"), suppress(FileNotFoundError):
+        return [line.split(":") for line in path.read_text("utf-8", "surrogateescape").splitlines()]
+    return []
+
+
+def _known_accounts(requests: tuple[AccountRequest, ...], own: set[str]) -> Iterator[Account]:
+    for request in requests:
+        for entry in (_asked(pwd.getpwnam, request.user), _asked(pwd.getpwuid, request.uid)):
+            if entry and entry.pw_name not in own:
+                yield Account(entry.pw_name, entry.pw_uid, entry.pw_gid, entry.pw_gecos, local=False)
+
+
+def _known_groups(requests: tuple[AccountRequest, ...], own: set[str]) -> Iterator[Group]:
+    for request in requests:
+        for name, number in ((request.user, request.uid), *request.groups):
+            for entry in (_asked(grp.getgrnam, name), _asked(grp.getgrgid, number)):
+                if entry and entry.gr_name not in own:
+                    yield Group(entry.gr_name, entry.gr_gid, tuple(entry.gr_mem))
+
+
+def _asked(question: Callable[..., T], key: str | int | None) -> T | None:
+    with suppress(KeyError):
+        return question(key) if key is not None else None
+    return None
 
 
 def create_persistent_folders(generation: Generation, folder: Path) -> None:

@@ -3,20 +3,19 @@
 `publish` takes a text, wherever it comes from; `publish_file` is `rolecall fleet publish`, whose text is a file's.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
 from pydantic_core import from_json
 
 from rolecall.errors import ConfigFault, ConflictFault, FetchFault, HostFault
 from rolecall.fleet.schema import Fleet, Header, parse_fleet
+from rolecall.fleet.succession import succession_mistakes
 from rolecall.forms.editing import Edit, edited
-from rolecall.forms.mistakes import Mistake, Mistakes, locate
-from rolecall.forms.positions import json_positions
+from rolecall.forms.mistakes import Mistakes
 from rolecall.host import files
 from rolecall.node.verified import MOST
 from rolecall.operator.roles import parse_document
@@ -71,8 +70,8 @@ def publish(
     `templates`: the folder of the roles whose parameters the document may set, by default the one installed.
 
     The text's serial tells which document it was made from: where the store has a higher one, somebody else has
-    published since, and nothing is written. Raises ConfigFault (also for a key that `signers` lacks, and for a master
-    that changes without its epoch), ConflictFault, FetchFault.
+    published since, and nothing is written. Raises ConfigFault (also for a key that `signers` lacks, for a master that
+    changes without its epoch, and for a product's account that changes), ConflictFault, FetchFault.
     """
     url, fleet = store.location(DOCUMENT), parse_document(text.encode(), source, templates)
     if edits:
@@ -118,27 +117,6 @@ def renewed(text: str, serial: int, issued: datetime, not_after: datetime) -> st
     return edited(text, [Edit("replace", (key,), value) for key, value in values.items()], "the document")
 
 
-def old_epochs(before: Any, after: Fleet, text: str) -> list[Mistake]:
-    """What nodes refuse: another master in the same epoch, or an older epoch, with its position in the new text."""
-    return locate(_old_epochs(before, after), json_positions(text))
-
-
-def _old_epochs(before: Any, after: Fleet) -> Iterator[Mistake]:
-    """`before` is raw data, which may be as wrong as it likes."""
-    databases = before.get("databases") if isinstance(before, dict) else None
-    for name, old in databases.items() if isinstance(databases, dict) else ():
-        path, new = ("databases", name, "epoch"), after.databases.get(name)
-        epoch, master = (old.get("epoch"), old.get("master")) if isinstance(old, dict) else (None, None)
-        if new is None or type(epoch) is not int:
-            continue
-        if new.epoch < epoch:
-            message = f"is {new.epoch}, and {epoch} in the document that this one replaces"
-            yield Mistake(path, message, f"set it to {epoch}; to {epoch + 1}, if the master changes")
-        elif new.epoch == epoch and new.master != master:
-            message = f"is still {epoch}, but the master was {master!r} and is {new.master!r} now"
-            yield Mistake(path, message, f"raise it to {epoch + 1}: nodes refuse another master of the same epoch")
-
-
 def _check(fleet: Fleet, text: str, predecessor: _Predecessor, source: str, url: str) -> None:
     """Whether this document may follow that one."""
     if predecessor.fleet not in ("", fleet.fleet):
@@ -150,7 +128,7 @@ def _check(fleet: Fleet, text: str, predecessor: _Predecessor, source: str, url:
             f"{predecessor.serial}",
             "conflict",
         )
-    if mistakes := old_epochs(from_json(predecessor.payload), fleet, text):
+    if mistakes := succession_mistakes(from_json(predecessor.payload), fleet, text):
         raise Mistakes(source, mistakes)
 
 

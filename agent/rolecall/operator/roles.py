@@ -7,6 +7,7 @@ from typing import Any
 from pydantic_core import from_json
 
 from rolecall.fleet import schema
+from rolecall.fleet.account_numbers import number_mistakes
 from rolecall.forms.mistakes import Mistake, Mistakes, locate, suggest
 from rolecall.forms.positions import json_positions
 from rolecall.host.roles import read_role, role_names, roles_folder
@@ -14,9 +15,10 @@ from rolecall.render.parameters import parameter_mistakes, values_model
 
 
 def parse_document(raw: bytes, source: str, templates: Path | None) -> schema.Fleet:
-    """The document as a type, its `roles` checked against the roles of a folder (by default those installed).
+    """The document as a type, its `roles` checked against the roles of a folder (by default those installed), and its
+    accounts for numbers that two have: a node refuses only those that it would have to make.
 
-    Raises Mistakes with everything that is wrong in either respect, and ConfigFault for a role that cannot be read.
+    Raises Mistakes with everything that is wrong in any respect, and ConfigFault for a role that cannot be read.
     """
     fleet, mistakes = None, list[Mistake]()
     try:
@@ -24,24 +26,29 @@ def parse_document(raw: bytes, source: str, templates: Path | None) -> schema.Fl
     except Mistakes as fault:
         mistakes = list(fault.mistakes)
     paths = {mistake.path for mistake in mistakes}
-    mistakes += [mistake for mistake in _role_mistakes(raw, templates) if mistake.path not in paths]
+    mistakes += [mistake for mistake in _further_mistakes(raw, templates) if mistake.path not in paths]
     if mistakes or fleet is None:
         raise Mistakes(source, mistakes)
     return fleet
 
 
-def _role_mistakes(raw: bytes, templates: Path | None) -> list[Mistake]:
-    """Those in `roles`, with their lines. What is no JSON, or of a wrong shape, has been refused already."""
+def _further_mistakes(raw: bytes, templates: Path | None) -> list[Mistake]:
+    """Those in `roles` and among numbers, with their lines. What has a wrong shape has been refused already."""
     try:
         text = raw.decode("utf-8")
         data = from_json(text)
     except ValueError:
         return []
-    roles, servers = (data.get(key) if isinstance(data, dict) else None for key in ("roles", "servers"))
-    if not isinstance(roles, dict):
-        return []
-    mistakes = _mistakes(roles, set(servers) if isinstance(servers, dict) else set(), _folder(templates))
-    return locate(mistakes, json_positions(text))
+    roles, servers, products = (_object(data, key) for key in ("roles", "servers", "products"))
+    mistakes = list(number_mistakes({name: each for name, each in products.items() if isinstance(each, dict)}))
+    if roles:
+        mistakes += _mistakes(roles, set(servers), _folder(templates))
+    return locate(mistakes, json_positions(text)) if mistakes else []
+
+
+def _object(data: Any, key: str) -> dict[str, Any]:
+    value = data.get(key) if isinstance(data, dict) else None
+    return value if isinstance(value, dict) else {}
 
 
 def _mistakes(roles: dict[str, Any], servers: set[str], folder: Path) -> Iterator[Mistake]:
