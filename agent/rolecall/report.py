@@ -37,6 +37,7 @@ class Report:
     """What a run did. It grows while the run goes on, and is saved, told and shown as JSON."""
 
     command: str
+    number: int = 0  # which run of this node: what runs are ordered by, whatever its clock says
     started: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="milliseconds"))
     server: str = ""
     role: str = ""
@@ -46,6 +47,8 @@ class Report:
     exit_code: int = 0
     error: str = ""
     hint: str = ""
+    fault: str = ""  # whose it was: document (or a release's) | world | machine; nobody's where there is none
+    machine_faults: int = 0  # how many runs in a row the machine itself has kept from their work, this one included
     cause: str = ""  # one word of docs/reference/causes.md: of the failure, or of what `degraded` tells
     serial: int = 0
     document: str = ""  # sha256 of the document
@@ -66,6 +69,8 @@ class Report:
     serving: bool | None = None
     products: dict[str, ProductStatus] = field(default_factory=dict)
     seconds: float = 0.0
+    boot: str = ""  # which boot of the machine it was in
+    uptime: float = 0.0  # seconds from that boot to the end of the run: what pauses are measured by
     _began: float = field(default_factory=time.monotonic, repr=False)
     _watch: Callable[[Step], None] | None = field(default=None, repr=False)
 
@@ -117,7 +122,7 @@ class Report:
     def failed(self, fault: Fault, outcome: str) -> None:
         """How the run failed."""
         self.outcome, self.exit_code = outcome, fault.exit_code
-        self.error, self.hint, self.cause = fault.message, fault.hint, fault.cause
+        self.error, self.hint, self.cause, self.fault = fault.message, fault.hint, fault.cause, fault.whose
 
     def snapshot(self) -> "Report":
         """A copy that changes no more, and that nobody watches."""
@@ -126,6 +131,7 @@ class Report:
     def data(self) -> dict[str, Any]:
         """The report as plain data."""
         self.seconds = round(time.monotonic() - self._began, 4)
+        self.uptime = round(time.clock_gettime(time.CLOCK_BOOTTIME), 1)
         plain = asdict(replace(self, _watch=None))  # asdict copies everything, and a watcher may hold a terminal
         return {"format": FORMAT, **{key: value for key, value in plain.items() if not key.startswith("_")}}
 

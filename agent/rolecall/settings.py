@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from rolecall.errors import ConfigFault
+from rolecall.errors import ConfigFault, fault_of
 from rolecall.forms.mistakes import Mistakes, locate, mistakes_of
 from rolecall.forms.positions import parse_toml, toml_positions
 from rolecall.forms.scalars import AbsolutePath, Duration, Frozen, Name, Text, Word
@@ -189,7 +189,7 @@ def load_settings(path: Path) -> Settings:
         text = path.read_text("utf-8")
     except OSError as error:
         hint = "an image has it baked in; --config names another file"
-        raise ConfigFault(f"cannot read the settings {path}: {error.strerror}", hint) from None
+        raise fault_of(error, f"cannot read the settings {path}: {error.strerror}", hint, ConfigFault) from None
     except UnicodeDecodeError:
         raise ConfigFault(f"the settings {path} are not UTF-8", "save them as UTF-8") from None
     return parse_settings(text, str(path))

@@ -28,6 +28,7 @@ TAKES_SPACE = {"open", "write", "fsync", "mkdir", "symlink", "rename"}
 KINDS: dict[str, tuple[int, Callable[[Operation], bool]]] = {
     "EIO": (errno.EIO, lambda _: True),
     "ENOSPC": (errno.ENOSPC, lambda one: one.name in TAKES_SPACE),
+    "EMFILE": (errno.EMFILE, lambda one: one.name == "open"),
     "EROFS": (errno.EROFS, lambda one: one.name not in ON_OPEN_FILES),
 }
 
@@ -63,18 +64,20 @@ def places(story: Story, within: str, kind: str) -> list[int]:
 
 
 def after(story: Story) -> list[str]:
-    """What is wrong in the end, once the disk is whole again and somebody has asked for another run."""
+    """What is wrong in the end, once the disk is whole again and the timer has started the next refresh."""
     left = story.tiny.fingerprint()
     if left in story.completed:
         return []
     story.completed.add(left)
-    story.tiny.converge(resume=True)
+    story.tiny.converge()
     now = story.tiny.look()
     return story.known.mixed(story.tiny) + min((end.differences(now) for end in story.ends), key=len)
 
 
 @pytest.mark.parametrize(
-    ("kind", "stays"), [("EIO", False), ("ENOSPC", True), ("EROFS", True)], ids=["EIO, once", "ENOSPC", "EROFS"]
+    ("kind", "stays"),
+    [("EIO", False), ("EMFILE", False), ("ENOSPC", True), ("EROFS", True)],
+    ids=["EIO, once", "EMFILE, once", "ENOSPC", "EROFS"],
 )
 def test_an_error_of_the_disk_before_the_switch_leaves_the_old_state_whole_and_names_the_file(
     kind: str, stays: bool, nodes: Nodes
@@ -191,6 +194,40 @@ def test_the_program_ends_with_exit_code_1_and_names_the_file(strace: str, nodes
         now = tiny.look()
         assert (now.picture["current"], now.read) == (before.picture["current"], before.read)
         assert after(story) == []
+
+
+POINTS = int(os.environ.get("ROLECALL_POINTS", "4"))  # out of thousands; 300 for a long night
+CALL_KINDS = {
+    "EIO": "?open,openat,read,write,fsync,?rename,renameat,?mkdir,mkdirat",
+    "ENOSPC": "write,fsync,?mkdir,mkdirat,?rename,renameat,?symlink,symlinkat",
+    "EMFILE": "?open,openat,socket,?pipe,pipe2,?dup,dup3",
+    "EINTR": "?open,openat,read,write,fsync,?wait4,waitid",
+}
+
+
+def test_an_error_of_any_system_call_of_the_run_and_its_programs_is_over_with_the_next_plain_refresh(
+    strace: str, nodes: Nodes
+) -> None:
+    story = change(nodes)
+    tiny, seen, log = story.tiny, [], story.tiny.root / "calls"
+    for number, (kind, calls) in enumerate(CALL_KINDS.items()):
+        story.begin()
+        under = [strace, "-f", "--seccomp-bpf", "-qq", "-e", f"trace={calls}"]
+        tiny.rolecall("refresh", under=[*under, "-o", str(log)])
+        total = len(log.read_text().splitlines())
+        points = len(range(number, POINTS, len(CALL_KINDS)))
+        for point in range(points):
+            at = total * (2 * point + 1) // (2 * points)
+            story.begin()
+            inject = [*under, "-o", os.devnull, "-e", f"inject={calls}:error={kind}:when={at}"]
+            done = tiny.rolecall("refresh", under=inject)
+            where = f"{kind} at call {at} of {total}: {done.stderr}"
+            assert "document" not in done.stderr.partition("hint: ")[2], where
+            assert story.known.mixed(tiny) == [], where
+            assert after(story) == [], where
+            assert tiny.node().reports.last(1)[0]["outcome"] != "waiting", where
+            seen.append(done.returncode)
+    print(f"{len(seen)} points, {sum(code != 0 for code in seen)} of them ended the run")
 
 
 # A file system that is really full, or really read-only

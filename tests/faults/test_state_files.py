@@ -18,6 +18,7 @@ from rolecall.node.notes import (
     InstalledRole,
     Instances,
     Leaving,
+    MachineFaults,
     Notes,
     Waiting,
 )
@@ -77,6 +78,7 @@ FILES: dict[str, set[str]] = {
     "state/databases.copy.json": ALL,
     "state/role.json": ALL,
     "state/secrets.json": ALL,
+    "state/runs.json": ALL,
     "state/reports/*.json": ALL,
     "state/generations/*/generation.json": ALL,
     "state/generations": ALL,
@@ -93,6 +95,7 @@ FILES: dict[str, set[str]] = {
     "state/metrics": ALL - {"a folder"},
     "run/rolecall/identity.json": ALL,
     "run/rolecall/leaving.json": ALL,
+    "run/rolecall/machine-faults.json": ALL,
     "run/rolecall/loaded/one": NO_FILE,
     "run/rolecall/loaded": ALL - {"a folder"},
     "run/rolecall/credentials": NO_FILE,
@@ -115,6 +118,7 @@ def prepared(nodes: Nodes) -> tuple[Tiny, Known]:
     notes.write(Databases({"blog": DatabaseNote("master", ("10.0.0.21", 3306))}))
     notes.write(InstalledRole("tiny"))
     run_notes.write(Leaving(""))
+    run_notes.write(MachineFaults())
     (tiny.state / "secrets.json").write_text('{"format": 1, "values": {"ssm:/a": "b"}}')
     (tiny.run / "credentials").write_text("a\nb\nc\n0\n")
     return tiny, known

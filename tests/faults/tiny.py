@@ -349,7 +349,11 @@ def picture(folder: Path) -> Picture:
 
 def settled(all_: Picture) -> Picture:
     """A picture without what may differ between two nodes that are the same: reports, times, an order cut short."""
-    found = {path: entry for path, entry in all_.items() if not path.startswith(("reports", ".hold.json"))}
+    found = {
+        path: entry
+        for path, entry in all_.items()
+        if not path.startswith(("reports", "runs.json", ".runs.json", ".hold.json"))
+    }
     for path in ("fleet/verified.json", "fleet/verified.copy.json"):
         if entry := found.get(path):
             found[path] = (*entry[:4], {**json.loads(entry[4]), "fetched": ""}, 0)

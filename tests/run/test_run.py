@@ -7,9 +7,11 @@ import time
 from datetime import UTC, datetime, timedelta
 
 from box import ROLECALL, ROOT, Box
+from patience import on_this_machine
+from rolecall.host import boot
 from rolecall.node.node import open_node
 from rolecall.settings import load_settings
-from rolecall.steps.choice import failures_of
+from rolecall.steps.choice import failures_of, remaining_pause
 from roots import sh
 
 
@@ -439,9 +441,41 @@ def test_a_failed_generation_waits_from_the_end_of_its_try_however_long_that_too
     report = box.json("history")[0]
     assert report["seconds"] > 2, "the try itself is a part of the run"
     node = open_node(load_settings(box.machine.config))
-    failures, next_try = failures_of(node, report["generation"], report["document"])
-    end = datetime.fromisoformat(report["started"]) + timedelta(seconds=report["seconds"])
-    assert (failures, next_try) == (1, end + timedelta(minutes=1))
+    failures = failures_of(node, report["generation"], report["document"])
+    passed = boot.uptime() - report["uptime"]
+    assert len(failures) == 1
+    assert 60 - passed - on_this_machine(5) < remaining_pause(failures) <= 60, "not from its beginning on"
+
+
+def test_runs_are_ordered_and_pauses_measured_whatever_the_clock_says(box: Box) -> None:
+    box.product("blog", runtime="static")
+    box.publish()
+    box.boot()
+    path = max((box.state / "reports").glob("*.json"))
+    ahead = json.loads(path.read_text()) | {"started": "2036-01-01T00:00:00.000+00:00"}
+    path.write_text(json.dumps(ahead))
+    box.product("blog", "2", runtime="static", health="down")
+    box.publish()
+    box.rolecall("refresh", ok=1)
+    runs = box.json("history")
+    assert [(run["number"], run["outcome"]) for run in runs] == [(2, "rolled back"), (1, "ready")]
+    assert box.json("status")["last_run"]["number"] == 2
+    # The failure, as a machine whose clock is ten years ahead would have kept it, and its clock put right since.
+    failure = max((box.state / "reports").glob("*.json"))
+    failure.write_text(json.dumps({**runs[0], "started": "2036-01-01T00:00:00.000+00:00"}))
+    waiting = box.rolecall("refresh", ok=1).stderr
+    assert f"the next try is at {datetime.now(UTC):%Y-%m-}" in waiting
+    assert "2036" not in waiting
+    assert "run 2: 1 of" in waiting, "the first error is not hidden"
+    # Its pause is over by the time since the boot, and not by the clock; so it is after a reboot.
+    for passing in ({"uptime": runs[0]["uptime"] - 61}, {"boot": "another one"}):
+        failure.write_text(json.dumps({**runs[0], **passing, "started": "2036-01-01T00:00:00.000+00:00"}))
+        assert remaining_pause([json.loads(failure.read_text())]) <= 0
+    # Nor do lost reports begin the numbers anew.
+    for report in (box.state / "reports").glob("*.json"):
+        report.unlink()
+    box.rolecall("refresh", "--resume", ok=1)
+    assert box.json("history")[0]["number"] > 2
 
 
 def test_a_baseline_machine_says_that_it_has_no_role_yet_and_is_of_its_role_once_it_has(box: Box) -> None:

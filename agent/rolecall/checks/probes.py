@@ -5,11 +5,11 @@ import re
 import socket
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from rolecall.errors import Fault, HostFault
-from rolecall.fleet.check import Check, CheckResult
+from rolecall.errors import Fault, HostFault, MachineFault, machine_error
+from rolecall.fleet.check import KINDS, Check, CheckResult
 from rolecall.host import attachments
 from rolecall.host.units import ServiceManager
 from rolecall.node.notes import Notes
@@ -45,14 +45,16 @@ def _try(subject: Subject, check: Check) -> CheckResult:
     began = time.monotonic()
     if check.kind == "unit" and _elsewhere(subject, check.target):
         return CheckResult(check.name, True, check.required, 0.0, "not run on this node", product=check.product)
+    machines = KINDS[check.kind].machines
     try:
         reason = PROBES[check.kind](subject, check)
     except Fault as fault:
-        reason = fault.message
+        reason, machines = fault.message, machines or isinstance(fault, MachineFault)
     except OSError as error:
-        reason = f"{error.strerror or error}"
+        reason, machines = f"{error.strerror or error}", machines or machine_error(error) is not None
     seconds = round(time.monotonic() - began, 4)
-    return CheckResult(check.name, not reason, check.required, seconds, reason, check.blameless, check.product)
+    result = CheckResult(check.name, not reason, check.required, seconds, reason, check.blameless, check.product)
+    return replace(result, machines=machines and not result.ok)
 
 
 def _http(_: Subject, check: Check) -> str:
@@ -70,6 +72,8 @@ def _http(_: Subject, check: Check) -> str:
                 allow_redirects=False,
             )
         except requests.RequestException as error:
+            if cause := machine_error(error):
+                raise cause from None
             return f"no answer from {expect['port']}: {_cause(error)}"
     if answer.status_code != expect["status"]:
         return f"answered {answer.status_code} instead of {expect['status']}: {_start(answer.text)}"
@@ -99,6 +103,8 @@ def _tcp(_: Subject, check: Check) -> str:
     try:
         socket.create_connection(endpoint, check.timeout).close()
     except OSError as error:
+        if machine_error(error):
+            raise
         return f"cannot connect to {check.target}: {error.strerror or error}"
     return ""
 

@@ -20,6 +20,7 @@ class Kind:
     meaning: str
     limits: tuple[str, ...] = ()
     required: tuple[str, ...] = ()
+    machines: bool = False  # what fails then is the machine
 
 
 # The key that names the kind → the kind. Types and defaults of the keys and the limits stand in RoleCheck; whatever
@@ -37,8 +38,10 @@ KINDS = {
         "a file that must exist, be no older than max_age, and contain a text",
         limits=("max_age", "contains"),
     ),
-    "disk": Kind("a path whose file system must have free_mb left", limits=("free_mb",), required=("free_mb",)),
-    "memory": Kind("the least memory in MB that must be available"),
+    "disk": Kind(
+        "a path whose file system must have free_mb left", limits=("free_mb",), required=("free_mb",), machines=True
+    ),
+    "memory": Kind("the least memory in MB that must be available", machines=True),
     "attachments": Kind("the role's attachments must be in place"),
     "replication": Kind("a database: that this server is in it what the document says, and not far behind"),
     "memcached": Kind(
@@ -174,3 +177,4 @@ class CheckResult:
     reason: str = ""
     blameless: bool = False
     product: str = ""
+    machines: bool = False  # it failed for want of space, memory or the like: nothing that was asked is at fault

@@ -37,7 +37,7 @@ class DirectManager:
         files.make_folders(Path(direct.pidfile).parent)
         result = programs.run(direct.start, 60)
         if not result.ok:
-            raise HostFault(f"{unit.name} does not start: {result.tail}", "the daemon's own log tells more")
+            raise result.fault(f"{unit.name} does not start: {result.tail}", "the daemon's own log tells more")
         if not _wait(lambda: _pid(direct) is not None, 10):
             raise HostFault(f"{unit.name} was started, but {direct.pidfile} names no living process")
 

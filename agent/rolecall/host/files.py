@@ -1,7 +1,8 @@
 """The one door to the disk: every change of a file goes through here, so that a power cut can be tested.
 
 Durability rules (rename(2), fsync(2)): a file's data is synced before its name is made visible, a folder is
-synced after names in it changed. Every OSError becomes a HostFault that names the file.
+synced after names in it changed. Every OSError becomes a HostFault that names the file; a MachineFault, if
+another file would have met the same.
 """
 
 import errno
@@ -11,16 +12,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from rolecall.errors import HostFault
+from rolecall.errors import HostFault, fault_of
 
-_HINTS = {
-    errno.ENOSPC: "free space on that file system; nothing was changed",
-    errno.EDQUOT: "raise the quota or free space; nothing was changed",
-    errno.EROFS: "the file system is read-only: look for disk errors in the kernel log, then remount it",
-    errno.EIO: "the disk reported an error: look in the kernel log and replace the machine",
-    errno.EACCES: "run the agent as root, or give this user the folder",
-    errno.EPERM: 'run the agent as root, or set accounts = "none" for a node in a folder',
-}
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -31,8 +24,7 @@ def naming(path: str | Path, doing: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        hint = _HINTS.get(error.errno or 0, "")
-        raise HostFault(f"cannot {doing} {path}: {error.strerror or error}", hint) from error
+        raise fault_of(error, f"cannot {doing} {path}: {error.strerror or error}", "", HostFault) from error
 
 
 def make_folder(path: Path, mode: int = 0o755, *, new: bool = False) -> None:
@@ -226,7 +218,7 @@ def read_link(path: Path) -> str | None:
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EINVAL):
             return None
-        raise HostFault(f"cannot read {path}: {error.strerror}") from error
+        raise fault_of(error, f"cannot read {path}: {error.strerror}", "", HostFault) from error
 
 
 def read(path: Path) -> bytes | None:

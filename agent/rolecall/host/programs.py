@@ -3,11 +3,15 @@
 import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import time
 from dataclasses import dataclass
 
-from rolecall.errors import HostFault
+from rolecall.errors import MACHINE_WORDS, HostFault, MachineFault, fault_of
+
+_KILLED = (-signal.SIGKILL, -signal.SIGTERM)  # by the kernel for want of memory, or by a person
+_UNLOADED = "error while loading shared libraries"  # of ld.so(8): the program has not even begun
 
 
 @dataclass(frozen=True)
@@ -22,6 +26,17 @@ class Result:
     def ok(self) -> bool:
         """Whether the program ended with exit status 0."""
         return self.status == 0
+
+    def fault(self, message: str, hint: str = "") -> HostFault:
+        """What it means that the program failed: a MachineFault, if the machine kept it from its work.
+
+        `message`: what it said itself, and what its log says.
+        """
+        if self.status in _KILLED:
+            message += f"\nit was killed ({signal.Signals(-self.status).name})"
+            return MachineFault(message, "out of memory? The kernel log tells")
+        words = next((words for words in (*MACHINE_WORDS, _UNLOADED) if words in message), "")
+        return MachineFault(message, f"{words}: see to the machine") if words else HostFault(message, hint)
 
     @property
     def tail(self) -> str:
@@ -38,7 +53,8 @@ def run(
     fds: tuple[int, ...] = (),
     interactive: bool = False,
 ) -> Result:
-    """Run a program and wait at most `timeout` seconds. Raises HostFault if it is not installed or does not end.
+    """Run a program and wait at most `timeout` seconds. Raises MachineFault if it cannot be started,
+    HostFault if it does not end.
 
     `fds`: files that it inherits. `interactive`: it may talk to the person at the terminal, on standard error.
     """
@@ -53,14 +69,22 @@ def run(
             check=False,
             env={**_environment(), **(env or {})},
         )
-    except FileNotFoundError as error:
-        hint = "install the package that brings it (the role's README lists them)"
-        raise HostFault(f"program not found: {argv[0]}", hint) from error
-    except PermissionError as error:
-        raise HostFault(f"not allowed to run {argv[0]}", "check its mode, and that this user may run it") from error
+    except OSError as error:
+        raise _not_started(error, argv) from error
     except subprocess.TimeoutExpired as error:
         raise HostFault(f"{' '.join(argv)} did not end within {timeout:g} s") from error
     return Result(argv, process.returncode, process.stdout.decode("utf-8", "replace"))
+
+
+def _not_started(error: OSError, argv: tuple[str, ...]) -> MachineFault:
+    """Whatever keeps a program from being started, no document is at fault."""
+    if isinstance(error, FileNotFoundError):
+        hint = "install the package that brings it (the role's README lists them)"
+        return MachineFault(f"program not found: {argv[0]}", hint)
+    if isinstance(error, PermissionError):
+        return MachineFault(f"not allowed to run {argv[0]}", "check its mode, and that this user may run it")
+    fault = fault_of(error, f"cannot run {argv[0]}: {error.strerror or error}", "", MachineFault)
+    return MachineFault(fault.message, fault.hint)
 
 
 def _environment() -> dict[str, str]:
@@ -73,7 +97,8 @@ def _environment() -> dict[str, str]:
 def pipe(source: tuple[str, ...], sink: tuple[str, ...], preamble: bytes, timeout: float) -> Result:
     """Have one program read what another writes, after `preamble`, which has to fit into the pipe (64 KiB: pipe(7)).
 
-    Good only if both end with 0 within `timeout` seconds. Raises HostFault if one is not installed or does not end.
+    Good only if both end with 0 within `timeout` seconds. Raises MachineFault if one cannot be started, HostFault if
+    one does not end.
     """
     environment, deadline = _environment(), time.monotonic() + timeout
     try:
@@ -99,15 +124,15 @@ def pipe(source: tuple[str, ...], sink: tuple[str, ...], preamble: bytes, timeou
             return Result((*source, "|", *sink), status, output.read().decode("utf-8", "replace"))
     except subprocess.TimeoutExpired as error:
         raise HostFault(f"{source[0]} did not end within {timeout:g} s") from error
-    except FileNotFoundError as error:
-        raise HostFault(f"program not found: {source[0]} or {sink[0]}", "install the package that brings it") from error
+    except OSError as error:
+        raise _not_started(error, (error.filename or source[0],)) from error
 
 
 def run_checked(argv: tuple[str, ...], timeout: float = 60.0, env: dict[str, str] | None = None) -> Result:
     """Run a program that has to succeed. Raises HostFault with the end of its output."""
     result = run(argv, timeout, env)
     if not result.ok:
-        raise HostFault(f"{' '.join(argv)} failed with exit status {result.status}:\n{result.tail}")
+        raise result.fault(f"{' '.join(argv)} failed with exit status {result.status}:\n{result.tail}")
     return result
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypeAlias
 
-from rolecall.errors import HostFault
+from rolecall.errors import HostFault, MachineFault
 from rolecall.host import programs
 from rolecall.render.contents import Validator
 
@@ -45,12 +45,13 @@ def _validate(validators: Iterable[Validator], wrap: Callable[[Argv], Argv]) -> 
     for validator in validators:
         result = programs.run(wrap(validator.argv), validator.timeout)
         if not result.ok:
-            refusals.append(f"{validator.name} ({' '.join(validator.argv)}):\n{result.tail}")
+            refusals.append(result.fault(f"{validator.name} ({' '.join(validator.argv)}):\n{result.tail}"))
     if refusals:
-        raise HostFault(
-            "the new configuration is refused by " + "\n".join(refusals),
-            "correct the document or the release; nothing that serves was changed",
-        )
+        machines = next((fault for fault in refusals if isinstance(fault, MachineFault)), None)
+        words = "the new configuration is refused by " + "\n".join(fault.message for fault in refusals)
+        if machines:
+            raise MachineFault(words, machines.hint)
+        raise HostFault(words, "correct the document or the release; nothing that serves was changed")
 
 
 def _namespace(new: Path, live: Path) -> Argv:

@@ -3,8 +3,10 @@
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import NoReturn
 
-from rolecall.errors import ConfigFault
+from rolecall.causes import HINTS
+from rolecall.errors import ConfigFault, FetchFault, fault_of
 from rolecall.host import archive, files, selinux
 from rolecall.render.contents import DeployedRelease
 from rolecall.render.generation import Generation
@@ -54,29 +56,22 @@ class Releases:
             files.remove_tree(unpacked)
 
     def _fetch(self, release: DeployedRelease, stream: Callable[[str], Iterator[bytes]], target: Path) -> None:
-        digest, size = hashlib.sha256(), 0
-
-        def checked() -> Iterator[bytes]:
-            nonlocal size
-            for chunk in stream(release.artifact):
-                size += len(chunk)
-                if size > release.size:
-                    break
-                digest.update(chunk)
-                yield chunk
-
-        files.create_from(target, checked(), 0o600)
-        if size != release.size:
-            difference = "more than" if size > release.size else f"{size} bytes, not"
-            raise ConfigFault(
-                f"{release.artifact} has {difference} the {release.size} bytes that the document says",
-                "publish the archive again, or correct size and sha256 in the document",
+        """Download an archive. One that is not what the document says is fetched once more, whole: the way may be at
+        fault. Raises ConfigFault where both are the same, FetchFault where they differ."""
+        first = _download(release, stream(release.artifact), target)
+        if first == (release.size, release.sha256):
+            return
+        files.remove(target)
+        second = _download(release, stream(release.artifact), target)
+        if second == (release.size, release.sha256):
+            return
+        if first != second:
+            raise FetchFault(
+                f"cannot read {release.artifact}: it was downloaded twice, and was another one each time",
+                HINTS["broken-answer"],
+                "broken-answer",
             )
-        if digest.hexdigest() != release.sha256:
-            raise ConfigFault(
-                f"{release.artifact} has the SHA-256 {digest.hexdigest()}, the document says {release.sha256}",
-                "the archive was changed after the document was written, or the wrong one was uploaded",
-            )
+        _refuse(release, *second)
 
     def _lay_writable(self, release: DeployedRelease, unpacked: Path) -> None:
         """Links from the release's writable folders to those that outlive releases."""
@@ -95,7 +90,8 @@ class Releases:
                 try:
                     texts[name] = path.read_text("utf-8")
                 except (OSError, UnicodeDecodeError) as error:
-                    raise ConfigFault(f"{release.product}: cannot read the release's {name}: {error}") from None
+                    message = f"{release.product}: cannot read the release's {name}: {error}"
+                    raise fault_of(error, message, "", ConfigFault) from None
         return texts
 
     def prune(self, generations: Iterable[Generation]) -> None:
@@ -109,6 +105,37 @@ class Releases:
                     _discard(path)
             if not product.is_dir() or not any(product.iterdir()):
                 _discard(product)
+
+
+def _download(release: DeployedRelease, pieces: Iterator[bytes], target: Path) -> tuple[int, str]:
+    """Write an archive's bytes; returns how many there are, and their SHA-256. It ends once there are too many."""
+    digest, size = hashlib.sha256(), 0
+
+    def counted() -> Iterator[bytes]:
+        nonlocal size
+        for piece in pieces:
+            size += len(piece)
+            digest.update(piece)
+            if size > release.size:
+                break
+            yield piece
+
+    files.create_from(target, counted(), 0o600)
+    return size, digest.hexdigest()
+
+
+def _refuse(release: DeployedRelease, size: int, digest: str) -> NoReturn:
+    """Say what an archive has that the document does not. Raises ConfigFault."""
+    if size != release.size:
+        difference = "more than" if size > release.size else f"{size} bytes, not"
+        raise ConfigFault(
+            f"{release.artifact} has {difference} the {release.size} bytes that the document says",
+            "publish the archive again, or correct size and sha256 in the document",
+        )
+    raise ConfigFault(
+        f"{release.artifact} has the SHA-256 {digest}, the document says {release.sha256}",
+        "the archive was changed after the document was written, or the wrong one was uploaded",
+    )
 
 
 def _discard(path: Path) -> None:

@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from rolecall.errors import ConfigFault
+from rolecall.errors import ConfigFault, fault_of
 from rolecall.forms.mistakes import suggest
 from rolecall.render.role import Role, checked, parse_table, with_included
 
@@ -42,7 +42,7 @@ def read_role(folder: Path, name: str, includers: tuple[str, ...] = ()) -> Role:
         hint = suggest(name, names, f"available roles: {', '.join(names) or 'none'}")
         raise ConfigFault(f"no role {name!r} in {folder}", hint) from None
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigFault(f"cannot read the role {name!r} in {folder}: {error}") from None
+        raise fault_of(error, f"cannot read the role {name!r} in {folder}: {error}", "", ConfigFault) from None
     table = parse_table(text, str(path))
     for other in table.include:
         included = read_role(folder, other, (*includers, name))

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from rolecall.causes import OUT, PROVIDER_BUSY, PROVIDER_OUT
-from rolecall.errors import FetchFault, HostFault
+from rolecall.errors import FetchFault, HostFault, fault_of
 from rolecall.fleet.topology import Secret
 from rolecall.forms.stored import json_object
 from rolecall.host import files, state_files
@@ -93,10 +93,9 @@ def _of_file(secret: Secret) -> str:
         status = path.stat()
         raw = path.read_bytes()
     except OSError as error:
-        raise HostFault(
-            f"cannot read the secret {secret.key} from {path}: {error.strerror}",
-            "put the value there, root:root, mode 0600",
-        ) from None
+        hint = "put the value there, root:root, mode 0600"
+        message = f"cannot read the secret {secret.key} from {path}: {error.strerror}"
+        raise fault_of(error, message, hint, HostFault) from None
     if stat.S_IMODE(status.st_mode) & 0o007:
         raise HostFault(f"the secret {secret.key} in {path} can be read by everybody", f"chmod 0600 {path}")
     try:

@@ -4,7 +4,6 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from rolecall.errors import HostFault
 from rolecall.host import programs
 from rolecall.render.contents import Attachment, Unit
 from rolecall.render.generation import Generation
@@ -44,7 +43,7 @@ class SystemdManager:
         result = programs.run(("systemctl", *options, verb, unit.service), 120)
         if not result.ok:
             log = programs.run(("journalctl", "--no-pager", "--lines=8", "--output=cat", "--unit", unit.service), 10)
-            raise HostFault(
+            raise result.fault(
                 f"systemctl {verb} {unit.service} failed: {result.tail}\n{log.tail}",
                 f"systemctl status {unit.service} tells more",
             )

@@ -60,14 +60,15 @@ def open_node(settings: Settings) -> Node:
     in every report, as long as one is left. Raises ConfigFault where none is.
     """
     settings = with_role(settings)
-    notes: list[str] = []
-    sources = _supported("identity", settings.identity, providers.SOURCES, notes)
+    passed_over: list[str] = []
+    notes = Notes(settings.state)
+    sources = _supported("identity", settings.identity, providers.SOURCES, passed_over)
     run_notes = Notes(settings.run)
     identity = run_notes.read(BootIdentity).identity
     opened = Providers(settings, settings.run)
     opened.locate(identity.region if identity else None)
-    stores = [opened.open_store(url) for url in _supported("store", settings.store, providers.STORES, notes)]
-    reporters = _supported("readiness", settings.readiness, readiness.KINDS, notes) if settings.readiness else ()
+    stores = [opened.open_store(url) for url in _supported("store", settings.store, providers.STORES, passed_over)]
+    reporters = _supported("readiness", settings.readiness, readiness.KINDS, passed_over) if settings.readiness else ()
     return Node(
         settings,
         sources,
@@ -79,10 +80,10 @@ def open_node(settings: Settings) -> Node:
         Secrets(settings.state, opened.read_secrets, keep=settings.secrets.keep),
         service_manager(settings.service_manager),
         LoadedDigests(settings.run),
-        Reports(settings.state),
-        Notes(settings.state),
+        Reports(settings.state, notes),
+        notes,
         run_notes,
-        tuple(notes),
+        tuple(passed_over),
     )
 
 

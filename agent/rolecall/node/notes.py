@@ -109,6 +109,22 @@ class Waiting(Note):
 
 
 @dataclass(frozen=True)
+class RunNumber(Note):
+    """The number of the last run that has a report."""
+
+    name = "runs"
+    number: int = 0
+
+
+@dataclass(frozen=True)
+class MachineFaults(Note):
+    """How many runs in a row the machine itself has kept from their work. In the run folder."""
+
+    name = "machine-faults"
+    runs: int = 0
+
+
+@dataclass(frozen=True)
 class BootIdentity(Note):
     """Who the machine was found to be in this boot. In the run folder."""
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,10 @@ from pydantic import AwareDatetime
 
 from rolecall.forms.stored import json_object, typed
 from rolecall.host import files, state_files
+from rolecall.node.notes import Notes, RunNumber
 from rolecall.report import FORMAT, ProductStatus
 
+_NUMBERED = re.compile(r"run-([0-9]{1,18})-")
 MOST = 64 * 1024 * 1024  # bytes of a report
 
 
@@ -27,7 +30,7 @@ class _StepShape:
 class _ReportShape:
     """What every report on disk has, for those who read it. A report has more than this."""
 
-    started: AwareDatetime
+    started: AwareDatetime  # by a clock that may have been wrong
     command: str
     outcome: str
     exit_code: int
@@ -43,22 +46,37 @@ class _ReportShape:
     warnings: list[str]
     steps: list[_StepShape]
     # Those of 0.1.0 lack the rest.
+    number: int = 0
+    fault: str = ""
+    boot: str = ""
+    uptime: float = 0.0
     address: str = ""
     serving: bool | None = None
     products: dict[str, ProductStatus] = field(default_factory=dict)
 
 
 class Reports:
-    """The folder `reports/`: one file a run that did something, the newest last by name."""
+    """The folder `reports/`: one file a run that did something, the newest last by name.
 
-    def __init__(self, state: Path) -> None:
+    A name begins with the run's number. Those of 0.1.0 begin with the year, and so come before them.
+    """
+
+    def __init__(self, state: Path, notes: Notes) -> None:
         self.folder = state / "reports"
+        self.notes = notes
+
+    def next_number(self) -> int:
+        """The number of the run that begins now: above that of every report there is, and of those that are gone."""
+        numbers = [int(match[1]) for path in self.paths() if (match := _NUMBERED.match(path.name))]
+        return max([self.notes.read(RunNumber).number, *numbers]) + 1
 
     def save(self, report: dict[str, Any]) -> Path:
         """Write a run's report; the same run's earlier version is replaced."""
+        number = report["number"]
+        if self.notes.read(RunNumber).number < number:
+            self.notes.write(RunNumber(number))
         files.make_folders(self.folder, 0o750)
-        name = report["started"].replace(":", "").replace("+0000", "Z")
-        path = self.folder / f"{name}-{report['command']}.json"
+        path = self.folder / f"run-{number:08}-{report['command']}.json"
         files.replace(path, (json.dumps(report, indent=1) + "\n").encode(), 0o640)
         return path
 

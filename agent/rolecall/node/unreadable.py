@@ -19,8 +19,10 @@ from rolecall.node.notes import (
     InstalledRole,
     Instances,
     Leaving,
+    MachineFaults,
     Note,
     Notes,
+    RunNumber,
     Waiting,
     read_note,
 )
@@ -31,8 +33,8 @@ from rolecall.report import Report
 FOLDER = "unreadable"  # below the state folder, and below the run folder
 STEP = "set aside"  # of a run that found something
 MOST = 64  # entries in it: the first ones tell most of what happened, so that only the last one is replaced
-_IN_STATE: tuple[type[Note], ...] = (Verified, Databases, InstalledRole, Hold, Instances, Waiting)
-_IN_RUN: tuple[type[Note], ...] = (BootIdentity, Leaving)
+_IN_STATE: tuple[type[Note], ...] = (Verified, Databases, InstalledRole, Hold, Instances, Waiting, RunNumber)
+_IN_RUN: tuple[type[Note], ...] = (BootIdentity, Leaving, MachineFaults)
 _LARGEST = 64 * 1024 * 1024  # bytes of any other file
 
 _Reader = tuple[Path, Callable[[], object]]  # raises ValueError or HostFault for what cannot be read

@@ -40,6 +40,8 @@ def figures(report: Report, now: float) -> Iterator[str]:
             "rolecall_product_serving", "Whether this product of the current generation answers", products
         )
     yield from _gauge("rolecall_exit_code", "How the last run ended", report.exit_code)
+    words = "How many runs in a row the machine itself has kept from their work"
+    yield from _gauge("rolecall_machine_faults", words, report.machine_faults)
     yield from _gauge(
         "rolecall_degraded", "Whether it goes on with something older than it should have", report.degraded
     )

@@ -1,8 +1,11 @@
 """Which generation a run makes current: the rendered one, the one that an operator holds, or an earlier one."""
 
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from rolecall.errors import HostFault
+from rolecall.host import boot
 from rolecall.node.node import Node
 from rolecall.node.notes import Hold
 from rolecall.render.generation import Generation
@@ -11,7 +14,6 @@ from rolecall.report import Report
 from rolecall.trust.verification import Document
 
 _LONGEST_PAUSE = 60  # minutes
-_FAILURE_CODES = (1, 78)  # a store that is out (75) is no fault of the generation
 
 
 def choose(node: Node, document: Document, plan: Plan, report: Report, *, resume: bool) -> Generation | None:
@@ -37,31 +39,40 @@ def choose(node: Node, document: Document, plan: Plan, report: Report, *, resume
 
 def _still_waiting(node: Node, target: Generation, document: Document) -> HostFault | None:
     """Why a generation that has failed is not tried yet, or None."""
-    failures, next_try = failures_of(node, target.id, document.sha256)
-    if datetime.now(UTC) >= next_try:
+    failures = failures_of(node, target.id, document.sha256)
+    pause = remaining_pause(failures)
+    if pause <= 0:
         return None
-    times = "once" if failures == 1 else f"{failures} times"
+    times = "once" if len(failures) == 1 else f"{len(failures)} times"
+    next_try = datetime.now(UTC) + timedelta(seconds=pause)
     return HostFault(
-        f"generation {target.id[:12]} has failed {times}; the next try is at {next_try:%H:%M:%S} UTC",
+        f"generation {target.id[:12]} has failed {times}; the next try is at {next_try:%Y-%m-%d %H:%M:%S} UTC; "
+        f"run {failures[0].get('number', 0)}: {failures[0]['error']}",
         "correct the document; `rolecall refresh --resume` tries at once",
     )
 
 
-def failures_of(node: Node, generation: str, document: str) -> tuple[int, datetime]:
-    """How often a generation has failed with this document, and when it may be tried again."""
-    failures = [
+def failures_of(node: Node, generation: str, document: str) -> list[dict[str, Any]]:
+    """The reports of the runs in which a generation has failed with this document, the newest first."""
+    return [
         report
         for report in node.reports.last(node.settings.keep.reports)
         if (report.get("generation"), report.get("document")) == (generation, document)
-        and report.get("exit_code") in _FAILURE_CODES
         and report.get("outcome") != "waiting"
+        # 0.1.0 did not say whose fault it was.
+        and (report["fault"] == "document" if "fault" in report else report.get("exit_code") in (1, 78))
     ]
-    if not failures:
-        return 0, datetime.min.replace(tzinfo=UTC)
-    pause = timedelta(minutes=min(2 ** (len(failures) - 1), _LONGEST_PAUSE))
-    last = failures[0]
-    end = datetime.fromisoformat(last["started"]) + timedelta(seconds=float(last.get("seconds", 0)))
-    return len(failures), end + pause
+
+
+def remaining_pause(failures: Sequence[Mapping[str, Any]]) -> float:
+    """For how many seconds more a generation with these failures is not tried; at most an hour, whatever a clock says.
+
+    It is counted from the end of the last try, by the time since the boot. A reboot ends it.
+    """
+    if not failures or failures[0].get("boot") != boot.boot_id():
+        return 0.0
+    pause: float = 60 * min(2 ** min(len(failures) - 1, 10), _LONGEST_PAUSE)
+    return min(pause - (boot.uptime() - float(failures[0]["uptime"])), pause)
 
 
 def earlier_generation(node: Node, prefix: str | None) -> Generation:

@@ -1,17 +1,17 @@
 """The frame of every run: alone on this machine, and ending with a report that is kept and that others are told of."""
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from typing import Any
 
 from rolecall.deadline import within
-from rolecall.errors import BusyFault, ConfigFault, Fault, HostFault, Stopped
-from rolecall.host import files
+from rolecall.errors import BusyFault, ConfigFault, Fault, HostFault, Stopped, fault_of, machine_error
+from rolecall.host import boot, files
 from rolecall.host.lock import locked
 from rolecall.node import unreadable
 from rolecall.node.node import Node
-from rolecall.node.notes import Leaving
+from rolecall.node.notes import Leaving, MachineFaults
 from rolecall.node.outbox import Outbox
 from rolecall.node.verified import Verified
 from rolecall.readiness import Notice, open_reporter
@@ -34,10 +34,12 @@ def recorded(node: Node, report: Report, afterwards: Callable[[], None] = lambda
     with ExitStack() as lock:
         try:
             lock.enter_context(locked(node.settings.run, report.command))
+            begin(node, report)
             stamps.forget(node.settings.run)  # nothing is known to be well any more
         except BusyFault:
             raise
         except Fault as fault:
+            begin(node, report)
             report.failed(fault, "failed")
             finish(node, report)
             raise
@@ -52,12 +54,23 @@ def recorded(node: Node, report: Report, afterwards: Callable[[], None] = lambda
         except Fault as fault:
             report.failed(fault, "refused" if isinstance(fault, ConfigFault) else "failed")
         except Exception as error:
+            if machines := machine_error(error):
+                report.failed(fault_of(machines, f"this machine cannot go on: {error}", "", HostFault), "failed")
+                finish(node, report)
+                return
             hint = "please report it with the traceback, which is in the journal"
             report.failed(HostFault(f"a defect of the agent: {error!r}", hint), "failed")
             finish(node, report)
             raise
         finish(node, report)
         afterwards()
+
+
+def begin(node: Node, report: Report) -> None:
+    """Which run this is, and in which boot."""
+    with suppress(HostFault):  # without a number it is still told
+        report.boot = boot.boot_id()
+        report.number = node.reports.next_number()
 
 
 def finish(node: Node, report: Report) -> None:
@@ -90,6 +103,17 @@ def complete(node: Node, report: Report) -> None:
         }
     report.leaving = node.run_notes.read(Leaving).why or report.leaving
     report.current = node.generations.current() or ""
+    count_machine_faults(node, report)
+
+
+def count_machine_faults(node: Node, report: Report) -> None:
+    """How often in a row the machine has failed. The count is in the run folder, which a full disk leaves writable."""
+    before = node.run_notes.read(MachineFaults).runs
+    if report.fault == "machine":
+        report.machine_faults = before + 1
+        node.run_notes.write(MachineFaults(report.machine_faults))
+    elif before:
+        node.run_notes.remove(MachineFaults)
 
 
 def keep(node: Node, report: Report, *, anew: bool = True) -> bool:
@@ -153,5 +177,7 @@ def worth_keeping(report: Report, last: Mapping[str, Any]) -> bool:
     if report.outcome == "unchanged":
         mended = any(step.name in _WORK and step.note not in ("", IDLE) for step in report.steps)
         return mended or last.get("exit_code") != 0 or last.get("degraded") != report.degraded
+    if report.outcome == last.get("outcome") == "waiting":  # its words have the time of the next try
+        return any(last.get(key) != getattr(report, key) for key in ("document", "generation"))
     news = any(last.get(key) != getattr(report, key) for key in ("outcome", "document", "generation", "error"))
     return news or (bool(report.generation) and report.outcome != "waiting")

@@ -1,9 +1,11 @@
 """Whether what is current works on this machine, and the way back if it does not."""
 
+from collections.abc import Sequence
 from contextlib import suppress
 
 from rolecall.checks import probes
-from rolecall.errors import HostFault, UnsettledFault
+from rolecall.errors import HostFault, MachineFault, UnsettledFault
+from rolecall.fleet.check import CheckResult
 from rolecall.node.node import Node
 from rolecall.render.generation import Generation
 from rolecall.report import Report
@@ -22,12 +24,18 @@ def self_test(node: Node, generation: Generation, report: Report, deadline: floa
             report.warn(f"{result.name}: {result.reason}")
     if failures := probes.failed(results):
         reasons = "\n".join(f"  {failure.name}: {failure.reason}" for failure in failures)
-        kind = UnsettledFault if all(failure.blameless for failure in failures) else HostFault
-        raise kind(
+        raise _kind(failures)(
             f"{len(failures)} of {len(results)} self-tests failed:\n{reasons}",
             "see the product's log and `rolecall selftest`",
         )
     return f"{len(results)} passed"
+
+
+def _kind(failures: Sequence[CheckResult]) -> type[HostFault]:
+    """Whose fault it is that these checks failed: the generation's, unless it is nobody's who could be rolled back."""
+    if not all(failure.blameless or failure.machines for failure in failures):
+        return HostFault
+    return MachineFault if any(failure.machines for failure in failures) else UnsettledFault
 
 
 def roll_back(node: Node, failed: Generation, report: Report) -> None:

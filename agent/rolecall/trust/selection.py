@@ -148,6 +148,9 @@ def record_verified(
     name = write_document(state, document.raw)
     serials = before.serials if before.fleet == fleet.fleet else {}
     masters = {name: (database.epoch, database.master) for name, database in fleet.databases.items()}
+    now = datetime.now(UTC).replace(microsecond=0)
+    # A time in the future is that of a clock that was set back: it would stay wrong as long as the document stays.
+    is_known = before.sha256 == document.sha256 and before.fetched is not None and before.fetched <= now
     note = Verified(
         fleet=fleet.fleet,
         serial=fleet.serial,
@@ -162,7 +165,7 @@ def record_verified(
         signer="" if signer is UNSIGNED else signer.name,
         serials={**serials, signer.key: fleet.serial},
         masters={**before.masters, signer.key: {**before.masters.get(signer.key, {}), **masters}},
-        fetched=before.fetched if before.sha256 == document.sha256 else datetime.now(UTC).replace(microsecond=0),
+        fetched=before.fetched if is_known else now,
     )
     if replace(note, source=before.source, store=before.store, etag=before.etag) != before:
         node.notes.write(note)

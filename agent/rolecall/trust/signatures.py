@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from rolecall.errors import ConfigFault, HostFault
+from rolecall.errors import ConfigFault, HostFault, fault_of
 from rolecall.host import programs
 
 _KEY = re.compile(r"(?:^|\s)((?:sk-)?(?:ssh|ecdsa)-[A-Za-z0-9@.-]+)\s+(AAAA[A-Za-z0-9+/]+=*)")
@@ -79,7 +79,9 @@ def keys_in(path: str, when: datetime | None = None) -> set[str]:
     try:
         lines = [line.strip() for line in Path(path).read_text("utf-8").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigFault(f"cannot read the keys in {path}: {error}", "bake it into the image", "signature") from None
+        fault = fault_of(error, f"cannot read the keys in {path}: {error}", "bake it into the image", ConfigFault)
+        fault.cause = "signature" if isinstance(fault, ConfigFault) else ""
+        raise fault from None
     fingerprints = set()
     for line in lines:
         if not line or line.startswith("#"):
