@@ -2,7 +2,7 @@
 SHELL := /usr/bin/env bash
 .SHELLFLAGS := -euo pipefail -c
 MAKEFLAGS += --no-print-directory --no-builtin-rules
-.PHONY: help setup setup-demo setup-disk demo test fuzz machine-disk check accept docs lock wheel packages clean
+.PHONY: help setup setup-demo setup-disk demo test long fuzz machine-disk check accept docs lock wheel packages clean
 BIN := .venv/bin
 UV := .setup/uv/bin/uv
 COMPILE = $(UV) pip compile --quiet --no-config --system-certs --universal --python-version 3.11 --generate-hashes \
@@ -26,6 +26,9 @@ demo: setup-demo ## the whole story on this machine: a node, its store, a releas
 
 test: setup ## all tests, in one process more than there are processors, four at most
 	$(BIN)/pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder $(ARGS)
+
+long: setup ## all tests, those that take long too, at every place where a run can break: before a release
+	ROLECALL_LONG=1 $(MAKE) test
 
 fuzz: setup ## the tests of generated examples with twenty times as many, others each time; FUZZ=100 for a hundred times
 	ROLECALL_FUZZ=$(or $(FUZZ),20) $(BIN)/pytest --numprocesses=auto --dist=worksteal --timeout=0 -m hypothesis $(ARGS)

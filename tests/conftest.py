@@ -11,6 +11,7 @@ import pytest
 
 from box import Box
 from builds import share_a_folder
+from sampling import LONG as LONG_TOO
 
 HERE = Path(__file__).parent
 pytest_plugins = ["database_fleet"]
@@ -58,8 +59,14 @@ docs/test_tutorial.py
 """.split()
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest first; of the others, and within a module, the order stays as it is."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The longest first; of the others, and within a module, the order stays as it is.
+
+    Tests with the mark `long` are left out, and counted as such, unless all are asked for.
+    """
+    if not LONG_TOO:
+        config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("long")])
+        items[:] = [item for item in items if not item.get_closest_marker("long")]
 
     def place(item: pytest.Item) -> int:
         name = item.path.relative_to(HERE).as_posix()

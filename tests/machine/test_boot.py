@@ -107,6 +107,7 @@ def test_with_s3_out_a_fresh_machine_fails_visibly_and_becomes_ready_by_itself_o
     node.until(lambda: node.failed() == [], 10)
 
 
+@pytest.mark.long
 def test_with_s3_out_a_fresh_machine_is_ready_by_its_images_seed_and_follows_the_document_once_it_is_back(
     node: Machine,
 ) -> None:
@@ -128,6 +129,7 @@ def test_with_s3_out_a_fresh_machine_is_ready_by_its_images_seed_and_follows_the
     assert world.reported()["serial"] == world.document["serial"]
 
 
+@pytest.mark.long
 def test_with_s3_out_a_machine_that_was_ready_boots_with_what_it_has(ready: Machine) -> None:
     ready.poweroff()
     ready.world.s3.stop()
@@ -138,6 +140,7 @@ def test_with_s3_out_a_machine_that_was_ready_boots_with_what_it_has(ready: Mach
     assert f"going on with serial {ready.world.document['serial']}" in ready.rolecall("status")["last_run"]["degraded"]
 
 
+@pytest.mark.long
 def test_an_imds_that_is_late_is_waited_for_past_the_units_own_timeout(node: Machine) -> None:
     node.drop_in(BOOT, "[Service]\nTimeoutStartSec=8\n")
     node.world.product("blog")
@@ -186,7 +189,7 @@ def clock_off(node: Machine, years: int) -> None:
     node.drop_in(BOOT, f"[Service]\nEnvironment=LD_PRELOAD={library} SECONDS_OFF={round(years * 365.25 * 86400)}\n")
 
 
-@pytest.mark.parametrize("years", [-10, 10])
+@pytest.mark.parametrize("years", [pytest.param(-10, marks=pytest.mark.long), 10])
 def test_with_a_clock_ten_years_off_it_serves_what_it_has_and_names_the_clock(ready: Machine, years: int) -> None:
     ready.poweroff()
     clock_off(ready, years)
@@ -202,6 +205,7 @@ def test_with_a_clock_ten_years_off_it_serves_what_it_has_and_names_the_clock(re
     assert ready.rolecall("status")["healthy"]
 
 
+@pytest.mark.long
 def test_a_fresh_machine_whose_clock_is_ten_years_slow_names_the_clock(node: Machine) -> None:
     without_seed(node)
     clock_off(node, -10)

@@ -157,6 +157,7 @@ def test_a_server_that_is_added_is_watched_without_anybodys_hand(fleet: Fleet, f
     assert {name: gathered(monitor, name) for name in [*ADDRESSES, "web3"]} == dict.fromkeys([*ADDRESSES, "web3"], True)
 
 
+@pytest.mark.long
 def test_a_monitor_outside_of_the_cloud_sees_that_the_one_inside_is_gone(fleet: Fleet) -> None:
     fleet.introduce_outside("mon2", "192.168.77.90")
     fleet.world.publish()

@@ -14,7 +14,7 @@ print(os.wait4(run.pid, 0)[2].ru_maxrss // 1024)
 """
 
 
-@pytest.mark.parametrize("products", [1, 5, 20])
+@pytest.mark.parametrize("products", [1, *(pytest.param(count, marks=pytest.mark.long) for count in (5, 20))])
 def test_a_machine_is_ready_in_time(node: Machine, products: int, figure: Callable[[str], None]) -> None:
     for number in range(products):
         node.world.product(f"p{number}", padding=1 << 20, cron=[
