@@ -5,6 +5,8 @@ On folders with a passwd and a group of their own, which the real systemd-sysuse
 
 import os
 import re
+import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +15,7 @@ from typing import Any
 import pytest
 
 from box import Box
+from rolecall.demo.folder_node import nss_wrapper
 from rolecall.errors import HostFault
 from rolecall.forms.mistakes import Mistakes, dotted
 from rolecall.host.accounts import account_differences, check_accounts, create_accounts
@@ -97,6 +100,32 @@ def test_an_account_that_the_machine_has_anyway_is_no_products(machine: Machine)
     assert "'hardware' is a group of this machine (number 44)" in refusals["products.video.user"]
 
 
+DIRECTORY = """
+from samples import web
+from rolecall.host.accounts import check_accounts
+check_accounts(web({"products/blog/user": "ldap-user"}), "")
+"""
+
+
+def test_an_account_of_a_directory_is_no_products_whatever_its_comment_says(tmp_path: Path) -> None:
+    """As sssd or LDAP have them: the machine knows them, and they are not in its own passwd."""
+    passwd, group = tmp_path / "passwd", tmp_path / "group"
+    passwd.write_text(f"{PASSWD}ldap-user:x:70001:100:product blog:/:/bin/sh\nother:x:30730:100::/:/bin/sh\n")
+    group.write_text(f"{GROUP}deploy:x:70002:other\n")
+    environment = {"LD_PRELOAD": nss_wrapper(), "NSS_WRAPPER_PASSWD": str(passwd), "NSS_WRAPPER_GROUP": str(group)}
+    python_path = os.pathsep.join(path for path in sys.path if path)
+    process = subprocess.run(
+        [sys.executable, "-c", DIRECTORY], env={**os.environ, **environment, "PYTHONPATH": python_path},
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert "products.blog.user: 'ldap-user' is an account of this machine that rolecall did not make" in process.stderr
+    assert (
+        "products.video.uid: the account 'clips' would have the number 30730, which the account 'other' has"
+        in process.stderr
+    )
+    assert "products.blog.groups: 'deploy' is a group of this machine" in process.stderr
+
+
 def test_the_account_of_a_removed_product_is_not_handed_on(machine: Machine) -> None:
     machine.stage()
     video = {"products/video/user": "blog", "products/blog/user": "words", "servers/web1/products": ["video"]}
@@ -126,6 +155,23 @@ def test_a_number_that_somebody_has_is_refused_and_uid_is_the_way_out(machine: M
     assert "the number 26704, which the account 'backups' has on this machine" in refusals["products.blog.uid"]
     machine.stage({"products/blog/uid": 26705})
     assert machine.numbers()["blog"] == (26705, 26705)
+
+
+def test_folders_that_came_with_other_numbers_are_not_given_away_without_their_files(machine: Machine) -> None:
+    state = machine.root / "state"
+    private, uploads = state / "private/blog", state / "shared/blog/uploads"
+    for folder in (private, uploads):
+        folder.mkdir(parents=True)
+        os.chown(folder, 998, 998)
+    generation = web(state=str(state))
+    with pytest.raises(Mistakes) as refused:
+        check_accounts(generation, str(machine.root))
+    assert [mistake.message for mistake in refused.value.mistakes] == [
+        f"{folder} belongs to the number 998, and the account 'blog' has 26704" for folder in (private, uploads)
+    ]
+    for mistake in refused.value.mistakes:
+        subprocess.run(mistake.hint.split("`")[1], shell=True, check=True)
+    check_accounts(generation, str(machine.root))
 
 
 def test_one_number_for_two_accounts_is_refused_before_either_is_made(machine: Machine) -> None:
@@ -170,7 +216,7 @@ def test_an_account_that_gets_another_number_all_the_same_is_told(
     program.write_text(f"#!/bin/sh\necho 'blog:x:997:997:product blog:/:/bin/sh' >>{machine.passwd}\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-    with pytest.raises(HostFault, match="gave the account 'blog' the number 997, not 26704"):
+    with pytest.raises(HostFault, match="gave the user 'blog' the number 997, not 26704"):
         machine.stage(WEB2)
 
 

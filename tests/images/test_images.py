@@ -19,6 +19,7 @@ import pytest
 from baked import SETTINGS, Images
 from box import ROOT
 from rolecall.fleet.assignment import Assignment
+from rolecall.forms.system_accounts import why_reserved
 from rolecall.host.roles import read_role
 from rolecall.render.rendering import render
 from rolecall.render.settings import RenderSettings
@@ -189,6 +190,13 @@ def test_nothing_is_wrong_with_an_image_that_was_made(images: Images, role: str)
     assert [path for top in ("run", "tmp") for path in (root / top).rglob("*") if not path.is_dir()] == []
     assert not (root / "usr/sbin/policy-rc.d").exists()
     assert not list(root.rglob("libeatmydata*")), "what made the build fast does not stay"
+
+
+@pytest.mark.parametrize("role", BAKED)
+def test_no_product_may_have_the_name_of_an_account_or_group_that_the_image_has(images: Images, role: str) -> None:
+    names = {line.split(":")[0] for name in ("passwd", "group")
+             for line in (images.root(role) / "etc" / name).read_text().splitlines()}  # fmt: skip
+    assert [name for name in sorted(names) if re.fullmatch("[a-z0-9_-]+", name) and not why_reserved(name)] == []
 
 
 @pytest.mark.parametrize("role", BAKED)

@@ -16,7 +16,7 @@ _CENTOS = (
     "cockpit-ws cockpit-wsinstance cockpit-session cockpit-systemd-service setroubleshoot geoclue unbound stapusr "
     "stapsys stapdev pesign slocate screen printadmin cgred saslauth nscd nslcd avahi rtkit pulse pulse-access "
     "pipewire clevis libstoragemgmt dnsmasq named qemu vcsa abrt pcp insights rhsm apache memcached mariadb nginx "
-    "smmsp mailnull"
+    "smmsp mailnull rngd rpm squid dovecot ldap"
 )
 _SYSTEMD = "input kvm render sgx clock empower"  # and all whose names begin with `systemd-`
 _DAEMONS = "docker podman containerd postgres redis varnish haproxy lighttpd tomcat rabbitmq puppet rolecall"

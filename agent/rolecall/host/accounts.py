@@ -58,17 +58,26 @@ def create_accounts(generation: Generation, root: str) -> None:
 
 
 def _check_created(requests: tuple[AccountRequest, ...], earlier: MachineAccounts, now: MachineAccounts) -> None:
-    """Raises HostFault where systemd-sysusers found a number taken, which nobody had a moment ago."""
+    """Raises HostFault where systemd-sysusers found a name or number taken, which nobody had a moment ago."""
     for request in requests:
         account = now.account(request.user)
         if account is None or account.product != request.product:
             raise HostFault(f"systemd-sysusers did not make the account {request.user!r} of {request.product!r}")
-        if not earlier.account(request.user) and request.uid not in (None, account.uid):
-            raise HostFault(
-                f"systemd-sysusers gave the account {request.user!r} the number {account.uid}, not {request.uid}",
-                f"see who has {request.uid}: `getent passwd {request.uid}; getent group {request.uid}`; then "
-                f"`userdel {request.user}`, and the next refresh makes it anew",
-            )
+        if not earlier.account(request.user):
+            _check_number("user", request.user, account.uid, request.uid)
+        for name, gid in request.groups:
+            group = now.group(name)
+            if group and not earlier.group(name):
+                _check_number("group", name, group.gid, gid)
+
+
+def _check_number(kind: str, name: str, number: int, wanted: int | None) -> None:
+    if wanted not in (None, number):
+        raise HostFault(
+            f"systemd-sysusers gave the {kind} {name!r} the number {number}, not {wanted}",
+            f"see who has {wanted}: `getent passwd {wanted}; getent group {wanted}`; then `{kind}del {name}`, and the "
+            "next refresh makes it anew",
+        )
 
 
 def _machine_accounts(root: str, requests: tuple[AccountRequest, ...]) -> MachineAccounts:
@@ -86,7 +95,7 @@ def _machine_accounts(root: str, requests: tuple[AccountRequest, ...]) -> Machin
     if not root:
         accounts += _known_accounts(requests, {account.name for account in accounts})
         groups += _known_groups(requests, {group.name for group in groups})
-    return MachineAccounts(tuple(accounts), tuple(groups))
+    return MachineAccounts(tuple(accounts), tuple(groups), dict(_owners(requests)))
 
 
 def _rows(root: str, name: str) -> list[list[str]]:
@@ -94,6 +103,12 @@ def _rows(root: str, name: str) -> list[list[str]]:
     with naming(path, "read"), suppress(FileNotFoundError):
         return [line.split(":") for line in path.read_text("utf-8", "surrogateescape").splitlines()]
     return []
+
+
+def _owners(requests: tuple[AccountRequest, ...]) -> Iterator[tuple[str, int]]:
+    for path in (Path(folder) for request in requests for folder in request.folders):
+        with naming(path, "look at"), suppress(FileNotFoundError, NotADirectoryError):
+            yield str(path), path.lstat().st_uid
 
 
 def _known_accounts(requests: tuple[AccountRequest, ...], own: set[str]) -> Iterator[Account]:

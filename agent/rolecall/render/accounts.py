@@ -5,7 +5,7 @@ already and is the product's stays as it is, also with another number.
 """
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
@@ -45,10 +45,11 @@ class Group:
 
 @dataclass(frozen=True)
 class MachineAccounts:
-    """The accounts and groups of a machine."""
+    """The accounts and groups of a machine, and the numbers that own the folders which are asked for and exist."""
 
     accounts: tuple[Account, ...]
     groups: tuple[Group, ...]
+    owners: Mapping[str, int]
 
     def account(self, name: str) -> Account | None:
         """An account by its name."""
@@ -75,12 +76,12 @@ class AccountRequest:
     user: str
     uid: int | None
     groups: tuple[tuple[str, int | None], ...]
+    folders: tuple[str, ...]  # that are to be the account's and outlive releases
 
 
 def account_requests(generation: Generation) -> tuple[AccountRequest, ...]:
-    """Those of products, from the generation's file for systemd-sysusers."""
-    file = generation.file(generation.accounts)
-    rows = [_fields(line) for line in (file.text if file else "").splitlines()]
+    """Those of products, from the generation's files for systemd-sysusers and systemd-tmpfiles."""
+    rows, folders = _rows(generation, generation.accounts), _rows(generation, generation.folders)
     gids = {row[1]: _number(row[2]) for row in rows if row[:1] == ["g"] and len(row) > 2}
     return tuple(
         AccountRequest(
@@ -88,14 +89,20 @@ def account_requests(generation: Generation) -> tuple[AccountRequest, ...]:
             user=row[1],
             uid=_number(row[2]),
             groups=tuple((other[2], gids.get(other[2])) for other in rows if other[:2] == ["m", row[1]]),
+            folders=tuple(folder[1].replace("%%", "%") for folder in folders if folder[3:4] == [row[1]]),
         )
         for row in rows
         if row[:1] == ["u"] and len(row) > 3 and row[3].startswith(_MARK)
     )
 
 
+def _rows(generation: Generation, path: str | None) -> list[list[str]]:
+    file = generation.file(path)
+    return [_fields(line) for line in (file.text if file else "").splitlines()]
+
+
 def _fields(line: str) -> list[str]:
-    """What systemd-sysusers would read; of a line that it refuses, nothing."""
+    """What systemd's programs would read; of a line that they refuse, nothing."""
     with suppress(ValueError):
         return shlex.split(line, comments=True)
     return []
@@ -110,6 +117,7 @@ def refusals(requests: tuple[AccountRequest, ...], machine: MachineAccounts) -> 
     numbers = _Numbers(machine, {})
     for request in requests:
         yield from _account_refusals(request, machine, numbers)
+        yield from _folder_refusals(request, machine)
         for group, gid in request.groups:
             yield from _group_refusals(request, group, gid, machine, numbers)
 
@@ -151,6 +159,18 @@ def _account_refusals(request: AccountRequest, machine: MachineAccounts, numbers
     else:
         hint = "set 'uid' of the product to a number that is free on every server"
         yield from numbers.clashes((*path[:2], "uid"), request.uid, f"the account {user!r}", hint)
+
+
+def _folder_refusals(request: AccountRequest, machine: MachineAccounts) -> Iterator[Mistake]:
+    """Folders of other numbers, as on a moved disk: systemd-tmpfiles would change their owner, and not their files'."""
+    account = machine.account(request.user)
+    number = account.uid if account else request.uid
+    for folder in request.folders:
+        owner = machine.owners.get(folder)
+        if number is not None and owner not in (None, 0, number):
+            message = f"{folder} belongs to the number {owner}, and the account {request.user!r} has {number}"
+            hint = f"if it is this product's: `chown --recursive --from={owner} {number} {folder}`"
+            yield Mistake(("products", request.product, "uid"), message, hint)
 
 
 def _group_refusals(
