@@ -97,6 +97,12 @@ def fault_of(error: BaseException, message: str, hint: str, otherwise: type[Faul
     return MachineFault(message, _MACHINE[machines.errno or 0] or hint) if machines else otherwise(message, hint)
 
 
+class AilingFault(HostFault):
+    """What failed before a switch fails after it as well: no reason to go back, and nothing got worse."""
+
+    whose = ""
+
+
 class UnsettledFault(HostFault):
     """This machine is not, or not yet, what the document asks, and no generation is at fault: going back to another
     would not help. Not ready; the next run looks again (EX_TEMPFAIL)."""

@@ -30,6 +30,7 @@ class ProductStatus:
 
     version: str  # of its release
     serving: bool  # whether all its required self-tests passed
+    ailment: str = ""  # which of them did not, and why
 
 
 @dataclass
@@ -42,7 +43,7 @@ class Report:
     server: str = ""
     role: str = ""
     address: str = ""  # of this node, as the document has it
-    # ready | unchanged | rolled back | not ready | refused | failed | waiting | interrupted | drained
+    # ready | ailing | unchanged | rolled back | not ready | refused | failed | waiting | interrupted | drained
     outcome: str = "running"
     exit_code: int = 0
     error: str = ""
@@ -141,8 +142,15 @@ Watcher: TypeAlias = Callable[[Report], Callable[[Step], None]]  # told of each 
 
 def product_statuses(results: Sequence[CheckResult], releases: Mapping[str, str]) -> dict[str, ProductStatus]:
     """How each product is: it serves if no required self-test of its own failed."""
-    failing = {result.product for result in results if result.required and not result.ok}
-    return {name: ProductStatus(version, name not in failing) for name, version in releases.items()}
+    ailments = {
+        name: "; ".join(
+            f"{result.name}: {result.reason}"
+            for result in results
+            if result.product == name and result.required and not result.ok
+        )
+        for name in releases
+    }
+    return {name: ProductStatus(version, not ailments[name], ailments[name]) for name, version in releases.items()}
 
 
 def serves(results: Sequence[CheckResult], products: Mapping[str, ProductStatus]) -> bool:

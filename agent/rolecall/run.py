@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from rolecall.errors import Fault, FetchFault, HostFault, UnsettledFault
+from rolecall.checks.probes import Ailing
+from rolecall.errors import AilingFault, Fault, FetchFault, HostFault, UnsettledFault
 from rolecall.fleet.assignment import Assignment, assign
 from rolecall.fleet.identity import Identity
 from rolecall.fleet.schema import Fleet
@@ -34,7 +35,7 @@ from rolecall.steps.choice import choose, earlier_generation
 from rolecall.steps.finish import IDLE, recorded
 from rolecall.steps.identification import identify_machine, set_aside_foreign_state
 from rolecall.steps.replication import replicate
-from rolecall.steps.selftest import observe, roll_back, self_test
+from rolecall.steps.selftest import examine, observe, roll_back, self_test
 from rolecall.steps.staging import stage
 from rolecall.steps.templates import release_templates
 from rolecall.steps.validation import commit, rehearse
@@ -157,14 +158,17 @@ def act(
     """
     live = node.generations.ensure_current()
     unproven = target.id != node.generations.ready() or target.id != live.id
-    report.releases = {release.product: release.version for release in target.releases}
+    report.releases = target.versions
     with report.step("stage") as step:
         step.note = stage(node, target, secrets, live)
+    ailing: Ailing = frozenset()
     if unproven:
         with report.step("rehearse") as step:
-            step.note = rehearse(node, target, live, report)
+            postponed = step.note = rehearse(node, target, live, report)
+        with report.step("examine"):
+            ailing = examine(node, target, live)
         with report.step("commit"):
-            commit(node, target, live, rehearsed=not step.note)
+            commit(node, target, live, rehearsed=not postponed)
     try:
         with report.step("activate") as step:
             step.note = activate(node, target) or IDLE
@@ -173,13 +177,15 @@ def act(
                 databases = decision.assignment.databases
                 step.note = replicate(node, decision.plan.new, databases, decision.secrets, report) or IDLE
         with report.step("self-test") as step:
-            step.note = self_test(node, target, report)
+            step.note = self_test(node, target, report, ailing=ailing)
+    except AilingFault as fault:
+        report.failed(fault, "ailing")
     except (UnsettledFault, FetchFault) as fault:  # a database's data or its upstream: another generation heals neither
         report.failed(fault, "not ready")
         observe(node, report)
         return
     except HostFault as fault:
-        give_up(node, target, report, fault)
+        give_up(node, target, report, fault, ailing)
         return
     if report.outcome == "running":
         report.outcome = "ready" if unproven else "unchanged"
@@ -187,17 +193,17 @@ def act(
         with report.step("ready"):
             node.generations.prove(target.id)
     # Whatever the outcome: a run that was killed while it removed the old has left the rest to this one.
-    node.releases.prune(node.generations.prune(node.settings.keep.generations))
+    node.releases.prune(node.generations.prune(node.settings.keep.generations, node.reports.generations()))
 
 
-def give_up(node: Node, target: Generation, report: Report, fault: HostFault) -> None:
-    """It does not work on this machine: back to the generation that did."""
+def give_up(node: Node, target: Generation, report: Report, fault: HostFault, ailing: Ailing) -> None:
+    """It does not work on this machine: back to the generation that did. `ailing`: what did not work before either."""
     report.failed(fault, "not ready")
     try:
         node.reports.save(report.data())  # a crash from here on must not look like a generation never tried
     except HostFault as second:
         report.warn(second.message)
-    roll_back(node, target, report)
+    roll_back(node, target, report, ailing)
     observe(node, report)
 
 

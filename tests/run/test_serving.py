@@ -1,6 +1,7 @@
 """Ready is one thing, serving another: what is current answers, be it the last generation after a roll-back."""
 
 import json
+import socket
 from typing import Any
 
 import pytest
@@ -103,3 +104,33 @@ def test_a_node_without_any_generation_does_not_serve(box: Box) -> None:
     [report] = box.json("history")
     assert (report["serving"], report["products"]) == (False, {})
     assert "this machine: NOT READY, not serving" in box.rolecall("status", ok=1).stdout
+
+
+def test_an_ill_product_keeps_no_neighbour_from_changing_and_each_has_its_own_verdict(node: Box) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as backend:
+        endpoint = f"127.0.0.1:{backend.getsockname()[1]}"
+        node.product("blog", runtime="static", checks=[{"tcp": endpoint}])
+        node.publish()
+        node.rolecall("refresh")
+    node.product("shop", "2", runtime="static")
+    node.publish()
+    assert "as they did before the switch" in node.rolecall("refresh", ok=1).stderr
+    assert node.get("shop.example.com")[2] == "release=2\n"
+    report = reported(node)
+    assert (report["outcome"], report["fault"]) == ("ailing", "")
+    assert report["products"]["shop"] == {"version": "2", "serving": True, "ailment": ""}
+    assert report["products"]["blog"]["ailment"].startswith(f"blog: connect to {endpoint}: ")
+    assert serving(node) == {"": False, "blog": False, "shop": True}
+    assert f"blog: connect to {endpoint}: " in node.rolecall("status", ok=1).stdout
+    # What gets worse rolls back all the same, and what was ill before is no part of that verdict.
+    node.product("shop", "3", runtime="static", health="down")
+    node.publish()
+    node.rolecall("refresh", ok=1)
+    assert reported(node)["outcome"] == "rolled back"
+    assert node.get("shop.example.com")[2] == "release=2\n"
+    # Well again, it waits for nobody.
+    with socket.create_server(("127.0.0.1", int(endpoint.partition(":")[2]))):
+        node.product("shop", "4", runtime="static")
+        node.publish()
+        assert node.rolecall("refresh").stdout.startswith("ready: generation ")
+        assert serving(node) == {"": True, "blog": True, "shop": True}

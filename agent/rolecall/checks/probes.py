@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeAlias
 
 from rolecall.errors import Fault, HostFault, MachineFault, machine_error
 from rolecall.fleet.check import KINDS, Check, CheckResult
@@ -14,6 +15,9 @@ from rolecall.host import attachments
 from rolecall.host.units import ServiceManager
 from rolecall.node.notes import Notes
 from rolecall.render.generation import Generation
+
+Ailing: TypeAlias = frozenset[tuple[str, str]]  # checks that failed before a switch: product and name
+_SETTLING = 5.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -26,19 +30,36 @@ class Subject:
     manager: ServiceManager
 
 
-def run_checks(subject: Subject, deadline: float) -> list[CheckResult]:
-    """Run every check; repeat the required ones that fail until all pass or `deadline` seconds are over."""
-    end, pause = time.monotonic() + deadline, 0.1
+def run_checks(subject: Subject, deadline: float, ailing: Ailing = frozenset()) -> list[CheckResult]:
+    """Run every check; repeat the required ones that fail until all pass or `deadline` seconds are over.
+
+    Those of `ailing`, which failed before, are waited for no longer than a daemon needs to take up what is new.
+    """
+    began, pause = time.monotonic(), 0.1
     checks = subject.generation.final_checks()
     results = [_try(subject, check) for check in checks]
     while failing := [n for n, check in enumerate(checks) if check.required and not results[n].ok]:
-        if time.monotonic() + pause >= end:
+        is_worse = any(key(results[n]) not in ailing for n in failing)
+        if time.monotonic() + pause >= began + (deadline if is_worse else min(deadline, _SETTLING)):
             break
         time.sleep(pause)
         pause = min(pause * 1.5, 2.0)
         for n in failing:
             results[n] = _try(subject, checks[n])
     return results
+
+
+def ailing_checks(subject: Subject, seconds: float) -> Ailing:
+    """The required checks that fail now, each asked once; those for which `seconds` leave no time count as well."""
+    end = time.monotonic() + seconds
+    checks = (check for check in subject.generation.final_checks() if check.required)
+    results = [_try(subject, check) for check in checks if time.monotonic() < end]
+    return frozenset(map(key, failed(results)))
+
+
+def key(result: CheckResult) -> tuple[str, str]:
+    """What tells a check from the others, from one generation to the next."""
+    return result.product, result.name
 
 
 def _try(subject: Subject, check: Check) -> CheckResult:

@@ -11,7 +11,7 @@ from rolecall.host import journal
 if TYPE_CHECKING:
     from rich.console import Console
 
-_FAILURES = ("rolled back", "not ready", "refused", "failed", "waiting", "interrupted")
+_FAILURES = ("rolled back", "ailing", "not ready", "refused", "failed", "waiting", "interrupted")
 _NO_RUNS = "no run has done anything yet"
 
 
@@ -80,6 +80,7 @@ def _status_rows(answer: answers.StatusAnswer) -> dict[str, str]:
         "ready": answer.ready or "none",
         "document": _document(answer) if answer.serial else "none yet",
         "releases": ", ".join(f"{product} {version}" for product, version in answer.releases.items()) or "none",
+        "ailing": "; ".join(product.ailment for product in answer.products.values() if product.ailment),
         "owed": ", ".join(answer.owed) or "nothing",
         "held": "by `rolecall rollback`" if answer.held else "",
         "last run": _run(last_run) if last_run else "none",

@@ -6,7 +6,7 @@ it stays where it is, and is completed in its place.
 
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rolecall.errors import HostFault
@@ -173,10 +173,14 @@ class Generations:
         files.point(self.state / "ready", f"generations/{generation}")
         selinux.relabel(self.state / "ready")
 
-    def prune(self, keep: int) -> list[Generation]:
-        """Remove old generations and what is none, never current or ready; returns those that stay."""
+    def prune(self, keep: int, recent: Sequence[str] = ()) -> list[Generation]:
+        """Remove old generations and what is none, never current or ready; returns those that stay.
+
+        `recent`: those that were live, the last one first: the times of folders go by the clock, which may jump.
+        """
         needed = {self.current(), self.ready()}
         ids = [generation for generation in self.ids() if generation in needed or self.load(generation)]
+        ids.sort(key=lambda generation: recent.index(generation) if generation in recent else len(recent))
         staying = [generation for generation in ids if generation in needed]
         staying += [generation for generation in ids if generation not in needed][: max(0, keep - len(staying))]
         for entry in sorted(os.scandir(self.folder), key=lambda entry: entry.name):

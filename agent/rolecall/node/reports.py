@@ -90,6 +90,10 @@ class Reports:
                 continue
         return reports
 
+    def generations(self) -> list[str]:
+        """The generations that were live after a run, the last one first."""
+        return list(dict.fromkeys(report["current"] for report in self.last(len(self.paths()))))
+
     def prune(self, keep: int) -> None:
         """Remove all but the newest, and what a run left that was killed while it wrote."""
         for path in [*self.paths()[:-keep], *self.folder.glob(".*.new")]:

@@ -77,6 +77,11 @@ class Generation:
         """Whether this is what a node has before its first run: nothing."""
         return not self.role
 
+    @property
+    def versions(self) -> dict[str, str]:
+        """The version of each product's release."""
+        return {release.product: release.version for release in self.releases}
+
     def file(self, path: str | None) -> ManagedFile | None:
         """The file at a path of the generation."""
         return next((file for file in self.files if file.path == path), None)

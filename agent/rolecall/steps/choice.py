@@ -85,7 +85,7 @@ def earlier_generation(node: Node, prefix: str | None) -> Generation:
         problem = f"{len(matches)} generations start with {prefix!r}"
     else:
         reports = node.reports.last(node.settings.keep.reports)
-        proven = [report.get("generation") for report in reports if report.get("outcome") == "ready"]
+        proven = [report.get("generation") for report in reports if report.get("outcome") in ("ready", "ailing")]
         matches = [id_ for id_ in proven if id_ in ids][:1]
         problem = "no earlier generation was ever ready"
     generation = node.generations.load(matches[0]) if len(matches) == 1 else None

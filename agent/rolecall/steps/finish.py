@@ -98,7 +98,7 @@ def complete(node: Node, report: Report) -> None:
         # A report of 0.1.0 does not say whether its node served.
         report.serving = bool(last.get("serving", last.get("exit_code") == 0))
         report.products = {
-            name: ProductStatus(product["version"], product["serving"])
+            name: ProductStatus(product["version"], product["serving"], product.get("ailment", ""))
             for name, product in last.get("products", {}).items()
         }
     report.leaving = node.run_notes.read(Leaving).why or report.leaving

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from rolecall.checks import probes
-from rolecall.errors import HostFault, MachineFault, UnsettledFault
+from rolecall.checks.probes import Ailing
+from rolecall.errors import AilingFault, HostFault, MachineFault, UnsettledFault
 from rolecall.fleet.check import CheckResult
 from rolecall.node.node import Node
 from rolecall.render.generation import Generation
@@ -12,23 +13,46 @@ from rolecall.report import Report
 from rolecall.steps.activation import activate
 
 _PATIENCE = 10.0  # seconds for a generation that has passed before
+_GLANCE = 30.0  # seconds for what is live before a switch; it is asked once
 
 
-def self_test(node: Node, generation: Generation, report: Report, deadline: float | None = None) -> str:
-    """All checks until they pass or the deadline is over. Raises HostFault with the reasons."""
-    subject = probes.Subject(generation, node.settings.state, node.settings.paths.root, node.manager)
-    results = probes.run_checks(subject, node.settings.boot.selftest_deadline if deadline is None else deadline)
-    report.tested(results, {release.product: release.version for release in generation.releases})
+def examine(node: Node, target: Generation, live: Generation) -> Ailing:
+    """Which checks of what is live fail before it is replaced: that they fail then says nothing against what comes.
+
+    Where daemons have not yet loaded what is live, as during a boot, nothing can be said of it.
+    """
+    if live.empty or live.id == target.id or node.loaded.owed(live, node.manager):
+        return frozenset()
+    return probes.ailing_checks(_subject(node, live), _GLANCE)
+
+
+def self_test(
+    node: Node, generation: Generation, report: Report, deadline: float | None = None, ailing: Ailing = frozenset()
+) -> str:
+    """All checks until they pass or the deadline is over. Raises HostFault with the reasons; AilingFault if nothing but
+    what was `ailing` before the switch still fails."""
+    seconds = node.settings.boot.selftest_deadline if deadline is None else deadline
+    results = probes.run_checks(_subject(node, generation), seconds, ailing)
+    report.tested(results, generation.versions)
     for result in results:
         if not result.ok and not result.required:
             report.warn(f"{result.name}: {result.reason}")
     if failures := probes.failed(results):
         reasons = "\n".join(f"  {failure.name}: {failure.reason}" for failure in failures)
-        raise _kind(failures)(
-            f"{len(failures)} of {len(results)} self-tests failed:\n{reasons}",
-            "see the product's log and `rolecall selftest`",
+        words = f"{len(failures)} of {len(results)} self-tests failed"
+        if ailing.issuperset(map(probes.key, failures)):
+            raise AilingFault(
+                f"{words}, as they did before the switch:\n{reasons}",
+                "see the product's log and `rolecall selftest`; nothing was rolled back for it",
+            )
+        raise _kind([failure for failure in failures if probes.key(failure) not in ailing])(
+            f"{words}:\n{reasons}", "see the product's log and `rolecall selftest`"
         )
     return f"{len(results)} passed"
+
+
+def _subject(node: Node, generation: Generation) -> probes.Subject:
+    return probes.Subject(generation, node.settings.state, node.settings.paths.root, node.manager)
 
 
 def _kind(failures: Sequence[CheckResult]) -> type[HostFault]:
@@ -38,7 +62,7 @@ def _kind(failures: Sequence[CheckResult]) -> type[HostFault]:
     return MachineFault if any(failure.machines for failure in failures) else UnsettledFault
 
 
-def roll_back(node: Node, failed: Generation, report: Report) -> None:
+def roll_back(node: Node, failed: Generation, report: Report, ailing: Ailing) -> None:
     """Back to the generation that last passed its self-tests, code and configuration together.
 
     Whether that one serves is then what the report says; its checks stay those of the generation that failed.
@@ -51,7 +75,8 @@ def roll_back(node: Node, failed: Generation, report: Report) -> None:
         with report.step("roll back") as step:
             node.generations.commit(ready.id)
             activate(node, ready)
-            self_test(node, ready, restored, min(_PATIENCE, node.settings.boot.selftest_deadline))
+            with suppress(AilingFault):
+                self_test(node, ready, restored, min(_PATIENCE, node.settings.boot.selftest_deadline), ailing)
             step.note = f"generation {ready.id[:12]} serves again"
         report.outcome = "rolled back"
     except HostFault as fault:
