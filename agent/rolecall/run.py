@@ -1,6 +1,6 @@
 """The whole run, top to bottom, a verb a line. `boot` and `refresh` are the same function; `plan` is its first half.
 
-identify → fetch → verify → assign → render → plan → stage → rehearse → commit → activate → self-test → ready
+identify → fetch → verify → assign → render → plan → stage → rehearse → examine → commit → activate → self-test → ready
                                                          └──────── fails: roll back ───────┘    → report
 On a server of a database `replicate` comes before the self-tests; what it does is never rolled back.
 """

@@ -53,7 +53,7 @@ def test_history_and_blame_answer_for_people_and_for_machines(ready: Box) -> Non
     assert [report["outcome"] for report in ready.json("history", ok=True)] == ["ready"]
     assert "of the boot budget of 20 min" in ready.rolecall("blame").stdout
     steps = [times["step"] for times in ready.json("blame", ok=True)["steps"]]
-    expected = "identify fetch verify assign render plan stage rehearse commit activate self-test ready"
+    expected = "identify fetch verify assign render plan stage rehearse examine commit activate self-test ready"
     assert set(expected.split()) == set(steps)
 
 

@@ -58,7 +58,8 @@ def test_a_fresh_image_boots_to_ready_in_the_right_order(node: Machine) -> None:
 def test_the_journal_has_every_step_with_fields_to_search_by(ready: Machine) -> None:
     steps = ready.journal("ROLECALL_COMMAND=boot", f"MESSAGE_ID={journal.STEP_DONE}")
     names = [record["ROLECALL_STEP"] for record in steps]
-    assert names == ("identify fetch verify assign render plan stage rehearse commit activate self-test ready").split()
+    steps_of_a_boot = "identify fetch verify assign render plan stage rehearse examine commit activate self-test ready"
+    assert names == steps_of_a_boot.split()
     run = ready.told(f"MESSAGE_ID={journal.RUN_WELL}")
     assert run["ROLECALL_GENERATION"] == ready.links[0]
     assert {key: run[key] for key in ("PRIORITY", "ROLECALL_SERIAL", "ROLECALL_SERVER", "ROLECALL_OUTCOME")} == {
