@@ -17,16 +17,13 @@ from rolecall.fleet.identity import Identity
 from rolecall.fleet.schema import Fleet
 from rolecall.host.accounts import check_accounts
 from rolecall.host.lock import locked
-from rolecall.host.roles import read_role, roles_folder
-from rolecall.host.secrets import ensure_key, fingerprints, paths_of
+from rolecall.host.secrets import paths_of
 from rolecall.node.node import Node
 from rolecall.node.notes import BootIdentity, Hold
 from rolecall.node.unreadable import set_aside_unreadable
 from rolecall.node.verified import Verified
 from rolecall.render.generation import Generation
-from rolecall.render.parameters import unknown_parameters
 from rolecall.render.plan import Plan, make_plan
-from rolecall.render.rendering import render
 from rolecall.report import Report, Watcher
 from rolecall.shortcut import stamps
 from rolecall.shortcut.record import leave_stamps, source_paths
@@ -37,7 +34,7 @@ from rolecall.steps.identification import identify_machine, set_aside_foreign_st
 from rolecall.steps.replication import replicate
 from rolecall.steps.selftest import examine, observe, roll_back, self_test
 from rolecall.steps.staging import stage
-from rolecall.steps.templates import release_templates
+from rolecall.steps.templates import render_target
 from rolecall.steps.validation import commit, rehearse
 from rolecall.trust.selection import record_verified, select_document
 from rolecall.trust.signatures import Signer
@@ -126,16 +123,8 @@ def decide(node: Node, report: Report, *, dry: bool = False) -> Decision:
         products = ", ".join(product.name for product in assignment.products) or "no products"
         step.note = f"{assignment.server}: {products}"
     with report.step("render") as step:
-        role = read_role(roles_folder(settings.paths.templates), settings.role)
         stamps_read |= stamps.stamps_of(paths_of(assignment.secrets))
-        secrets = node.secrets.read(assignment.secrets, report.warn)
-        if not dry:
-            ensure_key(settings.state)
-        templates = release_templates(node, role, assignment, dry=dry)
-        digests = fingerprints(secrets, settings.state)
-        target = render(role, assignment, node.render_settings, digests, templates)
-        for note in unknown_parameters(role, fleet.roles):
-            report.warn(note)
+        target, secrets = render_target(node, assignment, report, dry=dry)
         step.note = f"generation {target.id[:12]}"
     with report.step("plan") as step:
         current = node.generations.load(node.generations.current()) or Generation("", "", "")

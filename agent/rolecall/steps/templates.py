@@ -1,9 +1,30 @@
-"""The templates that products bring along in their releases, for the files that the role allows by name."""
+"""The step that renders: the role, the secrets, and the templates that products bring along in their releases."""
 
 from rolecall.fleet.assignment import Assignment
+from rolecall.host.roles import read_role, roles_folder
+from rolecall.host.secrets import ensure_key, fingerprints
 from rolecall.node.node import Node
+from rolecall.render.generation import Generation
+from rolecall.render.parameters import unknown_parameters
 from rolecall.render.rendering import render
 from rolecall.render.role import Role
+from rolecall.report import Report
+
+
+def render_target(
+    node: Node, assignment: Assignment, report: Report, *, dry: bool
+) -> tuple[Generation, dict[str, str]]:
+    """The generation that an assignment asks for, and the values of its secrets. `dry`: nothing at all is written."""
+    role = read_role(roles_folder(node.settings.paths.templates), node.settings.role)
+    secrets = node.secrets.read(assignment.secrets, report.warn)
+    if not dry:
+        ensure_key(node.settings.state)
+    templates = release_templates(node, role, assignment, dry=dry)
+    digests = fingerprints(secrets, node.settings.state)
+    if assignment.everything:
+        for note in unknown_parameters(role, assignment.everything.roles):
+            report.warn(note)
+    return render(role, assignment, node.render_settings, digests, templates), secrets
 
 
 def release_templates(node: Node, role: Role, assignment: Assignment, *, dry: bool) -> dict[str, dict[str, str]]:
