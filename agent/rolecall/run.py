@@ -19,7 +19,8 @@ from rolecall.host.accounts import check_accounts
 from rolecall.host.lock import locked
 from rolecall.host.secrets import paths_of
 from rolecall.node.node import Node
-from rolecall.node.notes import BootIdentity, Hold
+from rolecall.node.notes import Hold
+from rolecall.node.owner import foreign_owner, own_generation, own_verified
 from rolecall.node.unreadable import set_aside_unreadable
 from rolecall.node.verified import Verified
 from rolecall.render.generation import Generation
@@ -30,7 +31,7 @@ from rolecall.shortcut.record import leave_stamps, source_paths
 from rolecall.steps.activation import activate
 from rolecall.steps.choice import choose, earlier_generation
 from rolecall.steps.finish import IDLE, recorded
-from rolecall.steps.identification import identify_machine, set_aside_foreign_state
+from rolecall.steps.identification import identify_machine, note_identity, settle_state, warn_of_what_lies_aside
 from rolecall.steps.replication import replicate
 from rolecall.steps.selftest import examine, observe, roll_back, self_test
 from rolecall.steps.staging import stage
@@ -64,7 +65,7 @@ def converge(
     watch: Watcher = lambda _: lambda _: None,
 ) -> Report:
     """The run. It returns a report that says how it ended, whatever happened. Raises BusyFault: another run goes on."""
-    report = Report(command, role=node.settings.role, server=node.notes.read(Verified).server)
+    report = Report(command, role=node.settings.role, server=own_verified(node).server)
     report.watched_by(watch(report))
     settings_stamps = stamps.stamps_of([str(config)] if config else [])
     decision: Decision | None = None
@@ -112,8 +113,9 @@ def decide(node: Node, report: Report, *, dry: bool = False) -> Decision:
             report.leaving = identity.leaving
             report.warn(identity.leaving)
         if not dry:
-            set_aside_foreign_state(node, identity, report)
-            node.run_notes.write(BootIdentity(identity))
+            note_identity(node, identity)
+        if foreign_owner(node, identity):
+            report.server = own_verified(node, identity).server  # no report goes out in the other's name
     patience = settings.boot.metadata_timeout if report.command == "boot" else 0.0
     document, fleet, signer = select_document(node, identity, report, patience)
     report.serial = fleet.serial
@@ -122,13 +124,15 @@ def decide(node: Node, report: Report, *, dry: bool = False) -> Decision:
         report.server, report.address = assignment.server, assignment.address
         products = ", ".join(product.name for product in assignment.products) or "no products"
         step.note = f"{assignment.server}: {products}"
+    if not dry:
+        settle_state(node, identity, report)
+        warn_of_what_lies_aside(node, report)
     with report.step("render") as step:
         stamps_read |= stamps.stamps_of(paths_of(assignment.secrets))
         target, secrets = render_target(node, assignment, report, dry=dry)
         step.note = f"generation {target.id[:12]}"
     with report.step("plan") as step:
-        current = node.generations.load(node.generations.current()) or Generation("", "", "")
-        plan = make_plan(current, target)
+        plan = make_plan(own_generation(node, identity), target)
         check_accounts(target, settings.paths.root)
         step.note = "nothing to do" if plan.empty else plan.count
     return Decision(identity, document, fleet, signer, assignment, plan, secrets, stamps_read)
@@ -229,7 +233,7 @@ def complete_earlier_run(node: Node, report: Report) -> None:
     """Prove what `current` points to, and have the daemons read it, where an earlier run did not get so far."""
     try:
         live = node.generations.load(node.generations.current())
-        if live is None or live.empty:
+        if live is None or live.empty or foreign_owner(node):
             return
         if live.id == node.generations.ready() and not node.loaded.owed(live, node.manager):
             return

@@ -10,6 +10,7 @@
 
 _shtab_rolecall_commands() {
   local _commands=(
+    adopt:'What products had written on this disk as another instance: list it, or have it here.'
     blame:'Where the last runs spent their time, the slowest step first.'
     boot:'The run at boot: become what the fleet document asks of this machine.'
     demo:'The whole story on this machine, in one scratch folder, without AWS.'
@@ -64,6 +65,17 @@ _shtab_rolecall_options=(
 
 # guard to ensure default positional specs are added only once per session
 _shtab_rolecall_defaults_added=0
+
+_shtab_rolecall_adopt_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--config[the settings (default\: \/etc\/rolecall\/agent.toml)]:FILE:"
+  "--json[answer as JSON]"
+  "*--product[this product alone\; may be repeated]:NAME:"
+  ":whose, as the list calls it (default\: the list of all):"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_rolecall_adopt_defaults_added=0
 
 _shtab_rolecall_blame_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
@@ -338,6 +350,7 @@ _shtab_rolecall() {
       (( CURRENT += 1 ))
       curcontext="${curcontext%:*:*}:_shtab_rolecall-$line[1]:"
       case $line[1] in
+        adopt) _arguments -C -s $_shtab_rolecall_adopt_options ;;
         blame) _arguments -C -s $_shtab_rolecall_blame_options ;;
         boot) _arguments -C -s $_shtab_rolecall_boot_options ;;
         demo) _arguments -C -s $_shtab_rolecall_demo_options ;;

@@ -31,6 +31,7 @@ COMMAND_LINES = {
     "doctor": ON_A_NODE,
     "history": ON_A_NODE,
     "blame": ON_A_NODE,
+    "adopt": ON_A_NODE,
     "drain": ON_A_NODE,
     "rollback": ON_A_NODE,
     "image check": "--root {root} --config /etc/rolecall/agent.toml",

@@ -9,8 +9,10 @@ from rolecall.fleet.check import CheckResult
 from rolecall.forms.answers import Answer
 from rolecall.forms.mistakes import Mistake
 from rolecall.image.root import Finding
+from rolecall.node.aside import Aside
 from rolecall.render.plan import Change, Plan
 from rolecall.report import ProductStatus, Report
+from rolecall.steps.adoption import Adopted, AsideContent
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,8 @@ class StatusAnswer(Answer):
     unsigned: bool
     held: bool
     leaving: str
+    foreign: str  # the instance whose state is in the state folder, if it is another one
+    aside: tuple[Aside, ...]
     owed: tuple[str, ...]
     releases: Mapping[str, str]
     checks: tuple[CheckResult, ...]
@@ -174,6 +178,24 @@ def blame_answer(reports: Sequence[Mapping[str, Any]], budget: float) -> BlameAn
     steps.sort(key=lambda times: -times.mean)
     longest = max((report["seconds"] for report in reports), default=0.0)
     return BlameAnswer(len(reports), tuple(steps), longest, budget)
+
+
+@dataclass(frozen=True)
+class AsideListing(Answer):
+    """Everything that lies aside."""
+
+    sole_field: ClassVar[str] = "aside"
+
+    aside: tuple[AsideContent, ...]
+
+
+@dataclass(frozen=True)
+class Adoption(Answer):
+    """What was taken over of what lay aside."""
+
+    sole_field: ClassVar[str] = "adopted"
+
+    adopted: tuple[Adopted, ...]
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,13 @@ from rolecall.causes import is_skewed, skewed
 from rolecall.checks import probes
 from rolecall.cli.answers import Diagnosis
 from rolecall.errors import Fault
+from rolecall.fleet.identity import Identity
 from rolecall.host import attachments, programs, rehearsal
 from rolecall.host.accounts import account_differences
 from rolecall.host.lock import locked
 from rolecall.host.roles import read_role, roles_folder
 from rolecall.image.role import bare_role
+from rolecall.node.aside import lying_aside
 from rolecall.node.node import Node, open_ready_node
 from rolecall.node.notes import Waiting
 from rolecall.node.unreadable import unreadable
@@ -42,14 +44,17 @@ def diagnose(config: Path) -> list[Diagnosis]:
     if node is None:
         return diagnoses
     settings = node.settings
-    _try(diagnoses, "identity", lambda: identify_machine(node, Report("doctor")))
+    identity = _try(diagnoses, "identity", lambda: identify_machine(node, Report("doctor")))
     _try(diagnoses, f"role {settings.role}", lambda: read_role(roles_folder(settings.paths.templates), settings.role))
     remedy = "remove it from agent.toml, or install a version that has it"
     diagnoses += [Diagnosis(ok=False, what=note, remedy=remedy) for note in node.passed_over]
     for path, why in unreadable(node):
         what = f"{path} cannot be read: {why}"
         diagnoses.append(Diagnosis(ok=False, what=what, remedy="the next refresh sets it aside and makes it anew"))
-    _diagnose_stores(diagnoses, node)
+    for item in lying_aside(settings.state):
+        what = f"what the instance {item.instance} had left here lies aside in {item.path}: `rolecall adopt` lists it"
+        diagnoses.append(Diagnosis(ok=True, what=what, remedy=""))
+    _diagnose_stores(diagnoses, node, identity)
     decide_only = partial(decide, node, Report("doctor"), dry=True)
     decision = _try(diagnoses, "fleet document, assignment and rendering", decide_only)
     diagnoses += _diagnose_machine(settings, node, decision)
@@ -68,7 +73,7 @@ def _try(diagnoses: list[Diagnosis], title: str, question: Callable[[], T]) -> T
     return answer
 
 
-def _diagnose_stores(diagnoses: list[Diagnosis], node: Node) -> None:
+def _diagnose_stores(diagnoses: list[Diagnosis], node: Node, identity: Identity | None) -> None:
     """Each store by itself: a run is content with the first one that is good."""
     for title, question in node.providers.questions():
         _try(diagnoses, title, question)
@@ -79,7 +84,7 @@ def _diagnose_stores(diagnoses: list[Diagnosis], node: Node) -> None:
         if stored.date:
             remedy = skewed("tell", stored.date).hint
             diagnoses.append(Diagnosis(not is_skewed(stored.date), "this machine's clock is the store's", remedy))
-        _try(diagnoses, f"document of {store.url}", partial(verify_stored, node, store, stored))
+        _try(diagnoses, f"document of {store.url}", partial(verify_stored, node, store, stored, identity))
     for url, reports in node.notes.read(Waiting).stores.items():
         backlog = f"{len(reports)} reports wait for {url}"
         diagnoses.append(

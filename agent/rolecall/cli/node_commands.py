@@ -10,12 +10,13 @@ from rolecall.cli import answers, doctor, node_views
 from rolecall.cli.command import Command
 from rolecall.cli.terminal import progress
 from rolecall.errors import HostFault
+from rolecall.node.aside import lying_aside
 from rolecall.node.node import Node, open_ready_node
 from rolecall.node.notes import Hold, Leaving
-from rolecall.node.verified import Verified
+from rolecall.node.owner import foreign_owner, own_verified
 from rolecall.report import product_statuses, serves
 from rolecall.settings import load_settings
-from rolecall.steps import drain
+from rolecall.steps import adoption, drain
 
 _DRAIN_PATIENCE = 60.0  # seconds beyond `drain.wait`: for the run that is under way, and for telling others
 
@@ -51,7 +52,7 @@ def status(arguments: argparse.Namespace) -> answers.StatusAnswer:
     node = _open_node(arguments)
     generations = node.generations
     current, ready = generations.current(), generations.ready()
-    live, verified = generations.load(current), node.notes.read(Verified)
+    live, verified = generations.load(current), own_verified(node)
     results = probes.run_checks(_subject(node, current), 0) if live else []
     last_run = next(iter(node.reports.last(1)), None)
     releases = {release.product: release.version for release in live.releases} if live else {}
@@ -73,6 +74,8 @@ def status(arguments: argparse.Namespace) -> answers.StatusAnswer:
         unsigned=node.settings.trust.unsigned,
         held=bool(node.notes.read(Hold).generation),
         leaving=node.run_notes.read(Leaving).why,
+        foreign=foreign_owner(node),
+        aside=lying_aside(node.settings.state),
         owed=tuple(unit.name for unit in node.loaded.owed(live, node.manager)) if live else (),
         releases=releases,
         checks=tuple(results),
@@ -102,6 +105,14 @@ def blame(arguments: argparse.Namespace) -> answers.BlameAnswer:
     return answers.blame_answer(node.reports.last(arguments.n), node.settings.boot.budget)
 
 
+def adopt(arguments: argparse.Namespace) -> answers.AsideListing | answers.Adoption:
+    """`adopt`: what lies aside, or to have it."""
+    node = _open_node(arguments)
+    if not arguments.instance:
+        return answers.AsideListing(tuple(adoption.contents_aside(node.settings.state)))
+    return answers.Adoption(adoption.adopt(node, arguments.instance, arguments.product))
+
+
 def _open_node(arguments: argparse.Namespace) -> Node:
     return open_ready_node(load_settings(arguments.config))
 
@@ -123,4 +134,5 @@ COMMANDS: dict[str, Command[Any]] = {
     "doctor": Command(diagnose, node_views.show_diagnoses),
     "history": Command(history, node_views.show_history),
     "blame": Command(blame, node_views.show_blame),
+    "adopt": Command(adopt, node_views.show_adoption),
 }

@@ -4,9 +4,10 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from rolecall.cli import answers
-from rolecall.cli.terminal import ago, console, count, duration, since
+from rolecall.cli.terminal import ago, console, count, duration, since, size_in_words
 from rolecall.fleet.check import CheckResult
 from rolecall.host import journal
+from rolecall.node.aside import Aside
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -55,6 +56,8 @@ def show_status(answer: answers.StatusAnswer) -> None:
     for name, value in _status_rows(answer).items():
         if value:
             out.print(f"  {name:<9} {value}")
+    for item in answer.aside:
+        out.print(f"  {'aside':<9} {_aside(item)}; `rolecall adopt` lists it and takes it, or remove the folder")
     _print_checks(out, answer.checks)
 
 
@@ -86,7 +89,12 @@ def _status_rows(answer: answers.StatusAnswer) -> dict[str, str]:
         "last run": _run(last_run) if last_run else "none",
         "degraded": last_run.get("degraded", ""),
         "leaving": answer.leaving,
+        "foreign": f"the state in use is that of another instance, {answer.foreign}" if answer.foreign else "",
     }
+
+
+def _aside(item: Aside) -> str:
+    return f"{item.path}: what {item.instance} had left here, since {item.since:%Y-%m-%d %H:%M %Z}"
 
 
 def _document(answer: answers.StatusAnswer) -> str:
@@ -145,6 +153,24 @@ def show_history(answer: answers.HistoryAnswer) -> None:
             style="red" if report["outcome"] in _FAILURES else None,
         )
     console().print(table, soft_wrap=False)
+
+
+def show_adoption(answer: answers.AsideListing | answers.Adoption) -> None:
+    """`adopt`: what lies aside, with its products; or what was taken of it."""
+    if isinstance(answer, answers.Adoption):
+        for move in answer.adopted:
+            print(f"{move.product}: {move.path}")
+        print(f"{count(len(answer.adopted), 'folder')} taken; the sites have them at once")
+        return
+    if not answer.aside:
+        print("nothing lies aside")
+    for content in answer.aside:
+        print(f"{content.aside.name}: {_aside(content.aside)}")
+        for product in content.products:
+            sizes = f"{size_in_words(product.shared)} in shared/, {size_in_words(product.private)} in private/"
+            print(f"  {product.name}: {sizes}")
+        if not content.products:
+            print("  no product has written anything")
 
 
 def show_blame(answer: answers.BlameAnswer) -> None:

@@ -36,6 +36,7 @@ def parser() -> argparse.ArgumentParser:
     _add_run_commands(commands)
     _add_plan_command(commands)
     _add_look_commands(commands)
+    _add_adopt_command(commands)
     _add_fleet_commands(commands)
     _add_store_commands(commands)
     _add_image_commands(commands)
@@ -130,6 +131,17 @@ def _add_look_commands(commands: Commands) -> None:
     history.add_argument("-n", type=int, default=20, metavar="COUNT", help="how many (default: %(default)s)")
     blame = add_command(commands, "blame", "where the last runs spent their time, the slowest step first")
     blame.add_argument("-n", type=int, default=5, metavar="COUNT", help="how many runs (default: %(default)s)")
+
+
+def _add_adopt_command(commands: Commands) -> None:
+    text = "what products had written on this disk as another instance: list it, or have it here"
+    adopt = add_command(commands, "adopt", text)
+    adopt.add_argument(
+        "instance", nargs="?", metavar="INSTANCE", help="whose, as the list calls it (default: the list of all)"
+    )
+    adopt.add_argument(
+        "--product", action="append", default=[], metavar="NAME", help="this product alone; may be repeated"
+    )
 
 
 def _add_fleet_commands(commands: Commands) -> None:

@@ -80,6 +80,12 @@ def _check_number(kind: str, name: str, number: int, wanted: int | None) -> None
         )
 
 
+def account_of(product: str, root: str) -> Account | None:
+    """The account of a product on this machine, known by where it came from, or None. Raises HostFault."""
+    accounts = _machine_accounts(root, ()).accounts
+    return next((account for account in accounts if account.product == product), None)
+
+
 def _machine_accounts(root: str, requests: tuple[AccountRequest, ...]) -> MachineAccounts:
     """The machine's own files; without a root also whatever else the machine knows of the requests (LDAP, sssd)."""
     accounts = [

@@ -69,6 +69,10 @@ class LoadedDigests:
         files.make_folders(self.folder)
         files.replace(self.path(unit), unit.digest.encode(), 0o644)
 
+    def forget_all(self) -> None:
+        """What daemons have read was another configuration than that which will stand in its place."""
+        files.remove_tree(self.folder)
+
     def forget(self, unit: Unit) -> None:
         """It is not certain any more what the daemon has loaded, so it is owed a reload."""
         files.remove(self.path(unit))

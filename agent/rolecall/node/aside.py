@@ -1,44 +1,106 @@
-"""The state of another instance, found on a copied disk or in an image: out of the way, and used by nobody."""
+"""What another instance has left on this disk: set aside for people, used by nobody, and taken back if it is our own.
 
-import errno
+`aside/from-INSTANCE` is what the state folder was. The note in `fleet` names the instance, and tells a whole state from
+one that is on its way: it is the last that is set aside and the first that is taken back, so that as long as anything
+of an instance lies in the state folder, that has its name. Whatever is cut off, the next run completes it; no run
+removes anything of it.
+"""
+
 import os
-import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 
-from rolecall.errors import HostFault
-from rolecall.host import files
+from rolecall.host import files, trees
+from rolecall.node.notes import InstalledRole, Notes
+from rolecall.node.verified import Verified
 
-_ASIDE = "aside"
+FOLDER = "aside"
+PRODUCT_FOLDERS = ("shared", "private")  # what products have written: PART/PRODUCT
+_NAMING = "fleet"
+_PREFIX = "from-"
+
+
+@dataclass(frozen=True)
+class Aside:
+    """What lies aside: `name` is what a person calls it, the instance's id, with a number if there are several."""
+
+    name: str
+    instance: str
+    path: Path
+    since: datetime
+    products: tuple[str, ...]  # that have written something
 
 
 def set_aside(state: Path, instance: str) -> Path:
-    """Move a state folder's content out of the way; of what was set aside before, nothing is kept.
-
-    A disk of its own that is mounted there, for products' data say, was put there by somebody: it stays.
-    """
-    folder = state / _ASIDE
-    target = folder / f"from-{instance.replace('/', '_')}"
-    others = [path for path in folder.glob("*") if path != target]
+    """Move a state folder's content out of the way, into a folder of its own. Raises HostFault."""
+    target = _unfinished(state, instance)
     files.make_folders(target, 0o700)
-    for other in others:
-        files.remove_tree(other)
-    # `fleet` names the other instance: last, so that whoever is killed before it begins again.
-    names = sorted((name for name in os.listdir(state) if name != _ASIDE), key=lambda name: name == "fleet")
-    for name in names:
-        files.remove_tree(target / name)
-        if not (state / name).is_mount():
-            _move(state / name, target / name)
+    for name in sorted(_movable(state), key=lambda name: name == _NAMING):
+        trees.move(state / name, target / name)
     return target
 
 
-def _move(old: Path, new: Path) -> None:
-    """A rename; where a folder lies in a lower layer of an overlay, of what is in it (EXDEV: rename(2))."""
-    try:
-        files.rename(old, new)
-    except HostFault as fault:
-        if not (isinstance(fault.__cause__, OSError) and fault.__cause__.errno == errno.EXDEV and old.is_dir()):
-            raise
-        files.make_folder(new, stat.S_IMODE(old.stat().st_mode))
-        for name in sorted(os.listdir(old)):
-            _move(old / name, new / name)
-        files.remove_tree(old)
+def take_back(state: Path, source: Path) -> None:
+    """Move a state that lies aside back, as a whole. Raises HostFault."""
+    trees.remove_if_empty(state / _NAMING)
+    for name in sorted(os.listdir(source), key=lambda name: name != _NAMING):
+        trees.move(source / name, state / name)
+    trees.remove_if_empty(source)
+
+
+def unfinished(state: Path, instance: str) -> Path | None:
+    """Where a part of the state of an instance lies aside, the rest being in the state folder; None: nowhere."""
+    path = _unfinished(state, instance)
+    return path if trees.is_folder(path) else None
+
+
+def whole(state: Path, instance: str) -> Path | None:
+    """Where the whole state of an instance lies aside: the one that was set aside last, or None."""
+    folders = [path for path in _folders(state) if Notes(path).read(Verified).instance == instance]
+    return max(folders, key=_since, default=None)
+
+
+def lying_aside(state: Path) -> tuple[Aside, ...]:
+    """Everything that lies aside."""
+    return tuple(
+        Aside(
+            path.name.removeprefix(_PREFIX),
+            Notes(path).read(Verified).instance or path.name.removeprefix(_PREFIX),
+            path,
+            datetime.fromtimestamp(_since(path), UTC),
+            tuple(sorted(set(_products(path)))),
+        )
+        for path in _folders(state)
+    )
+
+
+def _products(folder: Path) -> Iterator[str]:
+    for part in PRODUCT_FOLDERS:
+        if trees.is_folder(folder / part):
+            yield from (entry.name for entry in os.scandir(folder / part) if entry.is_dir(follow_symlinks=False))
+
+
+def _folders(state: Path) -> list[Path]:
+    """What was set aside, by name; folders alone, whatever else somebody has laid there."""
+    return sorted(path for path in (state / FOLDER).glob("*") if trees.is_folder(path))
+
+
+def _since(folder: Path) -> float:
+    """When the last of it was moved there: a Unix time."""
+    return folder.stat().st_mtime
+
+
+def _unfinished(state: Path, instance: str) -> Path:
+    """The folder of an instance that is on its way, or the name for a new one: beside those that are whole."""
+    name = f"{_PREFIX}{instance.replace('/', '_')}"
+    paths = (state / FOLDER / (f"{name}.{number}" if number > 1 else name) for number in count(1))
+    return next(path for path in paths if not Notes(path).paths(Verified)[0].exists())
+
+
+def _movable(state: Path) -> Iterator[str]:
+    """All but what is set aside already, and which role the image has installed: that is true of the whole disk."""
+    stays = {FOLDER, *(path.name for path in Notes(state).paths(InstalledRole))}
+    return (name for name in os.listdir(state) if name not in stays)

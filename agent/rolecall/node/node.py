@@ -10,7 +10,7 @@ from rolecall.host.releases import Releases
 from rolecall.host.secrets import Secrets
 from rolecall.host.units import LoadedDigests, ServiceManager, service_manager
 from rolecall.node import providers
-from rolecall.node.notes import BootIdentity, InstalledRole, Notes
+from rolecall.node.notes import InstalledRole, Notes, identity_in_this_boot
 from rolecall.node.providers import Providers
 from rolecall.node.reports import Reports
 from rolecall.render.settings import RenderPaths, RenderSettings
@@ -64,7 +64,7 @@ def open_node(settings: Settings) -> Node:
     notes = Notes(settings.state)
     sources = _supported("identity", settings.identity, providers.SOURCES, passed_over)
     run_notes = Notes(settings.run)
-    identity = run_notes.read(BootIdentity).identity
+    identity = identity_in_this_boot(run_notes)
     opened = Providers(settings, settings.run)
     opened.locate(identity.region if identity else None)
     stores = [opened.open_store(url) for url in _supported("store", settings.store, providers.STORES, passed_over)]

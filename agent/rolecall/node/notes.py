@@ -13,7 +13,7 @@ from typing import Any, ClassVar, TypeVar
 
 from rolecall.fleet.identity import Identity
 from rolecall.forms.stored import json_object, plain, typed
-from rolecall.host import files, state_files
+from rolecall.host import files, hardware, state_files
 from rolecall.render.contents import Unit
 
 MOST = 64 * 1024 * 1024  # bytes of a note: one of 0.1.0 could hold a whole fleet document
@@ -31,6 +31,11 @@ class Note:
     @classmethod
     def of_0_1_0(cls, data: dict[str, Any]) -> dict[str, Any]:
         """The fields, from a note without `format`. Raises KeyError, TypeError or AttributeError on anything else."""
+        return data
+
+    @classmethod
+    def of_format_1(cls, data: dict[str, Any]) -> dict[str, Any]:
+        """The fields, from a note of format 1, for a kind that has a later one."""
         return data
 
 
@@ -126,15 +131,22 @@ class MachineFaults(Note):
 
 @dataclass(frozen=True)
 class BootIdentity(Note):
-    """Who the machine was found to be in this boot. In the run folder."""
+    """Who the machine was found to be in this boot. In the run folder, which need not be emptied by a reboot."""
 
     name = "identity"
+    format = 2
     identity: Identity | None = None
+    boot: str = ""  # the kernel's name for the boot; '': one that an earlier version has not noted
 
     @classmethod
     def of_0_1_0(cls, data: dict[str, Any]) -> dict[str, Any]:
         """The identity's own keys stood at the top."""
-        return {"identity": data}
+        return cls.of_format_1({"identity": data})
+
+    @classmethod
+    def of_format_1(cls, data: dict[str, Any]) -> dict[str, Any]:
+        """It was about no boot in particular."""
+        return {**data, "boot": ""}
 
 
 @dataclass(frozen=True)
@@ -191,6 +203,12 @@ class Notes:
             files.remove(path)
 
 
+def identity_in_this_boot(run_notes: Notes) -> Identity | None:
+    """Who this machine was found to be earlier in this boot, or None."""
+    note = run_notes.read(BootIdentity)
+    return note.identity if note.boot in ("", hardware.boot_id()) else None
+
+
 def read_note(kind: type[T], path: Path) -> T | None:
     """A note, or None where there is nothing. Raises ValueError, which says why it cannot be read."""
     raw = state_files.read(path, MOST)
@@ -198,10 +216,13 @@ def read_note(kind: type[T], path: Path) -> T | None:
         return None
     data = json_object(raw)
     number = data.get("format")
-    if isinstance(number, int) and number != kind.format:
+    if isinstance(number, int) and number not in (1, kind.format):
         raise ValueError(f"it has format {number}, this version reads {kind.format}")
     try:
-        values = data if isinstance(number, int) else kind.of_0_1_0(data)
+        if not isinstance(number, int):
+            values = kind.of_0_1_0(data)
+        else:
+            values = data if number == kind.format else kind.of_format_1(data)
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"it is not a note of rolecall: {error!r}") from None
     if absent := {item.name for item in fields(kind)} - values.keys():

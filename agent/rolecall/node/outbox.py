@@ -5,6 +5,7 @@ import base64
 from rolecall.errors import Fault, FetchFault
 from rolecall.node.node import Node
 from rolecall.node.notes import Waiting
+from rolecall.node.owner import foreign_owner
 from rolecall.store.chain import all_of
 
 _MOST = 16  # objects that wait for one store; there is one key for each name that this server ever had
@@ -18,7 +19,12 @@ class Outbox:
         self.node = node
 
     def put(self, key: str, data: bytes) -> None:
-        """Write an object. Raises FetchFault if no store takes it now; then it waits for all of them."""
+        """Write an object. Raises FetchFault if no store takes it now; then it waits for all of them.
+
+        While another instance's state lies here, nothing is written: what waits there is not this machine's.
+        """
+        if foreign_owner(self.node):
+            return
         waiting, urls = self._waiting(), [store.url for store in self.node.store.stores]
         for url in urls:
             waiting.setdefault(url, {})[key] = data
@@ -29,7 +35,7 @@ class Outbox:
 
     def flush(self) -> None:
         """Try once more what waits, and say nothing: a store that is still out is asked again by the next run."""
-        if waiting := self._waiting():
+        if not foreign_owner(self.node) and (waiting := self._waiting()):
             for url, objects in waiting.items():
                 self._send(objects, url)
             self._keep(waiting)

@@ -8,6 +8,7 @@ from rolecall.errors import HostFault
 from rolecall.host import boot
 from rolecall.node.node import Node
 from rolecall.node.notes import Hold
+from rolecall.node.owner import foreign_owner
 from rolecall.render.generation import Generation
 from rolecall.render.plan import Plan
 from rolecall.report import Report
@@ -77,6 +78,11 @@ def remaining_pause(failures: Sequence[Mapping[str, Any]]) -> float:
 
 def earlier_generation(node: Node, prefix: str | None) -> Generation:
     """The generation that an operator means: by its id's start, or the one that was ready before. Raises HostFault."""
+    if owner := foreign_owner(node):
+        raise HostFault(
+            f"the generations on this disk are those of another instance, {owner}",
+            "`rolecall refresh` sets them aside as soon as the document has a place for this machine",
+        )
     current = node.generations.current()
     others = [node.generations.load(id_) for id_ in node.generations.ids() if id_ != current]
     ids = [other.id for other in others if other and not other.empty]

@@ -9,7 +9,7 @@ from contextlib import suppress
 from rolecall.errors import BusyFault, HostFault
 from rolecall.node.node import Node
 from rolecall.node.notes import Leaving
-from rolecall.node.verified import Verified
+from rolecall.node.owner import foreign_owner, own_verified
 from rolecall.report import Report, Watcher
 from rolecall.shortcut import stamps
 from rolecall.steps.finish import recorded
@@ -43,7 +43,8 @@ def drain(node: Node, *, watch: Watcher = lambda _: lambda _: None) -> Report:
 def withdraw(node: Node, report: Report) -> None:
     """Have this run's report, and every later one, say that the machine leaves."""
     report.leaving = WHY
-    verified, live = node.notes.read(Verified), node.generations.load(node.generations.current())
+    verified = own_verified(node)
+    live = None if foreign_owner(node) else node.generations.load(node.generations.current())
     report.server, report.serial, report.document = verified.server, verified.serial, verified.sha256
     report.releases = {release.product: release.version for release in live.releases} if live else {}
     node.run_notes.write(Leaving(WHY))

@@ -13,7 +13,7 @@ from rolecall.node import unreadable
 from rolecall.node.node import Node
 from rolecall.node.notes import Leaving, MachineFaults
 from rolecall.node.outbox import Outbox
-from rolecall.node.verified import Verified
+from rolecall.node.owner import foreign_owner, own_verified
 from rolecall.readiness import Notice, open_reporter
 from rolecall.report import ProductStatus, Report
 from rolecall.shortcut import stamps
@@ -92,7 +92,7 @@ def finish(node: Node, report: Report) -> None:
 
 def complete(node: Node, report: Report) -> None:
     """What every report has, whether its run got that far or not: where this run has learned nothing, the last one."""
-    last = next(iter(node.reports.last(1)), {})
+    last = {} if foreign_owner(node) else next(iter(node.reports.last(1)), {})
     report.address = report.address or str(last.get("address", ""))
     if report.serving is None:
         # A report of 0.1.0 does not say whether its node served.
@@ -166,7 +166,7 @@ def notice_of(node: Node, report: Report) -> Notice:
         files.make_folders(folder)
         files.replace(folder / name, data, 0o644)
 
-    document_read = node.notes.read(Verified).fetched
+    document_read = own_verified(node).fetched
     return Notice(report, node.settings.reporter, node.providers, Outbox(node), write_metrics, document_read)
 
 

@@ -12,6 +12,7 @@ from rolecall.errors import Fault, FetchFault
 from rolecall.fleet.identity import Identity
 from rolecall.fleet.schema import Fleet
 from rolecall.node.node import Node
+from rolecall.node.owner import own_folder, own_verified
 from rolecall.node.verified import MOST, Verified, prune_documents, read_document, write_document
 from rolecall.report import Report
 from rolecall.store import DOCUMENT, Store, Stored
@@ -32,15 +33,16 @@ def select_document(node: Node, identity: Identity, report: Report, patience: fl
     """
     until = time.monotonic() + patience
     last = _last_verified(node, identity)
+    believe = partial(verify, node, identity=identity)
     while True:
         faults: list[Fault] = []
         stores = (partial(_read, node, store, last) for store in node.store.stores)
-        if selected := _first_believed(node, stores, faults, report):
+        if selected := _first_believed(believe, stores, faults, report):
             return selected
         out = [fault for fault in faults if isinstance(fault, FetchFault)]
         if not out:
             raise faults[0]
-        if selected := _first_believed(node, _fallbacks(node, last, all_of(out)), faults, report):
+        if selected := _first_believed(believe, _fallbacks(node, identity, last, all_of(out)), faults, report):
             return selected
         if time.monotonic() >= until:
             hint = "there is no earlier document and no seed to go on with"
@@ -50,7 +52,10 @@ def select_document(node: Node, identity: Identity, report: Report, patience: fl
 
 
 def _first_believed(
-    node: Node, reads: Iterable[Callable[[], Document]], faults: list[Fault], report: Report
+    believe: Callable[[Document, Report], tuple[Fleet, Signer]],
+    reads: Iterable[Callable[[], Document]],
+    faults: list[Fault],
+    report: Report,
 ) -> _Selected | None:
     for read in reads:
         try:
@@ -58,7 +63,7 @@ def _first_believed(
                 document = read()
                 step.note = document.source
             with report.step("verify") as step:
-                fleet, signer = verify(node, document, report)
+                fleet, signer = believe(document, report)
                 by = "" if signer is UNSIGNED else f", signed by {signer.name}"
                 step.note = f"{fleet.fleet}, serial {fleet.serial}{by}"
         except Fault as fault:
@@ -93,10 +98,10 @@ def _read(node: Node, store: Store, last: Document | None) -> Document:
     )
 
 
-def verify_stored(node: Node, store: Store, stored: Stored) -> Fleet:
-    """What one store's document says, if it may be believed. Raises ConfigFault."""
+def verify_stored(node: Node, store: Store, stored: Stored, identity: Identity | None) -> Fleet:
+    """What one store's document says, if this machine may believe it. Raises ConfigFault."""
     document = _unsealed(stored.data, store.location(DOCUMENT), date=stored.date)
-    return verify(node, document, Report("doctor"))[0]
+    return verify(node, document, Report("doctor"), identity)[0]
 
 
 def _revalidation(node: Node, store: Store, etag: str) -> str | None:
@@ -116,18 +121,20 @@ def _unsealed(raw: bytes, source: str, **fields: Any) -> Document:
 
 def _last_verified(node: Node, identity: Identity) -> Document | None:
     """The last verified document, if it was verified for this instance and role."""
-    note = node.notes.read(Verified)
-    if (note.role, note.instance) != (node.settings.role, identity.instance):
+    folder, note = own_folder(node, identity), own_verified(node, identity)
+    if folder is None or note.role != node.settings.role or identity.instance not in (None, note.instance):
         return None
     try:
-        raw = read_document(node.settings.state, note.document)
+        raw = read_document(folder, note.document)
     except ValueError:
         return None
     return _unsealed(raw, note.source, store=note.store, etag=note.etag) if raw else None
 
 
-def _fallbacks(node: Node, last: Document | None, out: FetchFault) -> Iterator[Callable[[], Document]]:
-    note = node.notes.read(Verified)
+def _fallbacks(
+    node: Node, identity: Identity, last: Document | None, out: FetchFault
+) -> Iterator[Callable[[], Document]]:
+    note = own_verified(node, identity)
     if last and note.fetched:
         hours = (datetime.now(UTC) - note.fetched).total_seconds() / 3600
         why = f"going on with serial {note.serial}, first read {note.fetched.isoformat()}, {hours:.1f} hours ago"
@@ -157,7 +164,7 @@ def record_verified(
         sha256=document.sha256,
         document=name,
         role=node.settings.role,
-        instance=instance,
+        instance=instance or before.instance,  # an answer without an id is no reason to forget whose state this is
         server=server,
         source=document.source,
         store=document.store,

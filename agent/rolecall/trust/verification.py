@@ -9,8 +9,10 @@ from pathlib import Path
 import rolecall
 from rolecall.causes import skewed
 from rolecall.errors import ConfigFault
+from rolecall.fleet.identity import Identity
 from rolecall.fleet.schema import Fleet, Header, parse_fleet, parse_header
 from rolecall.node.node import Node
+from rolecall.node.owner import own_verified
 from rolecall.node.verified import Verified
 from rolecall.report import Report
 from rolecall.trust import signatures
@@ -40,10 +42,13 @@ class Document:
         return hashlib.sha256(self.payload).hexdigest()
 
 
-def verify(node: Node, document: Document, report: Report) -> tuple[Fleet, Signer]:
-    """What the document says, and who says so. Raises ConfigFault with the cause; nothing is remembered here."""
+def verify(node: Node, document: Document, report: Report, identity: Identity | None = None) -> tuple[Fleet, Signer]:
+    """What the document says, and who says so. Raises ConfigFault with the cause; nothing is remembered here.
+
+    `identity`: who this machine is, where that is known better than from an earlier run.
+    """
     now = clock(document)
-    earlier = node.notes.read(Verified)
+    earlier = own_verified(node, identity)
     signer = _signer(node, document, now)
     header = parse_header(document.payload, document.source)
     _same_fleet(node, document, header, earlier)
