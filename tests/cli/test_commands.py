@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from box import ROLECALL, Box, document
+import program
+from box import Box, document
 
 RELEASE = {"version": "1", "artifact": "b.tar.gz", "sha256": "0" * 64, "size": 1}
 MISTAKES = {
@@ -18,7 +19,7 @@ MISTAKES = {
 
 
 def rolecall(*words: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*ROLECALL, *words], env=env, capture_output=True, text=True, timeout=60)
+    return program.rolecall(words, env)
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,7 @@
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -10,20 +10,10 @@ from typing import Any
 import jinja2
 import pytest
 
+from compiled import compiled_once
 from faults.tiny import Nodes, Tiny
 
 MEMORY = Path("/dev/shm")
-
-_compile: Callable[..., Any] = jinja2.Environment.compile
-_code: dict[object, Any] = {}
-
-
-def compiled_once(self: jinja2.Environment, source: Any, *rest: Any, **named: Any) -> Any:
-    """Thousands of runs in one process: a template is the same code each time, and half of a run's time."""
-    key = (type(self), self.finalize, source, rest, tuple(sorted(named.items())))
-    if key not in _code:
-        _code[key] = _compile(self, source, *rest, **named)
-    return _code[key]
 
 
 @pytest.fixture

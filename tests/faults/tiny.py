@@ -20,6 +20,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import program
 from box import ROLECALL, archive, document
 from patience import on_this_machine
 from rolecall import run
@@ -191,6 +192,8 @@ generations = {keep}
 
     def rolecall(self, *words: str, under: Iterable[str] = (), timeout: float = 60) -> subprocess.CompletedProcess[str]:
         """The program itself; `under` is what starts it, such as strace."""
+        if not under:
+            return program.rolecall([*words, "--config", str(self.config)], self.env, timeout)
         return subprocess.run(
             self.argv(*words, under=under), env=self.env, capture_output=True, text=True, timeout=timeout,
             stdin=subprocess.DEVNULL,

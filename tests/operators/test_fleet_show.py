@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+import program
 from box import ROLECALL, document
 
 RELEASE = {"version": "1", "artifact": "a.tar.gz", "sha256": "0" * 64, "size": 1}
@@ -21,7 +22,7 @@ ZONES = ["us-east-1a", "us-east-1b", "us-east-1c"]
 
 
 def rolecall(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*ROLECALL, *words], capture_output=True, text=True, timeout=60)
+    return program.rolecall(words)
 
 
 def on_a_terminal(width: int, *words: str, **env: str) -> str:

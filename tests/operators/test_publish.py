@@ -18,6 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import program
 from box import ROLECALL, document
 from rolecall.errors import ConflictFault
 from rolecall.fleet.succession import succession_mistakes
@@ -69,16 +70,7 @@ class Desk:
     def rolecall(self, *words: str, ok: int = 0) -> Done:
         """The program, without a terminal; it ends with this code."""
         env = {**os.environ, "NO_COLOR": "1", "NO_PROXY": "*", "AWS_EC2_METADATA_DISABLED": "true", **self.environment}
-        process = subprocess.run(
-            [*ROLECALL, *words],
-            env=env,
-            cwd=self.folder,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        process = program.rolecall(words, env, cwd=self.folder)
         assert process.returncode == ok, f"{words}: {process.returncode}\n{process.stdout}{process.stderr}"
         assert "Traceback" not in process.stderr
         return process

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from box import ROLECALL, document
+import program
+from box import document
 
 ROLE = """description = "a cache of pages"
 [platform.debian]
@@ -37,8 +38,7 @@ def fleet(verb: str, *words: object) -> "subprocess.CompletedProcess[str]":
 
 
 def rolecall(*words: object) -> "subprocess.CompletedProcess[str]":
-    argv = [*ROLECALL, *map(str, words)]
-    return subprocess.run(argv, capture_output=True, text=True, timeout=120)
+    return program.rolecall([str(word) for word in words])
 
 
 def write(folder: Path, roles: dict[str, Any], **parts: Any) -> Path:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+import program
 from box import ROLECALL, document
 from servers.mirror import Mirror
 from servers.s3 import BUCKET, KEY_ID, REGION, SECRET, S3Server
@@ -79,9 +80,9 @@ aws.credentials = "file:{credentials}"
 
     def rolecall(self, *words: str, ok: int = 0) -> Process:
         """`rolecall store copy`, without a terminal; it ends with this code."""
-        argv = [*ROLECALL, "store", "copy", "--config", str(self.config), *words]
+        words = ("store", "copy", "--config", str(self.config), *words)
         env = {**os.environ, "NO_COLOR": "1", "NO_PROXY": "*", "AWS_EC2_METADATA_DISABLED": "true"}
-        process = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL)
+        process = program.rolecall(words, env)
         assert process.returncode == ok, f"{words}: {process.returncode}\n{process.stdout}{process.stderr}"
         assert "Traceback" not in process.stderr
         return process

@@ -21,7 +21,8 @@ import botocore.loaders
 import botocore.retries.standard
 import botocore.session
 
-from box import ROLECALL, Box
+import program
+from box import Box
 from rolecall import run
 from rolecall.cli import doctor
 from rolecall.cli.answers import Diagnosis
@@ -193,8 +194,7 @@ class AwsNode(Box):
 
     def program(self, *words: str) -> "subprocess.CompletedProcess[str]":
         """A command that has no node, with this machine's settings and --json."""
-        argv = [*ROLECALL, *words, "--config", str(self.machine.config), "--json"]
-        return subprocess.run(argv, env=self.env, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL)
+        return program.rolecall([*words, "--config", str(self.machine.config), "--json"], self.env)
 
     def reboot(self) -> None:
         """Stop the daemons and empty the run folder."""

@@ -22,6 +22,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import program
 from patience import on_this_machine
 from rolecall.demo import folder_node
 
@@ -125,10 +126,7 @@ class Box:
 
     def rolecall(self, *words: str, ok: bool | int = True, timeout: float = 120) -> subprocess.CompletedProcess[str]:
         """Run `rolecall WORDS --config …` and check its exit code: True is 0, False is anything, a number is itself."""
-        argv = [*ROLECALL, *words, "--config", str(self.machine.config)]
-        done = subprocess.run(
-            argv, env=self.env, capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL
-        )
+        done = program.rolecall([*words, "--config", str(self.machine.config)], self.env, timeout)
         if ok is not False:
             assert done.returncode == int(ok is not True and ok), (
                 f"{words}: {done.returncode}\n{done.stdout}{done.stderr}"
