@@ -23,8 +23,6 @@ LOST = ("standard output is full", "both are full")  # what somebody wanted to k
 @pytest.fixture(scope="module")
 def node(module_box: Box) -> Box:
     """A node with an earlier generation to go back to."""
-    config = module_box.machine.config
-    config.write_text(config.read_text().replace('selftest_deadline = "5s"', 'selftest_deadline = "1s"'))
     module_box.product("blog", runtime="static")
     module_box.publish()
     module_box.boot()
