@@ -4,7 +4,10 @@ After rename(2), fsync(2) and what ext4 and XFS do, taken at their worst:
 
 * the data of a file that was not synced: all of it, its first half, none, or as at its last fsync; so its mode;
 * the names in a folder that were changed since the folder's last fsync: any of the changes may be on the disk and any
-  may be lost, each whole (a rename is one change), and those of one folder say nothing about those of another.
+  may be lost, each whole (a rename is one change, and an exchange), and those of one folder say nothing about those of
+  another;
+* after a syncfs(2) all that was done before is on the disk, and of what was not synced before it anything may be, in
+  whatever order.
 
 Up to seven changes of a folder are tried in every combination; of more, every prefix, every one alone, and all but one.
 """
@@ -18,11 +21,13 @@ from typing import Any
 
 from faults.operations import Operation, intercepted
 from faults.tiny import Picture
+from samples import TIMES
 
 Meta = tuple[int, int]  # mode, mtime
-Change = tuple[str, str, "Inode | None"]  # the name that goes or "", the name that comes or "", what it then names
+Change = tuple[tuple[str, "Inode | None"], ...]  # names, and what each is then; None: it is gone
 Event = tuple[Any, ...]
 ALL_COMBINATIONS = 7
+COMBINATIONS = 60 * TIMES  # of several folders or files, at a moment
 UID, GID = os.getuid(), os.getgid()
 
 
@@ -42,10 +47,10 @@ class Inode:
         """fsync(2)"""
         self.safe, self.safe_names, self.pending = (self.data, self.meta), dict(self.names), []
 
-    def change(self, old: str, new: str, inode: "Inode | None") -> None:
+    def change(self, *names: tuple[str, "Inode | None"]) -> None:
         """One change of the names in a folder."""
-        apply(self.names, (old, new, inode))
-        self.pending.append((old, new, inode))
+        apply(self.names, names)
+        self.pending.append(names)
 
     def may_be(self) -> list[tuple[bytes, Meta]]:
         """What a file may be after a power cut, the likeliest first."""
@@ -59,10 +64,10 @@ class Inode:
 
 def apply(names: dict[str, Inode], change: Change) -> None:
     """Change the names in a folder; on a disk where an earlier change was lost, the old name may not be there."""
-    old, new, inode = change
-    names.pop(old, None)
-    if inode is not None:
-        names[new] = inode
+    for name, inode in change:
+        names.pop(name, None)
+        if inode is not None:
+            names[name] = inode
 
 
 # What a run does
@@ -109,8 +114,7 @@ class Disk:
                 inode.meta = (entry[1], entry[5] if entry[0] == "file" else 0)
                 inode.data = entry[4] if entry[0] == "file" else b""
             self.at(os.path.dirname(path)).names[os.path.basename(path)] = inode
-        for inode in self.everything():
-            inode.sync()
+        self.sync()
 
     def at(self, path: str) -> Inode:
         """What a path names now."""
@@ -124,7 +128,8 @@ class Disk:
         found = {id(self.top): self.top}
         pending = [self.top]
         for folder in pending:  # grows as it goes
-            for inode in (*folder.names.values(), *folder.safe_names.values(), *(one[2] for one in folder.pending)):
+            changed = (inode for change in folder.pending for _, inode in change)
+            for inode in (*folder.names.values(), *folder.safe_names.values(), *changed):
                 if inode is not None and id(inode) not in found:
                     found[id(inode)] = inode
                     pending.append(inode)
@@ -135,10 +140,9 @@ class Disk:
         name, first, *rest = event
         path = rest[-1] if rest else ""
         if name in ("create", "open"):
-            fd, path, mode = event[1:]
-            if name == "create":
-                self._add(path, Inode("file", meta=(mode, 0)))
-            self.open[fd] = self.at(path) if path is not None else None
+            self._open(name, *event[1:])
+        elif name == "syncfs":
+            self.sync()
         elif name in ("write", "fsync", "fchmod", "utime"):
             if inode := self.open.get(first):
                 self._use(inode, name, rest)
@@ -150,16 +154,30 @@ class Disk:
             inode = self.at(path)
             inode.meta = (rest[0], inode.meta[1])
         elif name in ("unlink", "rmdir"):
-            self.at(os.path.dirname(path)).change(os.path.basename(path), "", None)
-        elif name in ("rename", "replace"):
-            assert os.path.dirname(first) == os.path.dirname(rest[0]), "a rename between folders is not modelled"
-            folder, old, new = self.at(os.path.dirname(path)), os.path.basename(first), os.path.basename(path)
-            folder.change(old, new, folder.names[old])
+            self.at(os.path.dirname(path)).change((os.path.basename(path), None))
+        elif name in ("rename", "replace", "exchange"):
+            self._rename(name, first, rest[0], path)
         else:
             raise AssertionError(f"{name} is not modelled")
 
+    def sync(self) -> None:
+        """syncfs(2)"""
+        for inode in self.everything():
+            inode.sync()
+
+    def _open(self, name: str, fd: int, path: str | None, mode: int) -> None:
+        if name == "create" and path is not None:
+            self._add(path, Inode("file", meta=(mode, 0)))
+        self.open[fd] = self.at(path) if path is not None else None
+
+    def _rename(self, name: str, first: str, second: str, path: str) -> None:
+        assert os.path.dirname(first) == os.path.dirname(second), "a rename between folders is not modelled"
+        folder, old, new = self.at(os.path.dirname(path)), os.path.basename(first), os.path.basename(path)
+        left = folder.names[new] if name == "exchange" else None
+        folder.change((old, left), (new, folder.names[old]))
+
     def _add(self, path: str, inode: Inode) -> None:
-        self.at(os.path.dirname(path)).change("", os.path.basename(path), inode)
+        self.at(os.path.dirname(path)).change((os.path.basename(path), inode))
 
     @staticmethod
     def _use(inode: Inode, name: str, rest: list[Any]) -> None:
@@ -175,14 +193,14 @@ class Disk:
     def images(self) -> Iterator[Picture]:
         """Every picture that this disk may show after a power cut at this moment."""
         folders = [one for one in self.everything() if one.pending]
-        for chosen in _choices([_subsets(one.pending) for one in folders]):
+        for chosen in _choices([_subsets(one.pending) for one in folders], COMBINATIONS):
             kept = {id(one): some for one, some in zip(folders, chosen, strict=True)}
             files: dict[str, Inode] = {}
             plain: Picture = {}
             if self.state in self._names(self.top, kept):
                 self._walk(self._names(self.top, kept)[self.state], "", kept, plain, files)
             unsafe = [path for path, inode in files.items() if len(inode.may_be()) > 1]
-            for contents in _choices([files[path].may_be() for path in unsafe]):
+            for contents in _choices([files[path].may_be() for path in unsafe], COMBINATIONS):
                 picture = dict(plain)
                 for path, content in zip(unsafe, contents, strict=True):
                     picture[path] = _entry(path, *content)
@@ -227,8 +245,8 @@ def _subsets(changes: list[Change]) -> list[tuple[Change, ...]]:
     return [found[-1] if count <= ALL_COMBINATIONS else tuple(changes), *found]
 
 
-def _choices(options: list[list[Any]], most: int = 3000) -> Iterator[tuple[Any, ...]]:
-    """One of each: every combination, or, of too many, all alike and then each one differing from the rest."""
+def _choices(options: list[list[Any]], most: int) -> Iterator[tuple[Any, ...]]:
+    """One of each: every combination, or, of more than `most`, all alike and then each one differing from the rest."""
     total = 1
     for one in options:
         total *= len(one)

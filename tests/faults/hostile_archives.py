@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import zstandard
 
-from rolecall.host.archive import Limits
+from rolecall.host.archive_rules import Limits
 
 MiB = 1024 * 1024
 END = bytes(1024)

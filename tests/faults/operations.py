@@ -1,7 +1,7 @@
 """Every operation by which a run changes the machine, one by one: to count them, to break them off, to note them down.
 
-The functions of `os` are wrapped, in this process, while a run goes on: those that change files (as the agent's two
-doors to the disk call them, and everybody else), the signals it sends and the programs it starts.
+The functions of `os` and `syscalls` are wrapped, in this process, while a run goes on: those that change files (as the
+agent's two doors to the disk call them, and everybody else), the signals it sends and the programs it starts.
 """
 
 import gc
@@ -14,9 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
+from rolecall.host import syscalls
+
 WRITES = os.O_CREAT | os.O_WRONLY | os.O_RDWR | os.O_TRUNC
 ON_DISK = ("open", "write", "pwrite", "ftruncate", "fsync", "rename", "replace", "unlink", "mkdir", "rmdir", "symlink",
            "chmod", "fchmod", "fchown", "utime")  # fmt: skip
+BY_THE_C_LIBRARY = ("syncfs", "exchange")
 Around = Callable[["Operation", Callable[[], Any]], Any]
 
 
@@ -45,6 +48,7 @@ class Operation:
 def intercepted(around: Around) -> Iterator[None]:
     """Hand every operation to `around`, with what carries it out."""
     owners: list[tuple[Any, str]] = [(os, name) for name in (*ON_DISK, "kill")] + [(subprocess, "run")]
+    owners += [(syscalls, name) for name in BY_THE_C_LIBRARY]
     real = [(owner, name, getattr(owner, name)) for owner, name in owners]
 
     def wrapped(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -66,7 +70,7 @@ def path_of(name: str, args: tuple[Any, ...], named: dict[str, Any]) -> str:
     """The path that a call is about, in full."""
     if name in ("kill", "run"):
         return ""
-    what = args[1] if name in ("rename", "replace", "symlink") else args[0]
+    what = args[1] if name in ("rename", "replace", "symlink", "exchange") else args[0]
     if isinstance(what, int):
         return os.readlink(f"/proc/self/fd/{what}")
     folder = named.get("dir_fd")

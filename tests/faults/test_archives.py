@@ -4,7 +4,6 @@ import gzip
 import io
 import os
 import resource
-import shutil
 import stat
 import subprocess
 import sys
@@ -21,10 +20,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from faults import hostile_archives as hostile
-from faults.hostile_archives import END, GOOD, HARMLESS, HOSTILE, MTIME, WHOLE, file, folder, link, zst
+from faults.hostile_archives import END, GOOD, HARMLESS, HOSTILE, MTIME, WHOLE, file, folder, link, named, zst
 from rolecall.errors import ConfigFault, HostFault
 from rolecall.host import files
-from rolecall.host.archive import Limits, unpack
+from rolecall.host.archive import unpack
+from rolecall.host.archive_rules import USUAL, Limits
+from rolecall.host.new_tree import NewTree
 from samples import fuzz
 
 FORMATS: dict[str, Callable[[bytes], bytes]] = {
@@ -34,7 +35,6 @@ FORMATS: dict[str, Callable[[bytes], bytes]] = {
     "1.tar.zst": zst,
 }
 Tree = dict[str, tuple[Any, ...]]
-USUAL = Limits()
 
 
 class World:
@@ -111,8 +111,9 @@ def test_a_hostile_archive_is_refused_and_leaves_nothing(world: World, what: str
         unpack(archive, world.into, bad.name, bad.limits)
     assert bad.says in refused.value.message
     assert refused.value.message.startswith(f"{bad.name}: ")
-    assert refused.value.message.isprintable()
-    assert len(refused.value.message) < 500
+    lines = refused.value.message.splitlines()
+    assert all(line.isprintable() and len(line) < 500 for line in lines)
+    assert len(lines) <= 22
     assert refused.value.hint
     assert world.around() == before
     assert not os.path.lexists(world.into)
@@ -138,6 +139,57 @@ def test_the_mistakes_name_the_entry_and_say_what_to_do(world: World) -> None:
         world.unpack(bad.data, "releases/blog/1.tar")
     assert refused.value.message == "releases/blog/1.tar: it has a hard link at entry 'a'"
     assert refused.value.hint == "pack with: tar --hard-dereference"
+
+
+def test_all_mistakes_of_an_archive_are_told_at_once_each_with_its_remedy_and_none_that_follows_from_another(
+    world: World,
+) -> None:
+    data = (
+        GOOD
+        + named(b"hard", hostile.HARD, target=b"index.php")
+        + link(b"lost", b"nowhere")
+        + link(b"public/hard", b"../hard")  # it would be right, if what it leads to were
+        + file(b"hard/below")
+        + file(b"index.php")
+        + file(b"../up")
+        + link(b"out", b"/etc/passwd")
+        + hostile.header(b"null", hostile.CHARACTER)
+    )
+    before = world.around()
+    with pytest.raises(ConfigFault) as refused:
+        world.unpack(data + END, "releases/blog/1.tar")
+    inside = " — make it a relative link to what is in the release"
+    assert refused.value.message.splitlines() == [
+        "releases/blog/1.tar: it has 6 mistakes:",
+        "  it has a hard link at entry 'hard' — pack with: tar --hard-dereference",
+        "  it has a file where it already has a file at entry 'index.php'",
+        "  it has a name that is absolute or has an empty part, '.' or '..' at entry '../up'",
+        f"  it has a link that is absolute, empty, over 3072 bytes or not plain text at entry 'out'{inside}",
+        "  it has a device at entry 'null'",
+        f"  it has a link to 'nowhere', which is not a file or folder in it, at entry 'lost'{inside}",
+    ]
+    assert world.around().keys() == before.keys() | {"archive"}
+
+
+def test_of_many_mistakes_twenty_are_told_and_where_the_archive_is_cut_off_that_is_the_last(world: World) -> None:
+    data = GOOD + b"".join(named(b"hard%d" % number, hostile.HARD, target=b"index.php") for number in range(50))
+    with pytest.raises(ConfigFault) as refused:
+        world.unpack(data + END)
+    lines = refused.value.message.splitlines()
+    assert (len(lines), lines[-1]) == (22, "  … and 30 more")
+    assert refused.value.hint == "pack with: tar --hard-dereference"
+    with pytest.raises(ConfigFault) as refused:
+        world.unpack(data[: len(GOOD) + 1024 + 100])
+    assert refused.value.message.startswith("1.tar: it has 3 mistakes:")
+    assert "damaged or cut off" in refused.value.message.splitlines()[-1]
+
+
+def test_after_the_first_mistake_nothing_more_is_written(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    laid: list[str] = []
+    monkeypatch.setattr(NewTree, "file", lambda _, name, *__, **___: laid.append(name))
+    with pytest.raises(ConfigFault):
+        world.unpack(file(b"a") + hostile.header(b"null", hostile.CHARACTER) + file(b"b") + END)
+    assert laid == ["a"]
 
 
 def test_a_name_that_tells_no_format_is_refused_with_those_that_do(world: World) -> None:
@@ -400,32 +452,17 @@ def test_a_link_that_somebody_else_put_there_is_not_followed(world: World) -> No
     (world.into / "f").symlink_to(world.outside / "canary")
     (world.into / "there").write_bytes(b"there")
     before = snapshot(world.base)
-    for path in ("d/harm", "f", "there"):
-        with pytest.raises(HostFault):
-            files.create_below(world.into, world.into / path, [b"harm"], 0o644, MTIME)
-    for path in ("d", "d/harm", "f", "there"):
-        with pytest.raises(HostFault):
-            files.make_folder_below(world.into, world.into / path)
-    for path in ("d/harm", "f", "there"):
-        with pytest.raises(HostFault):
-            files.make_link_below(world.into, world.into / path, "canary")
+    with NewTree(world.into) as tree:
+        for path in ("d/harm", "f", "there"):
+            with pytest.raises(HostFault):
+                tree.file(path, [b"harm"], 0o644)
+        for path in ("d", "d/harm", "f", "there"):
+            with pytest.raises(HostFault):
+                tree.folder(path)
+        for path in ("d/harm", "f", "there"):
+            with pytest.raises(HostFault):
+                tree.link(path, "canary")
     assert snapshot(world.base) == before
-
-
-@pytest.mark.skipif(not shutil.which("strace"), reason="strace shows what is synced")
-def test_every_file_and_folder_is_synced_and_folders_after_what_is_in_them(world: World) -> None:
-    data = GOOD + file(b"a/b/c") + link(b"public/link", b"app.css") + END
-    trace, archive = world.base / "trace", world.archive(data)
-    code = f"from pathlib import Path as P; import rolecall.host.archive as a; a.unpack(P({str(archive)!r}), "
-    code += f"P({str(world.into)!r}), '1.tar')"
-    watch = ["strace", "-f", "-y", "-qq", "-o", str(trace), "-e", "trace=fsync,symlinkat"]
-    subprocess.run([*watch, sys.executable, "-c", code], check=True)
-    calls = trace.read_text().splitlines()
-    synced = [call.split("<")[1].split(">")[0] for call in calls if "fsync(" in call]
-    wanted = [path for path in (world.into, *world.into.rglob("*")) if not path.is_symlink()]
-    assert sorted(synced) == sorted(map(str, wanted))
-    assert all(synced.index(str(path)) < synced.index(str(path.parent)) for path in wanted if path != world.into)
-    assert "symlinkat(" in calls[len([path for path in wanted if path.is_file()])]
 
 
 def test_a_missing_archive_is_named(world: World) -> None:

@@ -23,8 +23,8 @@ from faults.tiny import Nodes, Tiny, picture
 from rolecall.errors import HostFault
 
 # What each error can happen to; EROFS comes with the name, not with a file that is open already.
-ON_OPEN_FILES = {"write", "fsync", "fchmod", "fchown", "utime"}
-TAKES_SPACE = {"open", "write", "fsync", "mkdir", "symlink", "rename"}
+ON_OPEN_FILES = {"write", "fsync", "syncfs", "fchmod", "fchown", "utime"}
+TAKES_SPACE = {"open", "write", "fsync", "syncfs", "mkdir", "symlink", "rename"}
 KINDS: dict[str, tuple[int, Callable[[Operation], bool]]] = {
     "EIO": (errno.EIO, lambda _: True),
     "ENOSPC": (errno.ENOSPC, lambda one: one.name in TAKES_SPACE),
@@ -165,11 +165,11 @@ def strace() -> str:
 CALLS = [
     ("?open,openat", "generations/.stage-ID/motd", "EIO", "generations/.stage-ID/motd"),
     ("write", "generations/.stage-ID/one/blog.conf", "ENOSPC", "generations/.stage-ID/one/blog.conf"),
-    ("fsync", "generations/.stage-ID/two/main.conf", "EIO", "generations/.stage-ID/two/main.conf"),
+    ("syncfs", "generations/.stage-ID", "EIO", "generations/.stage-ID"),
     ("?mkdir,mkdirat", "generations/.stage-ID", "EROFS", "generations/.stage-ID"),
     ("?rename,renameat,?renameat2", "generations/.stage-ID", "EIO", "generations/ID"),
     ("write", "releases/blog/.fetch-SHA", "ENOSPC", "releases/blog/.fetch-SHA"),
-    ("fsync", "releases/blog/.unpack-SHA", "EIO", "releases/blog/.unpack-SHA"),
+    ("syncfs", "releases/blog/.unpack-SHA", "EIO", "releases/blog/.unpack-SHA"),
     ("?symlink,symlinkat", ".current.new", "ENOSPC", ".current.new"),
     ("?rename,renameat,?renameat2", ".current.new", "EROFS", "current"),
 ]

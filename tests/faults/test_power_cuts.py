@@ -14,7 +14,6 @@ import pytest
 from faults.disk import Disk, Event, lay, recorded
 from faults.test_kills import Story, booted, change, failure, first_boot, removal, repair
 from faults.tiny import Nodes, Picture, picture
-from rolecall.host import files
 
 BOOTS = 25  # of each story
 
@@ -104,11 +103,7 @@ def test_after_a_power_cut_the_links_lead_to_whole_generations_and_the_next_boot
         assert found == [], where
 
 
-@pytest.mark.parametrize("deaf", ["all", "files", "folders"])
-def test_a_run_that_does_not_sync_would_be_found_out(deaf: str, nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
-    story = change(nodes)
-    if deaf != "files":
-        monkeypatch.setattr(files, "sync_folder", lambda _: None)
-        monkeypatch.setattr(files, "sync_tree", lambda _: None)
-    cuts = Cuts(story, deaf=("fsync",) if deaf != "folders" else ())
+@pytest.mark.parametrize("deaf", [("fsync", "syncfs"), ("fsync",), ("syncfs",)], ids="+".join)
+def test_a_run_that_does_not_sync_would_be_found_out(deaf: tuple[str, ...], nodes: Nodes) -> None:
+    cuts = Cuts(change(nodes), deaf=deaf)
     assert any(cuts.faults(*one) for one in cuts.images())

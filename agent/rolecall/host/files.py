@@ -13,9 +13,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from rolecall.errors import HostFault, fault_of
+from rolecall.host import syscalls
 
-_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+Owner = tuple[int, int]  # numbers of a user and a group
+OURS: Owner = (-1, -1)  # of whoever runs the agent
 
 
 @contextmanager
@@ -58,27 +61,29 @@ def make_folders(path: Path, mode: int = 0o755) -> None:
 def create(path: Path, data: bytes, mode: int, uid: int = -1, gid: int = -1) -> None:
     """Create a new file, synced. Mode and owner are final before its first byte: nothing can leak."""
     with naming(path, "write"):
-        _write_new(os.open(path, _NEW, mode & 0o700), (data,), mode, uid=uid, gid=gid)
+        write_new(os.open(path, NEW, mode & 0o700), (data,), mode, (uid, gid))
 
 
-def create_from(path: Path, pieces: Iterable[bytes], mode: int) -> None:
-    """Create a new file, synced, from pieces that need not fit in memory together."""
+def create_passing(path: Path, pieces: Iterable[bytes], mode: int) -> None:
+    """Create a new file that this run removes again, and so does not sync, from pieces that need not fit in memory."""
     with naming(path, "write"):
-        _write_new(os.open(path, _NEW, mode & 0o700), pieces, mode)
+        write_new(os.open(path, NEW, mode & 0o700), pieces, mode, sync=False)
 
 
-def _write_new(
-    fd: int, pieces: Iterable[bytes], mode: int, *, uid: int = -1, gid: int = -1, mtime: int | None = None
+def write_new(
+    fd: int, pieces: Iterable[bytes], mode: int, owner: Owner = OURS, mtime: int | None = None, *, sync: bool = True
 ) -> None:
+    """Fill a file that was just created, and close it. Raises OSError."""
     try:
-        if (uid, gid) != (-1, -1):
-            os.fchown(fd, uid, gid)
+        if owner != OURS:
+            os.fchown(fd, *owner)
         os.fchmod(fd, mode)
         for piece in pieces:
             write_all(fd, piece)
         if mtime is not None:
             os.utime(fd, (mtime, mtime))
-        os.fsync(fd)
+        if sync:
+            os.fsync(fd)
     finally:
         os.close(fd)
 
@@ -117,51 +122,6 @@ def make_link(link: Path, target: str) -> None:
     """symlink(2); the link must not exist."""
     with naming(link, "link"):
         os.symlink(target, link)
-
-
-@contextmanager
-def _folder_below(root: Path, path: Path) -> Iterator[int]:
-    """Open a folder below `root`, making those that lack; no step follows a link: nothing leads out of it."""
-    with naming(path, "open"):
-        fd = os.open(root, _FOLDER)
-        for name in path.relative_to(root).parts:
-            try:
-                below = _open_or_make(name, fd)
-            finally:
-                os.close(fd)
-            fd = below
-    try:
-        yield fd
-    finally:
-        os.close(fd)
-
-
-def _open_or_make(name: str, parent: int) -> int:
-    try:
-        return os.open(name, _FOLDER, dir_fd=parent)
-    except FileNotFoundError:
-        os.mkdir(name, 0o755, dir_fd=parent)
-        fd = os.open(name, _FOLDER, dir_fd=parent)
-        os.fchmod(fd, 0o755)
-        return fd
-
-
-def make_folder_below(root: Path, path: Path) -> None:
-    """Make a folder below `root`, and those between them, 0755; it may be there already, but no link may."""
-    with _folder_below(root, path):
-        pass
-
-
-def create_below(root: Path, path: Path, pieces: Iterable[bytes], mode: int, mtime: int) -> None:
-    """As `create_from`, below `root`, with the folders between them, and with a time of change."""
-    with _folder_below(root, path.parent) as folder, naming(path, "write"):
-        _write_new(os.open(path.name, _NEW, mode & 0o700, dir_fd=folder), pieces, mode, mtime=mtime)
-
-
-def make_link_below(root: Path, link: Path, target: str) -> None:
-    """symlink(2) below `root`, and the folders between them; the link must not exist."""
-    with _folder_below(root, link.parent) as folder, naming(link, "link"):
-        os.symlink(target, link.name, dir_fd=folder)
 
 
 def open_shared(path: Path) -> int:
@@ -228,14 +188,52 @@ def read(path: Path) -> bytes | None:
     return None
 
 
-def sync_tree(path: Path) -> None:
-    """Sync every folder of a tree, the deepest first (files were synced as they were written).
+def sync_all(folder: Path) -> None:
+    """Make all that was written to the file system of this folder durable, in one go: what it takes for many files.
+
+    Since Linux 5.8 syncfs(2) says if anything of it could not be written.
+    """
+    with naming(folder, "sync"):
+        fd = os.open(folder, FOLDER)
+        try:
+            syscalls.syncfs(fd)
+        except OSError as error:
+            if error.errno != errno.ENOSYS:
+                raise
+            _sync_each(folder)
+        finally:
+            os.close(fd)
+
+
+def _sync_each(folder: Path) -> None:
+    """The same for one tree, an fsync(2) each, where the C library has no syncfs. Links have nothing to sync.
 
     Not os.walk: it passes over a folder that cannot be read, and before Python 3.12 it ends at 1,000 levels.
     """
-    folders = [path]
-    for folder in folders:  # grows as it goes
-        with naming(folder, "read"), os.scandir(folder) as entries:
-            folders += [Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False)]
-    for folder in reversed(folders):
-        sync_folder(folder)
+    paths = [folder]
+    for path in paths:  # grows as it goes
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            if stat.S_ISDIR(os.fstat(fd).st_mode):
+                paths += [Path(entry.path) for entry in os.scandir(path) if not entry.is_symlink()]
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+
+def exchange(new: Path, old: Path) -> None:
+    """Have two paths of one folder change places, at once; where the file system cannot, `old` is gone for a moment.
+
+    Either way `new` names what was `old`, for the caller to remove.
+    """
+    with naming(old, "exchange"):
+        try:
+            syscalls.exchange(str(new), str(old))
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.ENOSYS):
+                raise
+            passing = old.with_name(f".gone-{old.name}")
+            os.rename(old, passing)
+            os.rename(new, old)
+            os.rename(passing, new)
+    sync_folder(old.parent)

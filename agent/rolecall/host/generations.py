@@ -11,6 +11,7 @@ from pathlib import Path
 
 from rolecall.errors import HostFault
 from rolecall.host import files, selinux, state_files
+from rolecall.host.new_tree import NewTree
 from rolecall.render.generation import Generation, ManagedFile, from_json, sealed
 
 MANIFEST = "generation.json"
@@ -104,13 +105,13 @@ class Generations:
         files.remove_tree(new)
         files.make_folders(self.folder)
         files.make_folder(new)
-        for file in generation.files:
-            target = new / file.path
-            files.make_folders(target.parent)
-            self._write(target, file, generation, values)
-        files.create(new / MANIFEST, generation.to_json().encode(), 0o600)
+        with NewTree(new) as tree:
+            for file in generation.files:
+                text, owner = generation.text_of(file, values), (owner_id(file.owner), group_id(file.group))
+                tree.file(file.path, (text.encode("utf-8"),), file.mode, owner)
+            tree.file(MANIFEST, (generation.to_json().encode(),), 0o600)
         selinux.relabel(new)
-        files.sync_tree(new)
+        files.sync_all(new)
         if final.is_symlink() or final.exists():
             files.remove(final)
         files.rename(new, final)
@@ -118,16 +119,12 @@ class Generations:
     def _complete(self, generation: Generation, values: Mapping[str, str]) -> None:
         """Make a folder whole that has no manifest to be read, each file in one rename, the manifest last."""
         self.repair(generation, values, self.damage(generation, values))
-        files.sync_tree(self.folder / generation.id)
+        files.sync_all(self.folder / generation.id)
         manifest = self.manifest(generation.id)
         if manifest.is_dir() and not manifest.is_symlink():
             files.remove_tree(manifest)
         files.replace(manifest, generation.to_json().encode(), 0o600)
         selinux.relabel(manifest)
-
-    def _write(self, target: Path, file: ManagedFile, generation: Generation, values: Mapping[str, str]) -> None:
-        text = generation.text_of(file, values)
-        files.create(target, text.encode("utf-8"), file.mode, owner_id(file.owner), group_id(file.group))
 
     def damage(self, generation: Generation, values: Mapping[str, str]) -> list[str]:
         """The files that are not as they were staged, byte by byte, with mode and owner; and files too many."""

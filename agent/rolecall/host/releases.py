@@ -46,8 +46,8 @@ class Releases:
             archive.unpack(fetched, unpacked, release.artifact, skip=release.writable)
             self._lay_writable(release, unpacked)
             selinux.relabel(unpacked)
-            files.sync_tree(unpacked)
             files.remove(fetched)
+            files.sync_all(unpacked)
             if final.is_symlink() or final.exists():
                 files.remove(final)
             files.rename(unpacked, final)
@@ -120,7 +120,7 @@ def _download(release: DeployedRelease, pieces: Iterator[bytes], target: Path) -
                 break
             yield piece
 
-    files.create_from(target, counted(), 0o600)
+    files.create_passing(target, counted(), 0o600)
     return size, digest.hexdigest()
 
 
