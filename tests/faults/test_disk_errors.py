@@ -163,7 +163,7 @@ def strace() -> str:
 
 # System calls ('?': not on every architecture), the path that they are about, the error, and what the message names.
 CALLS = [
-    ("?open,openat", "generations/.stage-ID/motd", "EIO", "generations/.stage-ID/motd"),
+    ("write", "generations/.stage-ID/motd", "EIO", "generations/.stage-ID/motd"),
     ("write", "generations/.stage-ID/one/blog.conf", "ENOSPC", "generations/.stage-ID/one/blog.conf"),
     ("syncfs", "generations/.stage-ID", "EIO", "generations/.stage-ID"),
     ("?mkdir,mkdirat", "generations/.stage-ID", "EROFS", "generations/.stage-ID"),
