@@ -135,6 +135,7 @@ def gathered(node: Machine, host: str) -> bool:
     return any((node.root / "var/lib/munin").glob(f"zone-*/*/{host}-load-load-*.rrd"))
 
 
+@pytest.mark.long
 def test_a_server_that_is_added_is_watched_without_anybodys_hand(fleet: Fleet, figure: Callable[[str], None]) -> None:
     world, monitor = fleet.world, fleet.machines["mon1"]
     monitor.until(lambda: not problems(nagios(monitor), ADDRESSES), 120)
