@@ -21,7 +21,7 @@ from rolecall.render.generation import Generation, ManagedFile, sealed
 
 def ask(tmp_path: Path, check: Check, deadline: float = 0, **parts: Any) -> CheckResult:
     generation = sealed(Generation("web", "debian", "web1", checks=(check,), **parts))
-    (result,) = run_checks(Subject(generation, tmp_path, "", DirectManager()), deadline)
+    (result,) = run_checks(Subject(generation, tmp_path, "", DirectManager(tmp_path)), deadline)
     return result
 
 

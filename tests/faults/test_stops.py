@@ -129,7 +129,9 @@ def test_the_program_stops_while_a_self_test_waits_for_an_answer(nodes: Nodes) -
     with socket.create_server(("127.0.0.1", 0)) as silent:
         expect = {"host": "x", "port": f"127.0.0.1:{silent.getsockname()[1]}", "status": 200, "contains": None}
         check = Check("never", "http", "/", {**expect, "headers": {}}, timeout=10)
-        subject = probes.Subject(Generation("", "", "", checks=(check,)), tiny.state, "", direct_units.DirectManager())
+        subject = probes.Subject(
+            Generation("", "", "", checks=(check,)), tiny.state, "", direct_units.DirectManager(tiny.run)
+        )
         usual = signal.signal(signal.SIGALRM, dispatch._stop)
         signal.setitimer(signal.ITIMER_REAL, 0.3)
         try:

@@ -199,7 +199,7 @@ from rolecall.render.rendering import render
 from samples import assigned, render_settings, small_role
 
 generation = render(small_role({}, sys.argv[1]), assigned({"products/blog/checks": []}), render_settings())
-(result,) = run_checks(Subject(generation, Path("/"), "", DirectManager()), 0)
+(result,) = run_checks(Subject(generation, Path("/"), "", DirectManager(Path("/"))), 0)
 print(json.dumps([generation.checks[0].expect, result.ok, result.reason]))
 """
 

@@ -1,6 +1,5 @@
 """Daemons without a service manager: for containers without systemd, the demo and tests."""
 
-import os
 import signal
 import time
 from collections.abc import Callable
@@ -8,14 +7,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rolecall.errors import HostFault
-from rolecall.host import files, programs
+from rolecall.host import files, processes, programs
+from rolecall.host.processes import Process
 from rolecall.render.contents import Attachment, DirectCommands, Unit
 from rolecall.render.generation import Generation
 
 
 @dataclass(frozen=True)
 class DirectManager:
-    """Daemons without a service manager: the role's start command, and signals to the process in the pid file."""
+    """Daemons without a service manager: the role's start command, and signals to the process in the pid file.
+
+    A pid file outlives its daemon, and its number is given to others: it is believed only of the process that was the
+    daemon when it was last told something, or that the file itself speaks for (`processes.speaks_for`).
+
+    `started`: the folder that says which process that was, in a file a unit.
+    """
+
+    started: Path
 
     def manages(self, unit: Unit) -> bool:
         """Only the units whose start command the role names."""
@@ -23,33 +31,47 @@ class DirectManager:
 
     def active(self, unit: Unit) -> bool:
         """Whether the pid file names a living process."""
-        return _pid(_direct(unit)) is not None
+        return self._process(unit) is not None
+
+    def _process(self, unit: Unit) -> Process | None:
+        pidfile = Path(_direct(unit).pidfile)
+        content = (files.read(pidfile) or b"").strip()
+        process = processes.process(int(content)) if content.isdigit() else None
+        if process is None:
+            return None
+        is_noted = files.read(self.started / unit.name) == process.mark
+        return process if is_noted or processes.speaks_for(pidfile, process) else None
+
+    def _note(self, unit: Unit, process: Process) -> None:
+        files.make_folders(self.started)
+        files.replace(self.started / unit.name, process.mark, 0o644)
 
     def reconfigure(self, unit: Unit) -> None:
         """Signal it, or start it."""
         direct = _direct(unit)
-        pid = _pid(direct)
-        if pid is not None and unit.action == "reload" and direct.reload:
-            os.kill(pid, getattr(signal, f"SIG{direct.reload}"))
+        process = self._process(unit)
+        if process and unit.action == "reload" and direct.reload and _send(process, direct.reload):
+            self._note(unit, process)
             return
-        if pid is not None:
-            self.stop(unit)
+        self.stop(unit)
         files.make_folders(Path(direct.pidfile).parent)
+        files.remove(Path(direct.pidfile))  # if it names a stranger, Apache would take itself for running
         result = programs.run(direct.start, 60)
         if not result.ok:
             raise result.fault(f"{unit.name} does not start: {result.tail}", "the daemon's own log tells more")
-        if not _wait(lambda: _pid(direct) is not None, 10):
-            raise HostFault(f"{unit.name} was started, but {direct.pidfile} names no living process")
+        if not _wait(lambda: self.active(unit), 10):
+            raise HostFault(f"{unit.name} was started, but {direct.pidfile} names no living process of it")
+        if process := self._process(unit):
+            self._note(unit, process)
 
     def stop(self, unit: Unit) -> None:
         """Send its stop signal and wait."""
-        direct = _direct(unit)
-        pid = _pid(direct)
-        if pid is None:
+        process = self._process(unit)
+        if process is None:
             return
-        os.kill(pid, getattr(signal, f"SIG{direct.stop}"))
-        if not _wait(lambda: not _alive(pid), 20):
-            raise HostFault(f"{unit.name} (process {pid}) does not stop")
+        _send(process, _direct(unit).stop)
+        if not _wait(lambda: processes.process(process.pid) != process, 20):
+            raise HostFault(f"{unit.name} (process {process.pid}) does not stop")
 
     def enable(self, unit: Unit) -> None:
         """Nothing to do: whoever boots the node runs the agent, which starts the daemons."""
@@ -71,9 +93,8 @@ def _direct(unit: Unit) -> DirectCommands:
     return unit.direct
 
 
-def _pid(direct: DirectCommands) -> int | None:
-    content = files.read(Path(direct.pidfile)) or b""
-    return int(content) if content.strip().isdigit() and _alive(int(content)) else None
+def _send(process: Process, name: str) -> bool:
+    return processes.send(process, getattr(signal, f"SIG{name}"))
 
 
 def _wait(condition: Callable[[], bool], seconds: float) -> bool:
@@ -83,9 +104,3 @@ def _wait(condition: Callable[[], bool], seconds: float) -> bool:
             return True
         time.sleep(0.02)
     return condition()
-
-
-def _alive(pid: int) -> bool:
-    """Whether the process exists and is no zombie: proc(5), /proc/PID/stat, where the state follows the name."""
-    content = files.read(Path(f"/proc/{pid}/stat"))
-    return content is not None and content.rpartition(b")")[2].split()[:1] != [b"Z"]

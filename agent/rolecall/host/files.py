@@ -124,10 +124,16 @@ def make_link(link: Path, target: str) -> None:
         os.symlink(target, link)
 
 
-def open_shared(path: Path) -> int:
-    """Open a file for reading and writing, made if it is not there; for locks, which have no content to lose."""
+def own_link(link: Path, uid: int) -> None:
+    """Give a link, and not what it leads to, to a user."""
+    with naming(link, "change the owner of"):
+        os.lchown(link, uid, -1)
+
+
+def open_private(path: Path) -> int:
+    """Open a file for reading and writing, made if it is not there, for this user alone; for locks."""
     with naming(path, "open"):
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
 
 
 def sync_folder(path: Path) -> None:

@@ -78,12 +78,12 @@ class LoadedDigests:
         files.remove(self.path(unit))
 
 
-def service_manager(kind: str) -> ServiceManager:
+def service_manager(kind: str, run_folder: Path) -> ServiceManager:
     """The service manager that agent.toml names."""
     match kind:
         case "systemd":
             return SystemdManager()
         case "direct":
-            return DirectManager()
+            return DirectManager(run_folder / "started")
         case _:
             raise HostFault(f"no service manager is called {kind!r}")

@@ -102,7 +102,7 @@ def _generation(image: Image, settings: Settings) -> Generation:
     )
     assignment = Assignment("image", "image", settings.role, "none", "127.0.0.1", ())
     role = render(read_role(folder, settings.role), assignment, render_settings)
-    drop_ins = service_manager(settings.service_manager).drop_ins(role, settings.state)
+    drop_ins = service_manager(settings.service_manager, settings.run).drop_ins(role, settings.state)
     return replace(role, attachments=role.attachments + drop_ins)
 
 

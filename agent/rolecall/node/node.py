@@ -78,7 +78,7 @@ def open_node(settings: Settings) -> Node:
         Generations(settings.state),
         Releases(settings.state),
         Secrets(settings.state, opened.read_secrets, keep=settings.secrets.keep),
-        service_manager(settings.service_manager),
+        service_manager(settings.service_manager, settings.run),
         LoadedDigests(settings.run),
         Reports(settings.state, notes),
         notes,
