@@ -36,6 +36,8 @@ def test_in_whatever_order_they_boot_two_refreshes_after_the_master_all_is_well(
     assert "ON `blog`.*" in rights
     assert "ALL PRIVILEGES" not in rights
     for name in ADDRESSES:
+        staged = (path for path in (fleet.nodes[name].state / "generations").rglob("*") if path.is_file())
+        assert not [path for path in staged if APP in path.read_text()], "no product's password lies on a server"
         message = (fleet.nodes[name].state / "databases.json").read_text()
         assert PASSWORD not in message
         assert APP not in message

@@ -96,6 +96,7 @@ class Generations:
     def stage(self, generation: Generation, values: Mapping[str, str]) -> None:
         """Write a generation beside the others. Nothing reads it yet; a failure leaves a dot folder at most."""
         if self.load(generation.id):
+            self._remove_unstaged(generation)
             return
         final = self.folder / generation.id
         if final.is_dir() and not final.is_symlink():
@@ -106,7 +107,7 @@ class Generations:
         files.make_folders(self.folder)
         files.make_folder(new)
         with NewTree(new) as tree:
-            for file in generation.files:
+            for file in generation.staged_files:
                 text, owner = generation.text_of(file, values), (owner_id(file.owner), group_id(file.group))
                 tree.file(file.path, (text.encode("utf-8"),), file.mode, owner)
             tree.file(MANIFEST, (generation.to_json().encode(),), 0o600)
@@ -131,10 +132,10 @@ class Generations:
         folder = self.folder / generation.id
         wrong = [
             file.path
-            for file in generation.files
+            for file in generation.staged_files
             if not _as_staged(folder / file.path, file, generation.text_of(file, values))
         ]
-        expected = {file.path for file in generation.files} | {MANIFEST}
+        expected = {file.path for file in generation.staged_files} | {MANIFEST}
         for base, _, names in os.walk(folder):
             paths = (os.path.relpath(os.path.join(base, name), folder) for name in names)
             wrong.extend(path for path in paths if path not in expected)
@@ -145,7 +146,7 @@ class Generations:
         folder = self.folder / generation.id
         for path in paths:
             file = generation.file(path)
-            if file is None:
+            if file is None or path in generation.unstaged:
                 files.remove(folder / path)
                 continue
             files.make_folders((folder / path).parent)
@@ -183,7 +184,15 @@ class Generations:
         for entry in sorted(os.scandir(self.folder), key=lambda entry: entry.name):
             if entry.name not in staying:
                 files.discard(Path(entry.path))
-        return [generation for generation in map(self.load, staying) if generation]
+        generations = [generation for generation in map(self.load, staying) if generation]
+        for generation in generations:
+            self._remove_unstaged(generation)
+        return generations
+
+    def _remove_unstaged(self, generation: Generation) -> None:
+        """Earlier versions of the agent wrote these files too."""
+        for path in generation.unstaged:
+            files.remove(self.folder / generation.id / path)
 
 
 def owner_id(name: str) -> int:

@@ -82,6 +82,16 @@ class Generation:
         """The version of each product's release."""
         return {release.product: release.version for release in self.releases}
 
+    @property
+    def unstaged(self) -> frozenset[str]:
+        """The paths of files that are never written to disk: the agent itself hands their text to a program."""
+        return frozenset({self.replication.accounts} if self.replication else ())
+
+    @property
+    def staged_files(self) -> tuple[ManagedFile, ...]:
+        """The files that daemons and people find on disk."""
+        return tuple(file for file in self.files if file.path not in self.unstaged)
+
     def file(self, path: str | None) -> ManagedFile | None:
         """The file at a path of the generation."""
         return next((file for file in self.files if file.path == path), None)
