@@ -138,7 +138,7 @@ def _asked(question: Callable[..., T], key: str | int | None) -> T | None:
     return None
 
 
-def create_persistent_folders(generation: Generation, folder: Path) -> None:
-    """Create the folders that outlive releases. `folder`: where the generation lies. Raises HostFault."""
-    if generation.folders:
-        programs.run_checked(("systemd-tmpfiles", "--create", str(folder / generation.folders)))
+def create_persistent_folders(generation: Generation) -> None:
+    """Create the folders that outlive releases, and those that releases are unpacked in. Raises HostFault."""
+    if file := generation.file(generation.folders):
+        programs.run_checked(("systemd-tmpfiles", "--create", "-"), stdin=generation.with_tags(file.text).encode())

@@ -128,9 +128,11 @@ def pipe(source: tuple[str, ...], sink: tuple[str, ...], preamble: bytes, timeou
         raise _not_started(error, (error.filename or source[0],)) from error
 
 
-def run_checked(argv: tuple[str, ...], timeout: float = 60.0, env: dict[str, str] | None = None) -> Result:
+def run_checked(
+    argv: tuple[str, ...], timeout: float = 60.0, env: dict[str, str] | None = None, *, stdin: bytes = b""
+) -> Result:
     """Run a program that has to succeed. Raises HostFault with the end of its output."""
-    result = run(argv, timeout, env)
+    result = run(argv, timeout, env, stdin=stdin)
     if not result.ok:
         raise result.fault(f"{' '.join(argv)} failed with exit status {result.status}:\n{result.tail}")
     return result

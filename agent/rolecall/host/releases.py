@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import NoReturn
 
 from rolecall.causes import HINTS
-from rolecall.errors import ConfigFault, FetchFault, fault_of
-from rolecall.host import archive, files, selinux
+from rolecall.errors import ConfigFault, FetchFault
+from rolecall.host import archive, files, selinux, state_files
+from rolecall.host.generations import owner_id
+from rolecall.host.links import own_links
 from rolecall.render.contents import DeployedRelease
 from rolecall.render.generation import Generation
 
@@ -80,18 +82,21 @@ class Releases:
             files.make_folders(link.parent)
             files.make_link(link, str(self.state / "shared" / release.product / folder))
 
+    def own_links(self, release: DeployedRelease) -> None:
+        """Give the links that lead into what the product writes to its user, who has an account by now."""
+        if release.user:
+            own_links(self.state / release.folder, release.writable, owner_id(release.user))
+
     def templates(self, release: DeployedRelease, names: Iterable[str]) -> dict[str, str]:
         """The templates of an unpacked release that the role allows by name."""
         texts = {}
         for name in names:
-            path = self.state / release.folder / name
-            # A link could lead anywhere; the archive's rules keep links inside, and a template need not be one.
-            if path.is_file() and not path.is_symlink():
+            text = state_files.read_below(self.state / release.folder, name)
+            if text is not None:
                 try:
-                    texts[name] = path.read_text("utf-8")
-                except (OSError, UnicodeDecodeError) as error:
-                    message = f"{release.product}: cannot read the release's {name}: {error}"
-                    raise fault_of(error, message, "", ConfigFault) from None
+                    texts[name] = text.decode()
+                except UnicodeDecodeError as error:
+                    raise ConfigFault(f"{release.product}: cannot read the release's {name}: {error}") from None
         return texts
 
     def prune(self, generations: Iterable[Generation]) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from rolecall.host.files import naming
 
 _NOTHING = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}  # the last two: something else is in the place of its folder
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _KINDS = {
     stat.S_IFDIR: "a folder",
     stat.S_IFLNK: "a link",
@@ -34,6 +35,33 @@ def read(path: Path, most: int) -> bytes | None:
         if status.st_size > most:
             raise ValueError(f"it has {status.st_size} bytes, over {most}")
         return path.read_bytes()
+
+
+def read_below(root: Path, name: str) -> bytes | None:
+    """A regular file's content, by its path below `root`, or None where there is none.
+
+    No step follows a link: what a release has by way of its writable folders is the product's to change at any time.
+    """
+    *folders, last = Path(name).parts
+    with naming(root / name, "read"):
+        fd = os.open(root, _FOLDER)
+        try:
+            for folder in folders:
+                below = os.open(folder, _FOLDER, dir_fd=fd)
+                os.close(fd)
+                fd = below
+            file = os.open(last, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=fd)
+        except OSError as error:
+            if error.errno in _NOTHING:
+                return None
+            raise
+        finally:
+            os.close(fd)
+        if not stat.S_ISREG(os.fstat(file).st_mode):
+            os.close(file)
+            return None
+        with os.fdopen(file, "rb") as content:
+            return content.read()
 
 
 def stamp(path: Path) -> tuple[int, int, int] | None:

@@ -6,7 +6,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class DeployedRelease:
-    """The code of one product, where it comes from and where it lies below the state folder."""
+    """The code of one product, where it comes from and where it lies below the state folder.
+
+    `user`: whose its writable folders are; '' where whoever runs the agent has them all.
+    """
 
     product: str
     version: str
@@ -16,6 +19,7 @@ class DeployedRelease:
     folder: str
     document_root: str
     writable: tuple[str, ...]
+    user: str = ""
 
 
 @dataclass(frozen=True)

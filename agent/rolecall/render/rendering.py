@@ -79,14 +79,15 @@ class _Renderer:
         units = tuple(self._unit(spec, scope) for spec in table.unit for scope in self._scopes(spec.each))
         files = tuple(sorted(self._files({unit.name for unit in units}), key=lambda file: file.path))
         mistakes.extend(clashes([file.path for file in files]))
+        accounts = table.accounts if self.settings.accounts else None
         generation = Generation(
             role=self.role.name,
             platform=self.settings.platform,
             server=assignment.server,
-            accounts=table.accounts if self.settings.accounts else None,
+            accounts=accounts,
             folders=table.folders,
             files=files,
-            releases=tuple(map(_release, assignment.products)),
+            releases=tuple(_release(product, product.user if accounts else "") for product in assignment.products),
             units=units,
             attachments=tuple(map(self._attachment, table.attachment)),
             validators=tuple(
@@ -228,7 +229,7 @@ class _Renderer:
         return DirectCommands(pidfile, start, spec.reload, spec.stop)
 
 
-def _release(product: AssignedProduct) -> DeployedRelease:
+def _release(product: AssignedProduct, user: str) -> DeployedRelease:
     release = product.release
     return DeployedRelease(
         product=product.name,
@@ -239,4 +240,5 @@ def _release(product: AssignedProduct) -> DeployedRelease:
         folder=product.release_folder,
         document_root=product.document_root,
         writable=product.writable,
+        user=user,
     )

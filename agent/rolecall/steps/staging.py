@@ -13,7 +13,10 @@ def stage(node: Node, target: Generation, secrets: Mapping[str, str] | None, liv
     `secrets`: the values to fill in; None for an older generation, whose files stay as they were staged.
     """
     accounts.create_accounts(target, node.settings.paths.root)
+    accounts.create_persistent_folders(target)  # before there is anything in them that others could read
     unpacked = [release.product for release in target.releases if node.releases.ensure(release, node.store.stream)]
+    for release in target.releases:
+        node.releases.own_links(release)
     if target.id == live.id and not node.generations.load(target.id):
         for unit in target.units:  # the manifest was lost: nobody knows what of the files the daemons have read
             node.loaded.forget(unit)
@@ -24,5 +27,4 @@ def stage(node: Node, target: Generation, secrets: Mapping[str, str] | None, liv
             node.loaded.forget(unit)
         node.generations.repair(target, secrets, damage)
         note = f"repaired {', '.join(damage)}" if target.id == live.id else note
-    accounts.create_persistent_folders(target, node.generations.folder / target.id)
     return note
