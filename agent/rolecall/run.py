@@ -133,7 +133,7 @@ def decide(node: Node, report: Report, *, dry: bool = False) -> Decision:
         step.note = f"generation {target.id[:12]}"
     with report.step("plan") as step:
         plan = make_plan(own_generation(node, identity), target)
-        check_accounts(target, settings.paths.root)
+        check_accounts(target, settings.paths.root, foreign_state=bool(foreign_owner(node, identity)))
         step.note = "nothing to do" if plan.empty else plan.count
     return Decision(identity, document, fleet, signer, assignment, plan, secrets, stamps_read)
 

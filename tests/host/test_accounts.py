@@ -169,6 +169,7 @@ def test_folders_that_came_with_other_numbers_are_not_given_away_without_their_f
     assert [mistake.message for mistake in refused.value.mistakes] == [
         f"{folder} belongs to the number 998, and the account 'blog' has 26704" for folder in (private, uploads)
     ]
+    check_accounts(generation, str(machine.root), foreign_state=True)
     for mistake in refused.value.mistakes:
         subprocess.run(mistake.hint.split("`")[1], shell=True, check=True)
     check_accounts(generation, str(machine.root))
@@ -227,9 +228,17 @@ def test_a_run_that_may_not_make_an_account_changes_nothing_and_plan_and_doctor_
     box.product("video", runtime="static", groups=["deploy"])
     group = box.machine.root / "etc/group"
     group.write_text(f"{group.read_text()}deploy:x:1001:alice\n")
+    box.product("shop", runtime="static")
+    private = box.state / "private/shop"
+    private.mkdir(parents=True)
+    os.chown(private, 998, 998)
     before = passwd.read_text(), group.read_text()
     box.publish()
-    told = ("products.blog.user: 'alice' is an account", "products.video.groups: 'deploy' is a group")
+    told = (
+        f"products.shop.uid: {private} belongs to the number 998",
+        "products.blog.user: 'alice' is an account",
+        "products.video.groups: 'deploy' is a group",
+    )
     for command, status in (("plan", 78), ("boot", 78), ("doctor", False)):
         process = box.rolecall(command, ok=status)
         text = re.sub(r"\s+", " ", process.stdout + process.stderr)

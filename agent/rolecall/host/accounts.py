@@ -9,6 +9,7 @@ import grp
 import pwd
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -30,9 +31,14 @@ from rolecall.render.generation import Generation
 T = TypeVar("T")
 
 
-def check_accounts(generation: Generation, root: str) -> None:
-    """Raises Mistakes for every account that this machine may not make, or may not give to a product."""
+def check_accounts(generation: Generation, root: str, *, foreign_state: bool = False) -> None:
+    """Raises Mistakes for every account that this machine may not make, or may not give to a product.
+
+    `foreign_state`: the folders are another instance's, and are set aside before anything is made.
+    """
     requests = account_requests(generation)
+    if foreign_state:
+        requests = tuple(replace(request, folders=()) for request in requests)
     if mistakes := list(refusals(requests, _machine_accounts(root, requests))) if requests else []:
         raise Mistakes("the fleet document, on this machine,", mistakes)
 
