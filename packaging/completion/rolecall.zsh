@@ -110,6 +110,7 @@ _shtab_rolecall_doctor_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--config[the settings (default\: \/etc\/rolecall\/agent.toml)]:FILE:"
   "--json[answer as JSON]"
+  "--as-product[try instead what this product\'s user reaches of other products and of the agent]:NAME:"
 )
 
 # guard to ensure default positional specs are added only once per session

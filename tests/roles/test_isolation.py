@@ -222,3 +222,28 @@ def test_what_is_the_products_own_is_shown_through_links_as_before(web: Box) -> 
         assert answers == ["200\nmine\n"] * 3 + ["200\ndeeper\n", "200\nthe blog's own"]
     finally:
         as_user(web, "blog", "rm -rf $SHARED/*")
+
+
+def test_doctor_tries_it_on_the_node_and_leaves_nothing_behind(web: Box) -> None:
+    diagnoses = web.json("doctor", "--as-product", "blog", ok=0)
+    refused = " ".join(diagnosis["what"] for diagnosis in diagnoses)
+    for words in ("read", "write to", "connect to", "by a link at /uploads/rolecall-doctor-"):
+        assert f" {words}" in refused, words
+    assert len(diagnoses) > 30
+    assert as_user(web, "blog", "ls $SHARED") == ""
+
+
+def test_doctor_says_what_is_reached_and_ends_with_1(web: Box) -> None:
+    releases, lock = web.state / "releases/video", web.machine.run / "lock"
+    releases.chmod(0o755)
+    lock.chmod(0o644)
+    diagnoses = web.json("doctor", "--as-product", "blog", ok=1)
+    reached = [diagnosis["what"] for diagnosis in diagnoses if not diagnosis["ok"]]
+    assert f"REACHED: read {code(web, 'video')}/public: it can" in reached
+    assert f"REACHED: read {lock}: it can" in reached
+    web.rolecall("refresh", "--json")
+    assert "REACHED" not in web.rolecall("doctor", "--as-product", "blog").stdout
+
+
+def test_doctor_knows_only_the_products_of_the_node(web: Box) -> None:
+    assert "it has: blog, video" in web.rolecall("doctor", "--as-product", "shop", ok=1).stderr

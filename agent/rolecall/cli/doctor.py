@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from rolecall.causes import is_skewed, skewed
-from rolecall.checks import probes
+from rolecall.checks import isolation, probes
 from rolecall.cli.answers import Diagnosis
-from rolecall.errors import Fault
+from rolecall.errors import Fault, HostFault
 from rolecall.fleet.identity import Identity
 from rolecall.host import attachments, programs, rehearsal
 from rolecall.host.accounts import account_differences
@@ -32,6 +32,7 @@ from rolecall.store import DOCUMENT
 from rolecall.trust.selection import verify_stored
 
 T = TypeVar("T")
+_MODES = "`rolecall refresh --json` puts modes and owners right; docs/reference/isolation.md says what keeps what"
 
 
 def diagnose(config: Path) -> list[Diagnosis]:
@@ -59,6 +60,24 @@ def diagnose(config: Path) -> list[Diagnosis]:
     decision = _try(diagnoses, "fleet document, assignment and rendering", decide_only)
     diagnoses += _diagnose_machine(settings, node, decision)
     return diagnoses
+
+
+def diagnose_isolation(config: Path, product: str) -> Iterator[Diagnosis]:
+    """What a product's user reaches of other products and of the agent. Raises HostFault where that cannot be tried."""
+    if os.geteuid() != 0:
+        raise HostFault("only root can try what another user reaches", f"sudo rolecall doctor --as-product {product}")
+    node = open_ready_node(load_settings(config))
+    live = node.generations.load(node.generations.current())
+    if live is None:
+        raise HostFault("this node has no generation yet", "run `rolecall boot`")
+    places = isolation.Places(node.settings.state, node.settings.run, node.settings.paths.root, node.manager)
+    for attempt in isolation.attempts(product, live, places):
+        if attempt.reached:
+            yield Diagnosis(ok=False, what=f"REACHED: {attempt.what}: {attempt.reached}", remedy=_MODES)
+        else:
+            yield Diagnosis(ok=True, what=f"refused: {attempt.what}", remedy="")
+    note = "not tried: the metadata service, which a firewall has to keep from products"
+    yield Diagnosis(ok=True, what=note, remedy="")
 
 
 def _try(diagnoses: list[Diagnosis], title: str, question: Callable[[], T]) -> T | None:

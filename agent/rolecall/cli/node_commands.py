@@ -91,6 +91,8 @@ def selftest(arguments: argparse.Namespace) -> answers.SelftestAnswer:
 
 def diagnose(arguments: argparse.Namespace) -> answers.DoctorAnswer:
     """`doctor`."""
+    if arguments.product:
+        return answers.DoctorAnswer(tuple(doctor.diagnose_isolation(arguments.config, arguments.product)))
     return answers.DoctorAnswer(tuple(doctor.diagnose(arguments.config)))
 
 

@@ -126,7 +126,9 @@ def _add_plan_command(commands: Commands) -> None:
 def _add_look_commands(commands: Commands) -> None:
     add_command(commands, "status", "current and ready generation, the document and its age, the last run")
     add_command(commands, "selftest", "only the self-tests of the current generation")
-    add_command(commands, "doctor", "find out why a node cannot boot: a line for each cause, with its remedy")
+    doctor = add_command(commands, "doctor", "find out why a node cannot boot: a line for each cause, with its remedy")
+    text = "try instead what this product's user reaches of other products and of the agent"
+    doctor.add_argument("--as-product", dest="product", metavar="NAME", help=text)
     history = add_command(commands, "history", "the runs that did something, the newest first")
     history.add_argument("-n", type=int, default=20, metavar="COUNT", help="how many (default: %(default)s)")
     blame = add_command(commands, "blame", "where the last runs spent their time, the slowest step first")

@@ -6,9 +6,12 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from rolecall.errors import MACHINE_WORDS, HostFault, MachineFault, fault_of
+from rolecall.host import files
 
 _KILLED = (-signal.SIGKILL, -signal.SIGTERM)  # by the kernel for want of memory, or by a person
 _UNLOADED = "error while loading shared libraries"  # of ld.so(8): the program has not even begun
@@ -141,3 +144,34 @@ def run_checked(
 def installed(program: str) -> bool:
     """Whether a program can be found on PATH."""
     return shutil.which(program) is not None
+
+
+def answer_as(user: str, question: Callable[[], object]) -> Any:
+    """What `question` returns to a process that has this user's rights and groups, and no others; JSON has to hold it.
+
+    Raises HostFault where there is no such user, or the process has died without an answer.
+    """
+    import json
+    import pwd
+
+    try:
+        account = pwd.getpwnam(user)
+    except KeyError:
+        raise HostFault(f"there is no user {user!r}", "a run makes the products' accounts: rolecall refresh") from None
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.initgroups(user, account.pw_gid)
+            os.setgid(account.pw_gid)
+            os.setuid(account.pw_uid)
+            files.write_all(writer, json.dumps(question()).encode())
+        finally:
+            os._exit(0)  # nothing of what this process has from its parent may be done twice, such as removing files
+    os.close(writer)
+    with os.fdopen(reader) as answers:
+        text = answers.read()
+    os.waitpid(pid, 0)
+    if not text:
+        raise HostFault(f"the process of {user!r} ended without an answer", "as root it can take another user's rights")
+    return json.loads(text)
