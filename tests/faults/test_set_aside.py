@@ -171,3 +171,22 @@ def test_two_answers_that_contradict_each_other_and_the_disk_are_believed_neithe
     assert (report.exit_code, report.cause) == (75, "imds-error"), report.error
     assert owners(tiny) == {"": ["i-b"] * 2, "from-i-a": ["i-a"] * 2}
     assert tiny.converge().exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("note", "is_of_this_boot"),
+    [
+        ({"format": 1, "identity": {"server": "web1", "instance": "i-b"}}, True),  # of the version before
+        ({"server": "web1", "instance": "i-b"}, True),  # of 0.1.0
+        ({"format": 2, "identity": {"server": "web1", "instance": "i-b"}, "boot": "an earlier one"}, False),
+    ],
+)
+def test_who_the_machine_was_counts_for_the_boot_in_which_it_was_learnt(
+    note: dict[str, object], is_of_this_boot: bool, tiny: Tiny
+) -> None:
+    (tiny.run / "identity.json").write_text(json.dumps(note))
+    (tiny.root / "etc/identity.json").write_text('{"server": "web1", "instance": "i-a"}')
+    report = tiny.converge()
+    assert report.exit_code == 0, report.error
+    assert owners(tiny)[""] == ["i-b" if is_of_this_boot else "i-a"] * 2
+    assert not (tiny.run / "unreadable").exists()

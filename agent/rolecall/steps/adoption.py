@@ -60,7 +60,8 @@ def adopt(node: Node, name: str, products: Collection[str]) -> tuple[Adopted, ..
         if problems := [*_unknown(item, products), *(problem for move in moves for problem in _problems(move))]:
             raise HostFault(
                 "\n  ".join([f"nothing was taken from {item.path}:", *problems]),
-                "move away what is in the way, or copy single files by hand; --product NAME takes one product alone",
+                "move away what is in the way (without sessions in private/ visitors log in again), or copy single "
+                "files by hand; --product NAME takes one product alone",
             )
         for move in moves:
             _take(node, move)
