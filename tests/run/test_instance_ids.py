@@ -45,8 +45,8 @@ def uploads(box: Box) -> list[str]:
 
 
 def picture(state: Path) -> dict[str, int]:
-    """Everything in the state folder but reports and figures, and which file it is."""
-    paths = [path for path in state.rglob("*") if not {"reports", "metrics"} & set(path.parts)]
+    """Everything in the state folder but what tells of runs, and which file it is."""
+    paths = [path for path in state.rglob("*") if not {"reports", "runs.json", "metrics"} & set(path.parts)]
     return {str(path): path.lstat().st_ino for path in paths}
 
 
