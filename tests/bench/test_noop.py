@@ -263,6 +263,16 @@ def the_last_verified_document_deleted(node: Box) -> str:
     return "unchanged: "
 
 
+def an_account_that_was_deleted(node: Box) -> str:
+    passwd = node.machine.root / "etc/passwd"
+    if not passwd.exists():
+        pytest.skip("only root makes accounts")
+    passwd.write_text("".join(line for line in passwd.read_text().splitlines(True) if "product video" not in line))
+    group = node.machine.root / "etc/group"
+    group.write_text("".join(line for line in group.read_text().splitlines(True) if not line.startswith("p-video:")))
+    return "unchanged: "
+
+
 MOVES = [
     a_document_with_news, settings_that_were_touched, settings_behind_a_link_that_were_touched,
     an_identity_file_that_was_written_again,
@@ -272,6 +282,7 @@ MOVES = [
     a_file_too_many_in_the_generation, a_link_current_to_an_older_generation, a_link_current_that_was_deleted,
     a_link_ready_to_an_older_generation, a_link_ready_that_was_deleted, a_release_that_was_deleted,
     what_apache_has_loaded_forgotten, everything_in_the_run_folder_forgotten, the_last_verified_document_deleted,
+    an_account_that_was_deleted,
 ]  # fmt: skip
 
 

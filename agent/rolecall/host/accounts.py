@@ -94,14 +94,15 @@ def account_of(product: str, root: str) -> Account | None:
 
 def _machine_accounts(root: str, requests: tuple[AccountRequest, ...]) -> MachineAccounts:
     """The machine's own files; without a root also whatever else the machine knows of the requests (LDAP, sssd)."""
+    passwd, group = account_files(root)
     accounts = [
         Account(row[0], int(row[2]), int(row[3]), row[4])
-        for row in _rows(root, "passwd")
+        for row in _rows(passwd)
         if len(row) > 4 and row[2].isdecimal() and row[3].isdecimal()
     ]
     groups = [
         Group(row[0], int(row[2]), tuple(filter(None, row[3].split(","))))
-        for row in _rows(root, "group")
+        for row in _rows(group)
         if len(row) > 3 and row[2].isdecimal()
     ]
     if not root:
@@ -110,10 +111,14 @@ def _machine_accounts(root: str, requests: tuple[AccountRequest, ...]) -> Machin
     return MachineAccounts(tuple(accounts), tuple(groups), dict(_owners(requests)))
 
 
-def _rows(root: str, name: str) -> list[list[str]]:
-    path = Path(root or "/") / "etc" / name
+def account_files(root: str) -> tuple[str, str]:
+    """The machine's own passwd and group: while neither moves, there is no other account than before."""
+    return f"{root}/etc/passwd", f"{root}/etc/group"
+
+
+def _rows(path: str) -> list[list[str]]:
     with naming(path, "read"), suppress(FileNotFoundError):
-        return [line.split(":") for line in path.read_text("utf-8", "surrogateescape").splitlines()]
+        return [line.split(":") for line in Path(path).read_text("utf-8", "surrogateescape").splitlines()]
     return []
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import rolecall
 from rolecall.host import attachments
+from rolecall.host.accounts import account_files
 from rolecall.host.roles import included_roles, roles_folder
 from rolecall.node.node import Node
 from rolecall.node.notes import Hold
@@ -48,6 +49,8 @@ def result_paths(node: Node, generation: Generation) -> Iterator[str]:
     yield from (str(path) for path in (folder, *folder.rglob("*")))
     yield from (str(state / use.folder) for use in live.releases)
     yield from (str(attachments.path_of(attachment, settings.paths.root)) for attachment in live.attachments)
+    if live.accounts:
+        yield from account_files(settings.paths.root)
     for unit in live.units:
         if node.manager.manages(unit):
             yield str(node.loaded.path(unit))
