@@ -69,6 +69,7 @@ class Report:
     # not get so far repeats what the last one found.
     serving: bool | None = None
     products: dict[str, ProductStatus] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)  # products that lack their release: why
     seconds: float = 0.0
     boot: str = ""  # which boot of the machine it was in
     uptime: float = 0.0  # seconds from that boot to the end of the run: what pauses are measured by
@@ -118,7 +119,8 @@ class Report:
         """The self-tests' results of what is current, whose products have these releases; the last round counts."""
         self.checks = [asdict(result) for result in results]
         self.products = product_statuses(results, releases)
-        self.serving = serves(results, self.products)
+        # What was left out is left out on every node: no reason to send visitors of the others elsewhere.
+        self.serving = serves(results, self.products) and not (self.left_out and not self.products)
 
     def failed(self, fault: Fault, outcome: str) -> None:
         """How the run failed."""
@@ -151,6 +153,17 @@ def product_statuses(results: Sequence[CheckResult], releases: Mapping[str, str]
         for name in releases
     }
     return {name: ProductStatus(version, not ailments[name], ailments[name]) for name, version in releases.items()}
+
+
+def with_left_out(products: Mapping[str, ProductStatus], left_out: Mapping[str, str]) -> dict[str, ProductStatus]:
+    """The products, and those that lack their release: they go on with the one before, or do not serve at all."""
+    lacking = {
+        name: replace(products[name], ailment=why)
+        if name in products
+        else ProductStatus("", serving=False, ailment=why)
+        for name, why in left_out.items()
+    }
+    return {**products, **lacking}
 
 
 def serves(results: Sequence[CheckResult], products: Mapping[str, ProductStatus]) -> bool:

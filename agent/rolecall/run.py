@@ -7,7 +7,7 @@ On a server of a database `replicate` comes before the self-tests; what it does 
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rolecall.checks.probes import Ailing
@@ -15,27 +15,28 @@ from rolecall.errors import AilingFault, Fault, FetchFault, HostFault, Unsettled
 from rolecall.fleet.assignment import Assignment, assign
 from rolecall.fleet.identity import Identity
 from rolecall.fleet.schema import Fleet
-from rolecall.host.accounts import check_accounts
 from rolecall.host.lock import locked
 from rolecall.host.secrets import paths_of
 from rolecall.node.node import Node
 from rolecall.node.notes import Hold
-from rolecall.node.owner import foreign_owner, own_generation, own_verified
+from rolecall.node.owner import foreign_owner, own_verified
+from rolecall.node.refusals import Refusals
 from rolecall.node.unreadable import set_aside_unreadable
 from rolecall.node.verified import Verified
 from rolecall.render.generation import Generation
-from rolecall.render.plan import Plan, make_plan
+from rolecall.render.plan import Plan
 from rolecall.report import Report, Watcher
 from rolecall.shortcut import stamps
 from rolecall.shortcut.record import leave_stamps, source_paths
 from rolecall.steps.activation import activate
 from rolecall.steps.choice import choose, earlier_generation
+from rolecall.steps.deployment import RefusedReleases, conclude, without_refused
 from rolecall.steps.finish import IDLE, recorded
 from rolecall.steps.identification import identify_machine, note_identity, settle_state, warn_of_what_lies_aside
+from rolecall.steps.planning import make_plan
 from rolecall.steps.replication import replicate
 from rolecall.steps.selftest import examine, observe, roll_back, self_test
 from rolecall.steps.staging import stage
-from rolecall.steps.templates import render_target
 from rolecall.steps.validation import commit, rehearse
 from rolecall.trust.selection import record_verified, select_document
 from rolecall.trust.signatures import Signer
@@ -79,22 +80,32 @@ def converge(
 
     with recorded(node, report, afterwards=leave_record), completing_earlier_run(node, report):
         set_aside_unreadable(node, report)
+        if resume:
+            node.run_notes.remove(Refusals)
         decision = decide(node, report)
+        instance, server = decision.identity.instance, decision.assignment.server
         record_verified(
-            node,
-            decision.document,
-            decision.fleet,
-            signer=decision.signer,
-            instance=decision.identity.instance,
-            server=decision.assignment.server,
+            node, decision.document, decision.fleet, signer=decision.signer, instance=instance, server=server
         )
-        if target := choose(node, decision.document, decision.plan, report, resume=resume):
-            newest = target.id == decision.plan.new.id
-            # An older generation holds older secrets, and those it keeps.
-            act(node, target, decision.secrets if newest else None, report, decision)
-            if newest and report.exit_code == 0:
-                node.secrets.keep_values()
+        try:
+            follow(node, decision, report, resume=resume)
+        except RefusedReleases:  # noted by now: the other products go on
+            assignment = without_refused(node, decision.assignment, report, again=False)
+            plan, secrets = make_plan(node, decision.identity, assignment, report)
+            decision = replace(decision, assignment=assignment, plan=plan, secrets=secrets)
+            follow(node, decision, report, resume=resume)
+        conclude(node, report)
     return report
+
+
+def follow(node: Node, decision: Decision, report: Report, *, resume: bool) -> None:
+    """The second half: choose what is to be current, and become it."""
+    if target := choose(node, decision.document, decision.plan, report, resume=resume):
+        newest = target.id == decision.plan.new.id
+        # An older generation holds older secrets, and those it keeps.
+        act(node, target, decision.secrets if newest else None, report, decision)
+        if newest and report.exit_code == 0:
+            node.secrets.keep_values()
 
 
 def decide(node: Node, report: Report, *, dry: bool = False) -> Decision:
@@ -127,14 +138,9 @@ def decide(node: Node, report: Report, *, dry: bool = False) -> Decision:
     if not dry:
         settle_state(node, identity, report)
         warn_of_what_lies_aside(node, report)
-    with report.step("render") as step:
-        stamps_read |= stamps.stamps_of(paths_of(assignment.secrets))
-        target, secrets = render_target(node, assignment, report, dry=dry)
-        step.note = f"generation {target.id[:12]}"
-    with report.step("plan") as step:
-        plan = make_plan(own_generation(node, identity), target)
-        check_accounts(target, settings.paths.root, foreign_state=bool(foreign_owner(node, identity)))
-        step.note = "nothing to do" if plan.empty else plan.count
+    assignment = without_refused(node, assignment, report, again=True)
+    stamps_read |= stamps.stamps_of(paths_of(assignment.secrets))
+    plan, secrets = make_plan(node, identity, assignment, report, dry=dry)
     return Decision(identity, document, fleet, signer, assignment, plan, secrets, stamps_read)
 
 

@@ -22,6 +22,7 @@ from rolecall.node.notes import (
     Notes,
     Waiting,
 )
+from rolecall.node.refusals import Refusals
 from rolecall.report import Report
 
 DEEP = b"[" * 100_000
@@ -96,6 +97,7 @@ FILES: dict[str, set[str]] = {
     "run/rolecall/identity.json": ALL,
     "run/rolecall/leaving.json": ALL,
     "run/rolecall/machine-faults.json": ALL,
+    "run/rolecall/refusals.json": ALL,
     "run/rolecall/loaded/one": NO_FILE,
     "run/rolecall/loaded": ALL - {"a folder"},
     "run/rolecall/credentials": NO_FILE,
@@ -119,6 +121,7 @@ def prepared(nodes: Nodes) -> tuple[Tiny, Known]:
     notes.write(InstalledRole("tiny"))
     run_notes.write(Leaving(""))
     run_notes.write(MachineFaults())
+    run_notes.write(Refusals())
     (tiny.state / "secrets.json").write_text('{"format": 1, "values": {"ssm:/a": "b"}}')
     (tiny.run / "credentials").write_text("a\nb\nc\n0\n")
     return tiny, known

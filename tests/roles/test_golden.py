@@ -1,7 +1,8 @@
 """Golden trees: identity and document in, every file of the generation out. `make accept` rewrites them; read the diff.
 
-A case is a folder `tests/roles/<role>/<case>/` with `fleet.json` and `identity.json`; what it becomes on each platform
-stands in `expected/<platform>/`. Secrets and tags stand there as their names, so that a diff stays readable.
+A case is a folder `tests/roles/<role>/<case>/` with `fleet.json` and `identity.json`, and `left-out.json` where it has
+products whose release is refused; what it becomes on each platform stands in `expected/<platform>/`. Secrets and tags
+stand there as their names, so that a diff stays readable.
 """
 
 import json
@@ -10,7 +11,7 @@ import random
 import re
 import shutil
 import tomllib
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,13 @@ def generation(case: Path, platform: str, raw: bytes | None = None) -> Generatio
     fleet = parse_fleet(raw or (case / "fleet.json").read_bytes())
     identity = Identity.model_validate_json((case / "identity.json").read_bytes())
     role = case.parent.name
-    return render(read_role(ROOT / "templates", role), assign(identity, fleet, role), RenderSettings(platform))
+    assignment = assign(identity, fleet, role)
+    if (case / "left-out.json").exists():
+        names = json.loads((case / "left-out.json").read_text())
+        left_out = tuple(product for product in assignment.products if product.name in names)
+        products = tuple(product for product in assignment.products if product.name not in names)
+        assignment = replace(assignment, products=products, left_out=left_out)
+    return render(read_role(ROOT / "templates", role), assignment, RenderSettings(platform))
 
 
 def tree(generation: Generation) -> dict[str, str]:

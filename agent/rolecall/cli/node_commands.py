@@ -14,7 +14,7 @@ from rolecall.node.aside import lying_aside
 from rolecall.node.node import Node, open_ready_node
 from rolecall.node.notes import Hold, Leaving
 from rolecall.node.owner import foreign_owner, own_verified
-from rolecall.report import product_statuses, serves
+from rolecall.report import product_statuses, serves, with_left_out
 from rolecall.settings import load_settings
 from rolecall.steps import adoption, drain
 
@@ -57,6 +57,7 @@ def status(arguments: argparse.Namespace) -> answers.StatusAnswer:
     last_run = next(iter(node.reports.last(1)), None)
     releases = {release.product: release.version for release in live.releases} if live else {}
     products = product_statuses(results, releases)
+    left_out = (last_run or {}).get("left_out", {})
     well = bool(live) and current == ready and not probes.failed(results)
     return answers.StatusAnswer(
         server=verified.server or None,
@@ -64,8 +65,8 @@ def status(arguments: argparse.Namespace) -> answers.StatusAnswer:
         fleet=verified.fleet or None,
         current=current,
         ready=ready,
-        serving=bool(live) and serves(results, products),
-        products=products,
+        serving=bool(live) and serves(results, products) and not (left_out and not products),
+        products=with_left_out(products, left_out),
         healthy=well and not (last_run and last_run["exit_code"]),
         serial=verified.serial or None,
         source=verified.source or None,

@@ -81,6 +81,7 @@ class Assignment:
     zone: str
     address: str
     products: tuple[AssignedProduct, ...]
+    left_out: tuple[AssignedProduct, ...] = ()  # those that cannot be deployed: nothing of them may run
     peers: tuple[Peer, ...] = ()
     caches: tuple[NodeCache, ...] = ()
     databases: tuple[NodeDatabase, ...] = ()

@@ -53,6 +53,7 @@ class _ReportShape:
     address: str = ""
     serving: bool | None = None
     products: dict[str, ProductStatus] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
 
 
 class Reports:
@@ -91,8 +92,9 @@ class Reports:
         return reports
 
     def generations(self) -> list[str]:
-        """The generations that were live after a run, the last one first."""
-        return list(dict.fromkeys(report["current"] for report in self.last(len(self.paths()))))
+        """The generations that were wanted or live, those of the last run first."""
+        reports = self.last(len(self.paths()))
+        return list(dict.fromkeys(report[key] for report in reports for key in ("generation", "current")))
 
     def prune(self, keep: int) -> None:
         """Remove all but the newest, and what a run left that was killed while it wrote."""

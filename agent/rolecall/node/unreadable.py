@@ -26,6 +26,7 @@ from rolecall.node.notes import (
     Waiting,
     read_note,
 )
+from rolecall.node.refusals import Refusals
 from rolecall.node.reports import read_report
 from rolecall.node.verified import Verified
 from rolecall.report import Report
@@ -34,7 +35,7 @@ FOLDER = "unreadable"  # below the state folder, and below the run folder
 STEP = "set aside"  # of a run that found something
 MOST = 64  # entries in it: the first ones tell most of what happened, so that only the last one is replaced
 _IN_STATE: tuple[type[Note], ...] = (Verified, Databases, InstalledRole, Hold, Instances, Waiting, RunNumber)
-_IN_RUN: tuple[type[Note], ...] = (BootIdentity, Leaving, MachineFaults)
+_IN_RUN: tuple[type[Note], ...] = (BootIdentity, Leaving, MachineFaults, Refusals)
 _LARGEST = 64 * 1024 * 1024  # bytes of any other file
 
 _Reader = tuple[Path, Callable[[], object]]  # raises ValueError or HostFault for what cannot be read

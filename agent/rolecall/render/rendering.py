@@ -87,7 +87,9 @@ class _Renderer:
             accounts=accounts,
             folders=table.folders,
             files=files,
-            releases=tuple(_release(product, product.user if accounts else "") for product in assignment.products),
+            releases=tuple(
+                deployed_release(product, product.user if accounts else "") for product in assignment.products
+            ),
             units=units,
             attachments=tuple(map(self._attachment, table.attachment)),
             validators=tuple(
@@ -229,7 +231,8 @@ class _Renderer:
         return DirectCommands(pidfile, start, spec.reload, spec.stop)
 
 
-def _release(product: AssignedProduct, user: str) -> DeployedRelease:
+def deployed_release(product: AssignedProduct, user: str) -> DeployedRelease:
+    """The release of a product, where it lies on a node, and whose it is: '' where the node has no accounts."""
     release = product.release
     return DeployedRelease(
         product=product.name,

@@ -14,6 +14,7 @@ from rolecall.render.plan import Plan
 from rolecall.report import Report
 from rolecall.trust.verification import Document
 
+_PROVEN = ("ready", "ailing", "incomplete")  # outcomes of a run whose generation is good to go back to
 _LONGEST_PAUSE = 60  # minutes
 
 
@@ -59,7 +60,7 @@ def failures_of(node: Node, generation: str, document: str) -> list[dict[str, An
         report
         for report in node.reports.last(node.settings.keep.reports)
         if (report.get("generation"), report.get("document")) == (generation, document)
-        and report.get("outcome") != "waiting"
+        and report.get("outcome") not in ("waiting", "incomplete")
         # 0.1.0 did not say whose fault it was.
         and (report["fault"] == "document" if "fault" in report else report.get("exit_code") in (1, 78))
     ]
@@ -72,8 +73,13 @@ def remaining_pause(failures: Sequence[Mapping[str, Any]]) -> float:
     """
     if not failures or failures[0].get("boot") != boot.boot_id():
         return 0.0
-    pause: float = 60 * min(2 ** min(len(failures) - 1, 10), _LONGEST_PAUSE)
-    return min(pause - (boot.uptime() - float(failures[0]["uptime"])), pause)
+    return pause_after(len(failures), failures[0]["uptime"])
+
+
+def pause_after(failures: int, end: float) -> float:
+    """The same for so many failures, the last of which ended so many seconds after the boot: 1, 2, 4, … minutes."""
+    pause: float = 60 * min(2 ** min(failures - 1, 10), _LONGEST_PAUSE)
+    return min(pause - (boot.uptime() - end), pause)
 
 
 def earlier_generation(node: Node, prefix: str | None) -> Generation:
@@ -91,7 +97,7 @@ def earlier_generation(node: Node, prefix: str | None) -> Generation:
         problem = f"{len(matches)} generations start with {prefix!r}"
     else:
         reports = node.reports.last(node.settings.keep.reports)
-        proven = [report.get("generation") for report in reports if report.get("outcome") in ("ready", "ailing")]
+        proven = [report.get("generation") for report in reports if report.get("outcome") in _PROVEN]
         matches = [id_ for id_ in proven if id_ in ids][:1]
         problem = "no earlier generation was ever ready"
     generation = node.generations.load(matches[0]) if len(matches) == 1 else None

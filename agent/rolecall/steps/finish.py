@@ -15,7 +15,7 @@ from rolecall.node.notes import Leaving, MachineFaults
 from rolecall.node.outbox import Outbox
 from rolecall.node.owner import foreign_owner, own_verified
 from rolecall.readiness import Notice, open_reporter
-from rolecall.report import ProductStatus, Report
+from rolecall.report import ProductStatus, Report, with_left_out
 from rolecall.shortcut import stamps
 
 IDLE = "up to date"
@@ -101,6 +101,7 @@ def complete(node: Node, report: Report) -> None:
             name: ProductStatus(product["version"], product["serving"], product.get("ailment", ""))
             for name, product in last.get("products", {}).items()
         }
+    report.products = with_left_out(report.products, report.left_out)
     report.leaving = node.run_notes.read(Leaving).why or report.leaving
     report.current = node.generations.current() or ""
     count_machine_faults(node, report)
@@ -179,5 +180,7 @@ def worth_keeping(report: Report, last: Mapping[str, Any]) -> bool:
         return mended or last.get("exit_code") != 0 or last.get("degraded") != report.degraded
     if report.outcome == last.get("outcome") == "waiting":  # its words have the time of the next try
         return any(last.get(key) != getattr(report, key) for key in ("document", "generation"))
+    if report.outcome == "refused" and report.left_out and last.get("left_out") == report.left_out:
+        return bool(last.get("document") != report.document)
     news = any(last.get(key) != getattr(report, key) for key in ("outcome", "document", "generation", "error"))
     return news or (bool(report.generation) and report.outcome != "waiting")

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from rolecall.host import accounts
 from rolecall.node.node import Node
 from rolecall.render.generation import Generation
+from rolecall.steps.deployment import deploy
 
 
 def stage(node: Node, target: Generation, secrets: Mapping[str, str] | None, live: Generation) -> str:
@@ -14,7 +15,7 @@ def stage(node: Node, target: Generation, secrets: Mapping[str, str] | None, liv
     """
     accounts.create_accounts(target, node.settings.paths.root)
     accounts.create_persistent_folders(target)  # before there is anything in them that others could read
-    unpacked = [release.product for release in target.releases if node.releases.ensure(release, node.store.stream)]
+    unpacked = deploy(node, target.releases)
     for release in target.releases:
         node.releases.own_links(release)
     if target.id == live.id and not node.generations.load(target.id):
