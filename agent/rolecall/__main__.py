@@ -6,7 +6,21 @@ RUNS = ("boot", "refresh", "rollback", "drain")  # their exit code says how the 
 
 
 def main() -> int:
-    """`rolecall`: the exit code of the command."""
+    """`rolecall`: the exit code of the command. A machine that lacks memory or the like is told so in words."""
+    try:
+        return answer()
+    except (MemoryError, ImportError, OSError, RuntimeError) as error:
+        from rolecall.errors import HostFault, fault_of, machine_error
+
+        if machine_error(error) is None:
+            raise
+        fault = fault_of(error, f"this machine cannot go on: {str(error) or 'no memory is left'}", "", HostFault)
+    print(f"rolecall: {fault.message}\n  hint: {fault.hint}", file=sys.stderr)
+    return fault.exit_code
+
+
+def answer() -> int:
+    """Find out and print what was asked; the exit code of that."""
     # The common case, every minute on every machine: asked before anything is imported.
     if sys.argv[1:2] == ["refresh"] and nothing_to_do(sys.argv[2:]):
         return 0

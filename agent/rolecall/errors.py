@@ -19,6 +19,14 @@ _MACHINE = {
     errno.EAGAIN: "too many processes run: find out whose they are, or raise their limit (TasksMax=)",
     **dict.fromkeys((errno.ENXIO, errno.ENODEV, errno.ESTALE, errno.EBUSY, errno.EINTR, errno.ENOBUFS), ""),
 }
+# How ld.so(8), for a library, and Python, for a thread, say it.
+_LACKS = {
+    "failed to map segment": errno.ENOMEM,
+    "cannot allocate memory": errno.ENOMEM,
+    os.strerror(errno.ENOMEM): errno.ENOMEM,
+    os.strerror(errno.EMFILE): errno.EMFILE,
+    "can't start new thread": errno.EAGAIN,
+}
 # As every program says it. Not those that a document can bring about, such as a log in a folder that is closed.
 MACHINE_WORDS = tuple(
     os.strerror(number)
@@ -87,6 +95,10 @@ def machine_error(error: BaseException | None) -> OSError | None:
             return OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
         if isinstance(error, OSError) and error.errno in _MACHINE:
             return error
+        if isinstance(error, ImportError | RuntimeError):
+            for words, number in _LACKS.items():
+                if words in str(error):
+                    return OSError(number, os.strerror(number))
         error = error.__cause__ or error.__context__
     return None
 
