@@ -40,6 +40,11 @@ def test_a_first_boot_leaves_out_what_is_refused_says_all_of_it_and_serves_the_o
     figures = (box.state / "metrics/rolecall.prom").read_text()
     assert 'rolecall_product_serving{product="blog"} 0' in figures
     assert "release 1 is refused: releases/blog/1.tar.gz has the SHA-256" in box.rolecall("status", ok=1).stdout
+    doctor = box.rolecall("doctor", ok=1).stdout.splitlines()
+    assert doctor[-2].startswith(
+        "✗ why: boot, run 1, ended 'incomplete': the releases of 2 products are refused: blog: rel"
+    )
+    assert doctor[-1].startswith("  remedy: ")
     # Nothing changes until the document does, and no archive is downloaded again meanwhile.
     artifact = box.machine.store / "releases/blog/1.tar.gz"
     artifact.rename(artifact.with_name("away"))

@@ -58,6 +58,10 @@ def test_a_node_that_rolled_itself_back_serves_and_everybody_is_told(node: Box) 
     assert "web1: ready, but the last run did not end well (rolled back)" in node.rolecall("status", ok=1).stdout
     node.rolecall("refresh", ok=1)
     assert (reported(node)["outcome"], reported(node)["serving"]) == ("waiting", True)
+    *_, why, remedy = node.rolecall("status", ok=1).stdout.splitlines()
+    assert why.startswith("why:  refresh, run 2, ended 'rolled back': 1 of"), "the first error, not that it waits"
+    assert "self-tests failed: blog: GET /health: the answer does not contain 'ok'" in why
+    assert remedy.startswith("next: ")
 
 
 def test_a_run_that_tests_nothing_says_what_the_last_one_found(node: Box) -> None:

@@ -96,6 +96,8 @@ class StatusAnswer(Answer):
     releases: Mapping[str, str]
     checks: tuple[CheckResult, ...]
     last_run: Mapping[str, Any] | None  # a report
+    why: str  # the node is not healthy, in a line; '' where it is
+    next: str  # what to do about it, in a line
 
     @property
     def exit_code(self) -> int:

@@ -20,6 +20,7 @@ from rolecall.image.role import bare_role
 from rolecall.node.aside import lying_aside
 from rolecall.node.node import Node, open_ready_node
 from rolecall.node.notes import Waiting
+from rolecall.node.reports import explanation
 from rolecall.node.unreadable import unreadable
 from rolecall.node.verified import MOST
 from rolecall.render.generation import Generation
@@ -59,6 +60,8 @@ def diagnose(config: Path) -> list[Diagnosis]:
     decide_only = partial(decide, node, Report("doctor"), dry=True)
     decision = _try(diagnoses, "fleet document, assignment and rendering", decide_only)
     diagnoses += _diagnose_machine(settings, node, decision)
+    why, remedy = explanation(node.reports.last(settings.keep.reports))
+    diagnoses.append(Diagnosis(not why, f"why: {why}" if why else "the last run ended well, if there was one", remedy))
     return diagnoses
 
 

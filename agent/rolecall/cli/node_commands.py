@@ -10,10 +10,12 @@ from rolecall.cli import answers, doctor, node_views
 from rolecall.cli.command import Command
 from rolecall.cli.terminal import progress
 from rolecall.errors import HostFault
+from rolecall.fleet.check import CheckResult
 from rolecall.node.aside import lying_aside
 from rolecall.node.node import Node, open_ready_node
 from rolecall.node.notes import Hold, Leaving
 from rolecall.node.owner import foreign_owner, own_verified
+from rolecall.node.reports import explanation
 from rolecall.report import product_statuses, serves, with_left_out
 from rolecall.settings import load_settings
 from rolecall.steps import adoption, drain
@@ -54,10 +56,12 @@ def status(arguments: argparse.Namespace) -> answers.StatusAnswer:
     current, ready = generations.current(), generations.ready()
     live, verified = generations.load(current), own_verified(node)
     results = probes.run_checks(_subject(node, current), 0) if live else []
-    last_run = next(iter(node.reports.last(1)), None)
+    reports = node.reports.last(node.settings.keep.reports)
+    last_run = reports[0] if reports else None
     releases = {release.product: release.version for release in live.releases} if live else {}
     products = product_statuses(results, releases)
     left_out = (last_run or {}).get("left_out", {})
+    why, remedy = explanation(reports) if reports and reports[0]["exit_code"] else _failing(results)
     well = bool(live) and current == ready and not probes.failed(results)
     return answers.StatusAnswer(
         server=verified.server or None,
@@ -81,7 +85,18 @@ def status(arguments: argparse.Namespace) -> answers.StatusAnswer:
         releases=releases,
         checks=tuple(results),
         last_run=last_run,
+        why=why,
+        next=remedy,
     )
+
+
+def _failing(results: list[CheckResult]) -> tuple[str, str]:
+    """Why a node is not well whose last run was, and what to do."""
+    failures = [f"{result.name}: {result.reason}" for result in probes.failed(results)]
+    if not failures:
+        return "", ""
+    more = f" ({len(failures) - 1} more fail)" if failures[1:] else ""
+    return f"{failures[0]}{more}", "`rolecall refresh --json` mends what a run can; the product's log tells the rest"
 
 
 def selftest(arguments: argparse.Namespace) -> answers.SelftestAnswer:

@@ -59,6 +59,9 @@ def show_status(answer: answers.StatusAnswer) -> None:
     for item in answer.aside:
         out.print(f"  {'aside':<9} {_aside(item)}; `rolecall adopt` lists it and takes it, or remove the folder")
     _print_checks(out, answer.checks)
+    if answer.why:
+        out.print(f"why:  {answer.why}")
+        out.print(f"next: {answer.next}")
 
 
 def _state(answer: answers.StatusAnswer) -> tuple[str, str]:

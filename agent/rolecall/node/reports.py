@@ -3,6 +3,7 @@
 import json
 import os
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -108,6 +109,23 @@ class Reports:
         except OSError:
             return []
         return [self.folder / name for name in names]
+
+
+def explanation(reports: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
+    """Why the last run did not end well, and what to do next, in a line each; '' where it did. The newest comes first.
+
+    A run that only waits says nothing new: the reason is that of the run whose failure it waits for.
+    """
+    if not reports or not reports[0]["exit_code"]:
+        return "", ""
+    wanted = reports[0]["generation"]
+    tries = (run for run in reports if run["outcome"] != "waiting" and run["generation"] == wanted and run["exit_code"])
+    cause = reports[0] if reports[0]["outcome"] != "waiting" else next(tries, reports[0])
+    words, *rest = cause["error"].splitlines() or [cause["outcome"]]
+    if words.endswith(":") and rest:
+        words = f"{words} {rest[0].strip()}"
+    why = f"{cause['command']}, run {cause.get('number', 0)}, ended {cause['outcome']!r}: {words}"
+    return why, reports[0].get("hint") or "`rolecall history` has the whole reason"
 
 
 def read_report(path: Path) -> dict[str, Any]:
