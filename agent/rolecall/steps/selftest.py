@@ -40,14 +40,13 @@ def self_test(
     if failures := probes.failed(results):
         reasons = "\n".join(f"  {failure.name}: {failure.reason}" for failure in failures)
         words = f"{len(failures)} of {len(results)} self-tests failed"
-        if ailing.issuperset(map(probes.key, failures)):
+        worse = [failure for failure in failures if probes.key(failure) not in ailing]
+        if not worse and _kind(failures) is HostFault:
             raise AilingFault(
                 f"{words}, as they did before the switch:\n{reasons}",
                 "see the product's log and `rolecall selftest`; nothing was rolled back for it",
             )
-        raise _kind([failure for failure in failures if probes.key(failure) not in ailing])(
-            f"{words}:\n{reasons}", "see the product's log and `rolecall selftest`"
-        )
+        raise _kind(worse or failures)(f"{words}:\n{reasons}", "see the product's log and `rolecall selftest`")
     return f"{len(results)} passed"
 
 
