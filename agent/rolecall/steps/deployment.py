@@ -51,8 +51,12 @@ def _refusals(faults: Mapping[DeployedRelease, ConfigFault], noted: Mapping[str,
 def _noted(noted: Mapping[str, Refusal], release: DeployedRelease) -> Refusal | None:
     """The refusal of exactly this release: one that the document has corrected is another one."""
     refusal = noted.get(release.product)
-    is_same = refusal and replace(refusal.release, user="") == replace(release, user="")
-    return refusal if is_same else None
+    return refusal if refusal and _is_same(refusal.release, release) else None
+
+
+def _is_same(release: DeployedRelease, other: DeployedRelease) -> bool:
+    """Whether two are one release, laid out in one way; whose its writable folders are is no matter of the archive."""
+    return replace(release, user="") == replace(other, user="")
 
 
 def without_refused(node: Node, assignment: Assignment, report: Report, *, again: bool) -> Assignment:
@@ -69,7 +73,7 @@ def without_refused(node: Node, assignment: Assignment, report: Report, *, again
             continue
         report.left_out[product.name] = f"release {product.release.version} is refused: {refusal.reason}"
         earlier = deployed.get(product.name)
-        if earlier and earlier.folder != refusal.release.folder and (node.settings.state / earlier.folder).is_dir():
+        if earlier and not _is_same(earlier, refusal.release) and (node.settings.state / earlier.folder).is_dir():
             products.append(_with_release(product, earlier))
         else:
             left_out.append(product)
