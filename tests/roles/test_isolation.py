@@ -247,3 +247,19 @@ def test_doctor_says_what_is_reached_and_ends_with_1(web: Box) -> None:
 
 def test_doctor_knows_only_the_products_of_the_node(web: Box) -> None:
     assert "it has: blog, video" in web.rolecall("doctor", "--as-product", "shop", ok=1).stderr
+
+
+def test_what_an_earlier_version_has_left_open_is_closed_by_the_next_run(web: Box) -> None:
+    releases, lock, tree = web.state / "releases/blog", web.machine.run / "lock", code(web, "blog")
+    links = [tree / name for name in (UPLOADS, "public/file", "public/media", "public/again")]
+    for link in links:
+        os.lchown(link, 0, 0)
+    releases.chmod(0o755)
+    os.removexattr(releases, "system.posix_acl_access")
+    lock.chmod(0o644)
+    web.rolecall("refresh", "--json")
+    user = (web.state / "private/blog").stat().st_uid
+    assert [link.lstat().st_uid for link in links] == [user] * 4
+    assert (tree / "public/own").lstat().st_uid == 0
+    assert [path.stat().st_mode & 0o777 for path in (releases, lock)] == [0o750, 0o600]
+    test_what_is_the_products_own_is_shown_through_links_as_before(web)
