@@ -13,10 +13,14 @@ from rolecall.host import files
 
 
 def own_links(tree: Path, writable: Iterable[str], uid: int) -> None:
-    """Give a release's links to its writable folders, and the archive's links that lead there, to the user `uid`."""
+    """Give a release's links to its writable folders, and the archive's links that lead there, to the user `uid`.
+
+    Raises HostFault, also where a link of the agent's own is gone.
+    """
     laid = [tree / folder for folder in writable]
-    if all(os.lstat(link).st_uid == uid for link in laid):
-        return
+    with files.naming(tree, "look for the links in"):
+        if all(os.lstat(link).st_uid == uid for link in laid):
+            return
     for link in _links(tree):
         if link not in laid and _leads_to(link, laid):
             files.own_link(link, uid)
