@@ -244,8 +244,18 @@ def a_link_ready_that_was_deleted(node: Box) -> str:
 
 
 def a_release_that_was_deleted(node: Box) -> str:
-    shutil.rmtree(next((node.state / "releases/blog").iterdir()))
+    shutil.rmtree(next(path for path in (node.state / "releases/blog").iterdir() if path.is_dir()))
     return "unpacked blog"
+
+
+def a_page_of_a_release_that_was_defaced(node: Box) -> str:
+    next((node.state / "releases/blog").glob("*/public/index.php")).write_text("<?php echo 'pwned';")
+    return "repaired release blog"
+
+
+def a_file_too_many_in_a_release(node: Box) -> str:
+    next((node.state / "releases/blog").glob("*/public")).joinpath("shell.php").write_text("?")
+    return "repaired release blog"
 
 
 def what_apache_has_loaded_forgotten(node: Box) -> str:
@@ -281,6 +291,7 @@ MOVES = [
     a_folder_of_the_generation_that_was_deleted, a_file_of_the_generation_with_another_mode,
     a_file_too_many_in_the_generation, a_link_current_to_an_older_generation, a_link_current_that_was_deleted,
     a_link_ready_to_an_older_generation, a_link_ready_that_was_deleted, a_release_that_was_deleted,
+    a_page_of_a_release_that_was_defaced, a_file_too_many_in_a_release,
     what_apache_has_loaded_forgotten, everything_in_the_run_folder_forgotten, the_last_verified_document_deleted,
     an_account_that_was_deleted,
 ]  # fmt: skip

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from faults.operations import Operation, intercepted
-from faults.tiny import Picture
+from faults.tiny import Picture, is_of_a_release
 from samples import TIMES
 
 Meta = tuple[int, int]  # mode, mtime
@@ -229,7 +229,7 @@ class Disk:
 
 
 def _entry(path: str, data: bytes, meta: Meta) -> tuple[Any, ...]:
-    return ("file", meta[0], UID, GID, data, meta[1] if path.startswith("releases/") else 0)
+    return ("file", meta[0], UID, GID, data, meta[1] if is_of_a_release(path) else 0)
 
 
 def _subsets(changes: list[Change]) -> list[tuple[Change, ...]]:

@@ -152,6 +152,14 @@ def repair(nodes: Nodes) -> Story:
     return Story(tiny, known, tiny.converge, damaged=True)
 
 
+def exposure(nodes: Nodes) -> Story:
+    """Somebody opened a file of a release that is live to all; daemons read in it what they read before."""
+    tiny = nodes()
+    known = booted(tiny, "blog", "video")
+    next((tiny.state / "releases/blog").glob("*/public/index.html")).chmod(0o666)
+    return Story(tiny, known, tiny.converge, damaged=True)
+
+
 def way_back(nodes: Nodes) -> Story:
     """An operator's roll-back from b to a."""
     tiny = nodes()
@@ -177,6 +185,7 @@ STORIES: list[tuple[Callable[[Nodes], Story], str, int]] = [
     (change, "/.stage", 100),
     (failure, "/current", 90),
     (removal, "/ready", 90),
+    (exposure, "", 60),
     (repair, "", 80),
     (way_back, "", 80),
     (refusal, "/generation.json", 30),

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from faults.disk import Disk, Event, lay, recorded
-from faults.test_kills import Story, booted, change, failure, first_boot, removal, repair
+from faults.test_kills import Story, booted, change, exposure, failure, first_boot, removal, repair
 from faults.tiny import Nodes, Picture, picture
 
 BOOTS = 25  # of each story
@@ -77,6 +77,7 @@ STORIES: list[tuple[Callable[[Nodes], Story], int]] = [
     (failure, 200),
     (removal, 500),
     (repair, 20),
+    (exposure, 100),
 ]
 
 

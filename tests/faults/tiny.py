@@ -345,9 +345,14 @@ def picture(folder: Path) -> Picture:
                 found[path] = ("folder", *owner)
                 pending.append(path)
             else:
-                mtime = int(status.st_mtime) if path.startswith("releases/") else 0
+                mtime = int(status.st_mtime) if is_of_a_release(path) else 0
                 found[path] = ("file", *owner, (folder / path).read_bytes(), mtime)
     return found
+
+
+def is_of_a_release(path: str) -> bool:
+    """Whether a path is what an archive has, whose time counts; not what the agent writes beside it."""
+    return path.startswith("releases/") and path.count("/") > 2
 
 
 def settled(all_: Picture) -> Picture:
@@ -355,7 +360,7 @@ def settled(all_: Picture) -> Picture:
     found = {
         path: entry
         for path, entry in all_.items()
-        if not path.startswith(("reports", "runs.json", ".runs.json", ".hold.json"))
+        if not path.startswith(("reports", "runs.json", ".runs.json", ".hold.json")) and not path.endswith(".compared")
     }
     for path in ("fleet/verified.json", "fleet/verified.copy.json"):
         if entry := found.get(path):

@@ -81,7 +81,7 @@ def _readers(node: Node) -> Iterator[_Reader]:
     for folder in (*folders, run / "loaded"):
         yield folder, partial(_read_folder, folder)
     for pattern in ("generations/*", "releases/*", "releases/*/*"):
-        for folder in sorted(path for path in state.glob(pattern) if path.name[0] != "."):
+        for folder in sorted(path for path in state.glob(pattern) if "." not in path.name):  # no manifests either
             yield folder, partial(_read_folder, folder)
     for link in (state / "current", state / "ready"):
         yield link, partial(_read_link, link)

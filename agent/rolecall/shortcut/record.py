@@ -47,7 +47,8 @@ def result_paths(node: Node, generation: Generation) -> Iterator[str]:
     yield str(path_of(state, node.notes.read(Verified).document))
     folder = node.generations.folder / live.id
     yield from (str(path) for path in (folder, *folder.rglob("*")))
-    yield from (str(state / use.folder) for use in live.releases)
+    for release in live.releases:
+        yield from node.releases.watched_paths(release)
     yield from (str(attachments.path_of(attachment, settings.paths.root)) for attachment in live.attachments)
     if live.accounts:
         yield from account_files(settings.paths.root)

@@ -3,7 +3,7 @@
 What was refused is noted in the run folder, so that a large archive is not downloaded each minute to be refused again.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from rolecall.errors import ConfigFault
@@ -21,12 +21,20 @@ class RefusedReleases(ConfigFault):
     """Releases that are not what the document says, or break the rules. They are noted; the others can go on."""
 
 
-def deploy(node: Node, releases: Iterable[DeployedRelease]) -> list[str]:
-    """Unpack each release that is not on disk yet; returns whose. Raises RefusedReleases once all were looked at."""
-    unpacked, faults = [], {}
+def deploy(node: Node, releases: Iterable[DeployedRelease], tell: Callable[[], None] | None = None) -> list[str]:
+    """Unpack each release that is not on disk yet; returns notes of what was done.
+
+    With `tell`, what is damaged of the others is repaired too; it is called right before one takes its place: its path
+    stays the same, and a daemon may go on with the code that it has read. Raises RefusedReleases once all were tried.
+    """
+    unpacked: list[str] = []
+    notes: list[str] = []
+    faults: dict[DeployedRelease, ConfigFault] = {}
     noted = dict(node.run_notes.read(Refusals).products)
     for release in releases:
         try:
+            if tell and (note := node.releases.keep_whole(release, node.store.stream, tell)):
+                notes.append(note)
             if node.releases.ensure(release, node.store.stream):
                 unpacked.append(release.product)
             if _noted(noted, release):
@@ -36,7 +44,7 @@ def deploy(node: Node, releases: Iterable[DeployedRelease]) -> list[str]:
     if faults:
         node.run_notes.write(Refusals({**noted, **_refusals(faults, noted)}))
         raise RefusedReleases(*_in_words({release.product: fault for release, fault in faults.items()}))
-    return unpacked
+    return [f"unpacked {', '.join(unpacked)}", *notes] if unpacked else notes
 
 
 def _refusals(faults: Mapping[DeployedRelease, ConfigFault], noted: Mapping[str, Refusal]) -> dict[str, Refusal]:

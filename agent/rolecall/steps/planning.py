@@ -14,6 +14,7 @@ from rolecall.render.plan import make_plan as plan_between
 from rolecall.render.rendering import render
 from rolecall.render.role import Role
 from rolecall.report import Report
+from rolecall.steps.staging import make_room
 
 
 def make_plan(
@@ -25,6 +26,8 @@ def make_plan(
         step.note = f"generation {target.id[:12]}"
     with report.step("plan") as step:
         plan = plan_between(own_generation(node, identity), target)
+        if dry and (shortage := node.releases.shortage(target.releases)):
+            report.warn(shortage)
         check_accounts(target, node.settings.paths.root, foreign_state=bool(foreign_owner(node, identity)))
         step.note = "nothing to do" if plan.empty else plan.count
     return plan, secrets
@@ -54,7 +57,10 @@ def _release_templates(node: Node, role: Role, assignment: Assignment, *, dry: b
     if not allowed:
         return {}
     templates = {}
-    for release in render(role, assignment, node.render_settings).releases:
+    wanted = render(role, assignment, node.render_settings)
+    if not dry:
+        make_room(node, wanted)
+    for release in wanted.releases:
         if not dry:
             node.releases.ensure(release, node.store.stream)
         templates[release.product] = node.releases.templates(release, allowed)

@@ -13,19 +13,34 @@ def stage(node: Node, target: Generation, secrets: Mapping[str, str] | None, liv
 
     `secrets`: the values to fill in; None for an older generation, whose files stay as they were staged.
     """
+    make_room(node, target)
     accounts.create_accounts(target, node.settings.paths.root)
     accounts.create_persistent_folders(target)  # before there is anything in them that others could read
-    unpacked = deploy(node, target.releases)
+    notes = deploy(node, target.releases, lambda: _tell_again(node, target))
     for release in target.releases:
         node.releases.own_links(release)
     if target.id == live.id and not node.generations.load(target.id):
-        for unit in target.units:  # the manifest was lost: nobody knows what of the files the daemons have read
-            node.loaded.forget(unit)
+        _tell_again(node, target)  # the manifest was lost: nobody knows what of the files the daemons have read
     node.generations.stage(target, secrets or {})
-    note = f"unpacked {', '.join(unpacked)}" if unpacked else ""
     if secrets is not None and (damage := node.generations.damage(target, secrets)):
-        for unit in target.units:
-            node.loaded.forget(unit)
+        _tell_again(node, target)
         node.generations.repair(target, secrets, damage)
-        note = f"repaired {', '.join(damage)}" if target.id == live.id else note
-    return note
+        if target.id == live.id:
+            notes.append(f"repaired {', '.join(damage)}")
+    return "; ".join(notes)
+
+
+def make_room(node: Node, wanted: Generation) -> None:
+    """Before anything is fetched: remove what runs that were cut off have left, and releases of no generation.
+
+    Raises MachineFault where the disk has no room for what is to be fetched.
+    """
+    kept = map(node.generations.load, node.generations.ids())
+    node.releases.prune([*filter(None, kept), wanted])
+    node.releases.require_space(wanted.releases)
+
+
+def _tell_again(node: Node, target: Generation) -> None:
+    """Whatever daemons have read, they are owed a reload."""
+    for unit in target.units:
+        node.loaded.forget(unit)
