@@ -32,8 +32,9 @@ from rolecall.steps.activation import activate
 from rolecall.steps.choice import choose, earlier_generation
 from rolecall.steps.deployment import RefusedReleases, conclude, without_refused
 from rolecall.steps.finish import IDLE, recorded
-from rolecall.steps.identification import identify_machine, note_identity, settle_state, warn_of_what_lies_aside
+from rolecall.steps.identification import identify_machine, note_identity, settle_state
 from rolecall.steps.planning import make_plan
+from rolecall.steps.remarks import warn_of_settings, warn_of_tags, warn_of_what_lies_aside
 from rolecall.steps.replication import replicate
 from rolecall.steps.selftest import examine, observe, roll_back, self_test
 from rolecall.steps.staging import stage
@@ -112,10 +113,7 @@ def decide(node: Node, report: Report, *, dry: bool = False) -> Decision:
     """Learn what this node is to be: the pure half, but for the reads. `dry`: nothing at all is written."""
     settings = node.settings
     stamps_read = stamps.stamps_of(source_paths(node))
-    if settings.trust.unsigned:
-        report.warn("unsigned: this image trusts whoever can write to its store (trust.unsigned in agent.toml)")
-    for note in node.passed_over:
-        report.warn(note)
+    warn_of_settings(node, report)
     with report.step("identify") as step:
         identity = identify_machine(node, report)
         step.note = identity.instance or identity.server or identity.address or ""
@@ -135,6 +133,7 @@ def decide(node: Node, report: Report, *, dry: bool = False) -> Decision:
         report.server, report.address = assignment.server, assignment.address
         products = ", ".join(product.name for product in assignment.products) or "no products"
         step.note = f"{assignment.server}: {products}"
+        warn_of_tags(identity, fleet, settings.role, report)
     if not dry:
         settle_state(node, identity, report)
         warn_of_what_lies_aside(node, report)

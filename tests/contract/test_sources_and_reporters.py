@@ -23,7 +23,7 @@ from servers.imds import Imds
 
 SUPPORT = str(Path(__file__).parents[1] / "support")
 WHO = {"instance": "i-1", "address": "10.0.0.11", "zone": "a", "region": "r", "tags": {"rolecall:role": "web"}}
-ELSE = {"server": None, "leaving": None, "lifecycle": None}
+ELSE: dict[str, Any] = {"server": None, "places": {}, "mistakes": (), "leaving": None, "lifecycle": None}
 
 
 class Machine:

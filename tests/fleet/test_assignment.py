@@ -65,17 +65,40 @@ def test_a_machine_that_auto_scaling_started_is_what_its_tags_say() -> None:
         "us-east-1b",
         ["video"],
     )
-    many = Identity(instance="i-new", address="10.0.7.7", tags=TAGS | {"rolecall:products": " video, blog,,video "})
-    assert [product.name for product in assign(many, fleet(), "web").products] == ["blog", "video"], "each of them once"
-    none = Identity(instance="i-new", address="10.0.7.7", tags={"rolecall:role": "web"})
-    assert assign(none, fleet(), "web").products == ()
+    many = Identity(instance="i-new", address="10.0.7.7", tags=TAGS | {"rolecall:products": " video, blog "})
+    assert [product.name for product in assign(many, fleet(), "web").products] == ["blog", "video"]
+    for tags in ({"rolecall:role": "web"}, TAGS | {"rolecall:products": ""}):
+        none = Identity(instance="i-new", address="10.0.7.7", tags=tags)
+        assert assign(none, fleet(), "web").products == ()
 
 
-def test_a_tag_that_names_no_product_is_told_with_what_was_meant() -> None:
-    identity = Identity(instance="i-new", address="10.0.7.7", tags=TAGS | {"rolecall:products": "vido"})
-    with pytest.raises(ConfigFault, match="the tag rolecall:products names 'vido'") as caught:
+def test_all_that_is_wrong_in_tags_is_said_at_once_each_with_its_place_and_what_was_meant() -> None:
+    identity = Identity(
+        instance="i-new",
+        address="10.0.7.7",
+        tags={
+            "rolecall:role": "database", "rolecall:products": "vido,,blog,blog", "Rolecall:Role": "web",
+            "rolecall:product": "blog", "rolecall/x": "red", "Name": "web 1", "role": "web",
+        },
+        places={"rolecall:role": "user-data 1:15: rolecall.role"},
+        mistakes=("user-data 1:30: rolecall.product: unknown key — did you mean 'products'?",),
+    )  # fmt: skip
+    with pytest.raises(ConfigFault, match="no server of the document matches this machine") as caught:
         assign(identity, fleet(), "web")
-    assert caught.value.hint == "did you mean 'video'?"
+    role = "is 'database', but this machine's image is for 'web' — correct it, or use an image of that role"
+    assert caught.value.message.splitlines()[1:] == [
+        "  user-data 1:30: rolecall.product: unknown key — did you mean 'products'?",
+        "  the tag Rolecall:Role: unknown tag — did you mean 'rolecall:role'?",
+        "  the tag rolecall:product: unknown tag — did you mean 'rolecall:products'?",
+        "  the tag rolecall/x: unknown tag — known here: rolecall:products, rolecall:role",
+        f"  user-data 1:15: rolecall.role: {role}",
+        "  the tag rolecall:products: names 'vido', which is not a product — did you mean 'video'?",
+        "  the tag rolecall:products: has an empty name between its commas — remove the comma that is too many",
+        "  the tag rolecall:products: names 'blog' 2 times — once is enough",
+    ]
+    assert assign(identity.model_copy(update={"instance": "i-0aaa0000000000002"}), fleet(), "web").server == "web2", (
+        "not by its tags"
+    )
 
 
 def test_products_come_by_name_and_replicas_of_the_own_zone_come_first() -> None:

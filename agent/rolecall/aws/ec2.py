@@ -11,16 +11,18 @@ from pydantic import ValidationError
 from rolecall.aws.imds import Imds
 from rolecall.errors import FetchFault
 from rolecall.fleet.identity import Identity
+from rolecall.fleet.tags import concerns_us
+from rolecall.fleet.user_data import read_user_data
 from rolecall.forms.mistakes import Mistakes, locate, mistakes_of
 
-_TAGS = ("rolecall:role", "rolecall:products")
 _DMI = "sys/class/dmi/id"
 
 
 def identify(imds: Imds, until: float, root: str = "") -> Identity | None:
     """Who EC2 says we are; None only where the machine's own firmware says that this is no EC2.
 
-    Raises FetchFault with the cause, Mistakes for tags or user-data that are wrong.
+    Raises FetchFault with the cause, Mistakes for what no machine has. What is wrong in tags and user-data is a part
+    of the answer: it matters only where they speak for the machine.
     """
     if elsewhere(root):
         return None
@@ -41,7 +43,10 @@ def identify(imds: Imds, until: float, root: str = "") -> Identity | None:
             "imds-error",
         ) from None
     # A tag can be seen and changed from outside; user-data is what the machine was started with.
-    fields["tags"] = {**dict(_of_user_data(imds, until)), **dict(_of_tags(imds, until))}
+    user_data, tags = read_user_data(imds.read("user-data", until) or b""), dict(_tags(imds, until))
+    fields["tags"] = {**user_data.tags, **tags}
+    fields["places"] = {tag: place for tag, place in user_data.places.items() if tag not in tags}
+    fields["mistakes"] = user_data.mistakes
     fields["leaving"] = _leaving(imds, until)
     fields["lifecycle"] = (imds.get("meta-data/autoscaling/target-lifecycle-state", until) or "").strip() or None
     try:
@@ -61,23 +66,12 @@ def elsewhere(root: str = "") -> str:
     return "" if any("amazon" in word.lower() for word in words) else next(filter(None, words), "")
 
 
-def _of_tags(imds: Imds, until: float) -> Iterator[tuple[str, str]]:
+def _tags(imds: Imds, until: float) -> Iterator[tuple[str, str]]:
     """Tags are in the metadata only where the instance was started so (InstanceMetadataTags)."""
     names = (imds.get("meta-data/tags/instance", until) or "").split("\n")
-    for name in _TAGS:
-        if name in names and (value := imds.get(f"meta-data/tags/instance/{quote(name)}", until)):
+    for name in filter(concerns_us, names):
+        if (value := imds.get(f"meta-data/tags/instance/{quote(name)}", until)) is not None:
             yield name, value.strip()
-
-
-def _of_user_data(imds: Imds, until: float) -> Iterator[tuple[str, str]]:
-    """`{"rolecall": {"role": "web", "products": ["blog"]}}`; any other user-data is somebody else's."""
-    try:
-        data = json.loads(imds.get("user-data", until) or "")
-        section = data["rolecall"]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return
-    for key, value in section.items() if isinstance(section, dict) else ():
-        yield f"rolecall:{key}", ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _leaving(imds: Imds, until: float) -> str | None:

@@ -38,8 +38,12 @@ class _Again(Exception):
 @dataclass
 class _Answer:
     status: int
-    text: str
+    body: bytes
     pause: float | None  # Retry-After
+
+    @property
+    def text(self) -> str:
+        return self.body.decode("utf-8", "replace")
 
 
 class Imds:
@@ -52,6 +56,11 @@ class Imds:
         self._session: requests.Session | None = None
 
     def get(self, path: str, until: float) -> str | None:
+        """The item below `/latest/` as text. The rest is as with `read`."""
+        body = self.read(path, until)
+        return None if body is None else body.decode("utf-8", "replace")
+
+    def read(self, path: str, until: float) -> bytes | None:
         """The item below `/latest/`, or None if there is none. Asks again until the monotonic time `until`.
 
         Raises FetchFault with the cause imds-unreachable, imds-hop-limit, imds-off, imds-busy or imds-error.
@@ -67,13 +76,13 @@ class Imds:
                 time.sleep(wait)
                 pause = min(pause * 2, _PAUSE[1])
 
-    def _get(self, path: str, until: float) -> str | None:
+    def _get(self, path: str, until: float) -> bytes | None:
         for fresh in (False, True):
             if fresh or not self._token:
                 self._token = self._new_token(until)
             answer = self._ask("GET", path, {"X-aws-ec2-metadata-token": self._token}, until)
             if answer.status == HTTPStatus.OK:
-                return answer.text
+                return answer.body
             if answer.status == HTTPStatus.NOT_FOUND:
                 return None
             if answer.status != HTTPStatus.UNAUTHORIZED:
@@ -145,9 +154,7 @@ class Imds:
                     raise ValueError(f"answered more than {_MOST} bytes")
                 self.date = moment(answer.headers.get("Date"))
                 after = answer.headers.get("Retry-After", "")
-                return _Answer(
-                    answer.status_code, raw.decode("utf-8", "replace"), float(after) if after.isdecimal() else None
-                )
+                return _Answer(answer.status_code, raw, float(after) if after.isdecimal() else None)
 
         return ask
 

@@ -8,6 +8,7 @@ from rolecall.fleet.account_numbers import group_number, product_number
 from rolecall.fleet.check import ProductCheck
 from rolecall.fleet.identity import Identity
 from rolecall.fleet.schema import CronJob, Fleet, Release, Server
+from rolecall.fleet.tags import ROLE, product_names, tag_mistakes
 from rolecall.fleet.topology import (
     AssignedCache,
     AssignedDatabase,
@@ -21,7 +22,6 @@ from rolecall.fleet.topology import (
     product_database,
     variables,
 )
-from rolecall.forms.mistakes import suggest
 
 
 @dataclass(frozen=True)
@@ -130,31 +130,27 @@ def _find(identity: Identity, fleet: Fleet, role: str) -> tuple[str, Server]:
         matches = identity.server == name if identity.server else identity.address == server.address
         if matches and (server.instance is None or identity.instance is None):
             return name, server
-    if identity.tags.get("rolecall:role") == role and identity.address:
-        return _from_tags(identity, fleet, role)
+    mistakes = tag_mistakes(identity, role, fleet.products)
+    if identity.tags.get(ROLE) == role and identity.address and not mistakes:
+        return _from_tags(identity, role)
     identifier = identity.instance or identity.server or identity.address or "nothing"
+    reasons = "".join(f"\n  {mistake}" for mistake in mistakes)
     raise ConfigFault(
-        f"no server of the document matches this machine ({identifier}, address {identity.address or 'unknown'})",
-        "add it to 'servers' with its instance id, or give the machine the tag rolecall:role",
+        f"no server of the document matches this machine ({identifier}, address {identity.address or 'unknown'})"
+        + (f", and what it says of itself is wrong:{reasons}" if mistakes else ""),
+        "add it to 'servers' with its instance id, or "
+        + ("correct its tags or user-data" if mistakes else f"give the machine the tag {ROLE}"),
     )
 
 
-def _from_tags(identity: Identity, fleet: Fleet, role: str) -> tuple[str, Server]:
-    tag = identity.tags.get("rolecall:products", "")
-    products = dict.fromkeys(name.strip() for name in tag.split(",") if name.strip())
-    for name in products:
-        if name not in fleet.products:
-            raise ConfigFault(
-                f"the tag rolecall:products names {name!r}, which is not a product",
-                suggest(name, fleet.products, "correct the tag"),
-            )
+def _from_tags(identity: Identity, role: str) -> tuple[str, Server]:
     name = identity.server or identity.instance or identity.address or "unnamed"
     return name, Server(
         role=role,
         instance=identity.instance,
         address=identity.address or "",
         zone=identity.zone or "unknown",
-        products=tuple(products),
+        products=tuple(product_names(identity)),
     )
 
 

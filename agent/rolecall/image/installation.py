@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from rolecall.errors import ConfigFault
+from rolecall.fleet.tags import ROLE, tag_mistakes
 from rolecall.host import attachments, programs
 from rolecall.image.role import bare_role
 from rolecall.node.node import BAKE, BASELINE, Node
@@ -21,7 +22,11 @@ def install(node: Node, show: Callable[[str], None]) -> str:
     settings = node.settings
     if settings.role != BASELINE:
         return settings.role
-    name = identify_machine(node, Report("boot")).tags.get("rolecall:role", "")
+    identity = identify_machine(node, Report("boot"))
+    if mistakes := tag_mistakes(identity):
+        reasons = "".join(f"\n  {mistake}" for mistake in mistakes)
+        raise ConfigFault(f"what this machine says of itself is wrong:{reasons}", "correct its tags or user-data")
+    name = identity.tags.get(ROLE, "")
     if not name:
         raise ConfigFault(
             "this is a baseline image, and nothing says what this machine is for",

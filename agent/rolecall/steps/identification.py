@@ -124,12 +124,3 @@ def _keep_in_view(node: Node, running: tuple[Unit, ...]) -> None:
     names = {unit.name for unit in units}
     if missing := tuple(unit for unit in running if unit.name not in names):
         node.notes.write(Instances((*units, *missing)))
-
-
-def warn_of_what_lies_aside(node: Node, report: Report) -> None:
-    """Nobody but a person takes or removes it: whoever reads a report should know that it is there."""
-    for item in aside.lying_aside(node.settings.state):
-        report.warn(
-            f"{item.path} has what the instance {item.instance} had left here: `rolecall adopt` lists and takes what "
-            f"products have written; remove the folder when nobody needs it"
-        )
