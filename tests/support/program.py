@@ -26,6 +26,11 @@ def rolecall(
     """Run `rolecall WORDS` to its end, with nothing on standard input. Raises subprocess.TimeoutExpired."""
     argv = ["rolecall", *map(str, words)]
     env = dict(os.environ if env is None else env)
+    if any(os.environ.get(name) != value for name, value in env.items() if name.startswith("PYTHON")):
+        run = [sys.executable, "-m", *argv]  # such as another place of modules: an interpreter reads it at its start
+        return subprocess.run(
+            run, env=env, cwd=cwd, capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL
+        )
     request = {"argv": argv, "env": env, "cwd": str(cwd or Path.cwd()), "umask": _umask()}
     answer, theirs = socket.socketpair()
     with answer, theirs, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
