@@ -24,6 +24,11 @@ HINTS = {
     "server-error": "the agent asks again by itself; check the provider's status page",
     "moved": "name the new address in agent.toml: a redirect is never followed",
     "not-writable": "nothing to do if it is a mirror: reports go to the next store",
+    "no-conditions": "publish to another store; or, if nobody else publishes to this one, with --alone. "
+    "`rolecall store check URL` shows what this one does",
+    "not-as-written": "is a cache in between? `rolecall store check URL` shows what this store does; then look at the "
+    "document (`rolecall fleet fetch`), and publish again",
+    "no-folder": "make that folder on the server, whose DAV makes none by itself (nginx: create_full_put_path on)",
     "no-listing": "copy from, or list, the bucket or the folder that the web server serves",
     "refused": "look the answer up in the server's documentation; is the store's URL right?",
     "tls": "does the server present the right certificate? A private authority belongs in network.ca of agent.toml",

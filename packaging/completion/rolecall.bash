@@ -6,7 +6,7 @@
 # See also: https://github.com/scop/bash-completion/blob/main/doc/configuration.md
 
 _shtab_rolecall_fleet_subparsers=(check show diff publish fetch schema)
-_shtab_rolecall_store_subparsers=(copy)
+_shtab_rolecall_store_subparsers=(check copy)
 _shtab_rolecall_image_subparsers=(attach detach check install)
 _shtab_rolecall_subparsers=(boot refresh rollback drain plan status selftest doctor history blame adopt fleet store image demo)
 
@@ -24,10 +24,11 @@ _shtab_rolecall_adopt_option_strings=(-h --help --config --json --product)
 _shtab_rolecall_fleet_check_option_strings=(-h --help --json --templates)
 _shtab_rolecall_fleet_show_option_strings=(-h --help --json --store --config)
 _shtab_rolecall_fleet_diff_option_strings=(-h --help --json --store --config --platform --templates)
-_shtab_rolecall_fleet_publish_option_strings=(-h --help --json --store --config --key --signers --unsigned --valid --templates)
+_shtab_rolecall_fleet_publish_option_strings=(-h --help --json --store --config --key --signers --unsigned --valid --alone --templates)
 _shtab_rolecall_fleet_fetch_option_strings=(-h --help --json --store --config)
 _shtab_rolecall_fleet_schema_option_strings=(-h --help --json --templates)
 _shtab_rolecall_fleet_option_strings=(-h --help)
+_shtab_rolecall_store_check_option_strings=(-h --help --json --config)
 _shtab_rolecall_store_copy_option_strings=(-h --help --json --delete --dry-run --config)
 _shtab_rolecall_store_option_strings=(-h --help)
 _shtab_rolecall_image_attach_option_strings=(-h --help --config --json)
@@ -41,7 +42,7 @@ _shtab_rolecall_option_strings=(-h --help --version)
 
 
 _shtab_rolecall_fleet_pos_0_choices=(check show diff publish fetch schema)
-_shtab_rolecall_store_pos_0_choices=(copy)
+_shtab_rolecall_store_pos_0_choices=(check copy)
 _shtab_rolecall_image_pos_0_choices=(attach detach check install)
 _shtab_rolecall_pos_0_choices=(boot refresh rollback drain plan status selftest doctor history blame adopt fleet store image demo)
 
@@ -95,6 +96,7 @@ _shtab_rolecall_fleet_publish__h_nargs=0
 _shtab_rolecall_fleet_publish___help_nargs=0
 _shtab_rolecall_fleet_publish___json_nargs=0
 _shtab_rolecall_fleet_publish___unsigned_nargs=0
+_shtab_rolecall_fleet_publish___alone_nargs=0
 _shtab_rolecall_fleet_fetch__h_nargs=0
 _shtab_rolecall_fleet_fetch___help_nargs=0
 _shtab_rolecall_fleet_fetch___json_nargs=0
@@ -104,6 +106,9 @@ _shtab_rolecall_fleet_schema___json_nargs=0
 _shtab_rolecall_fleet_pos_0_nargs=A...
 _shtab_rolecall_fleet__h_nargs=0
 _shtab_rolecall_fleet___help_nargs=0
+_shtab_rolecall_store_check__h_nargs=0
+_shtab_rolecall_store_check___help_nargs=0
+_shtab_rolecall_store_check___json_nargs=0
 _shtab_rolecall_store_copy__h_nargs=0
 _shtab_rolecall_store_copy___help_nargs=0
 _shtab_rolecall_store_copy___json_nargs=0

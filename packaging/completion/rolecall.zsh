@@ -53,6 +53,7 @@ _shtab_rolecall_image_commands() {
 
 _shtab_rolecall_store_commands() {
   local _commands=(
+    check:'Prove by experiments that a store does what is relied on: conditions, tags, ranges, large objects.'
     copy:'Copy a fleet'"'"'s objects to another store, so that nodes can be turned over to it.'
   )
   _describe 'rolecall store commands' _commands
@@ -175,6 +176,7 @@ _shtab_rolecall_fleet_publish_options=(
   "--signers[the images\' allowed_signers\: a key that is not in it is refused]:FILE:"
   "--unsigned[for fleets whose images have trust.unsigned]"
   "--valid[how long it is valid (default\: 7d)]:TIME:"
+  "--alone[nobody else publishes to this store, which does not keep to conditions]"
   "--templates[another folder of roles]:DIR:"
   ":the document\; it gets the new serial and the dates:"
 )
@@ -319,6 +321,16 @@ _shtab_rolecall_store_options=(
 # guard to ensure default positional specs are added only once per session
 _shtab_rolecall_store_defaults_added=0
 
+_shtab_rolecall_store_check_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--json[answer as JSON]"
+  "--config[an agent.toml with \[aws\] and \[network\] (default\: the settings of the AWS tools)]:FILE:"
+  ":the store\: s3\:\/\/, https\:\/\/ or file\:\/\/:"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_rolecall_store_check_defaults_added=0
+
 _shtab_rolecall_store_copy_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--json[answer as JSON]"
@@ -442,6 +454,7 @@ _shtab_rolecall_store() {
       (( CURRENT += 1 ))
       curcontext="${curcontext%:*:*}:_shtab_rolecall_store-$line[1]:"
       case $line[1] in
+        check) _arguments -C -s $_shtab_rolecall_store_check_options ;;
         copy) _arguments -C -s $_shtab_rolecall_store_copy_options ;;
       esac
   esac

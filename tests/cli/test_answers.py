@@ -43,6 +43,7 @@ COMMAND_LINES = {
     "fleet publish": "{file} --store {store} --unsigned",
     "fleet fetch": "--store {store}",
     "fleet schema": "",
+    "store check": "{copy}",
     "store copy": "{store} {copy}",
     "demo": "",
 }

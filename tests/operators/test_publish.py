@@ -33,6 +33,7 @@ from signed import NAMESPACE, Keys, Member
 
 Done = subprocess.CompletedProcess[str]
 PASSWORD = "correct horse"
+KEY = "prod/fleet.json"
 
 
 @pytest.fixture(scope="module")
@@ -635,7 +636,7 @@ def test_diff_and_plan_show_what_publishing_a_file_would_change(desk: Desk) -> N
 
 
 class Crossroads(S3Server):
-    """An S3 where those who write wait for one another: all have read before any of them writes."""
+    """An S3 where those who write the document wait for one another: all have read it before any of them writes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -646,7 +647,7 @@ class Crossroads(S3Server):
         self.expected, self.here = count, set()
 
     def answer(self, request: Request) -> Answer:
-        if request.method == "PUT":
+        if request.method == "PUT" and request.key == KEY:
             with self.crossing:
                 self.here.add(request.body)
                 self.crossing.notify_all()
@@ -655,8 +656,9 @@ class Crossroads(S3Server):
 
 
 def writes(server: S3Server) -> int:
-    """How many objects were written."""
-    return len([request for request in server.requests if request.method == "PUT" and request.status == 200])
+    """How often the document was written."""
+    puts = [request for request in server.requests if (request.method, request.key) == ("PUT", KEY)]
+    return len([request for request in puts if request.status == 200])
 
 
 @pytest.fixture
@@ -717,7 +719,7 @@ def test_a_write_whose_answer_was_lost_counts_as_published(
 ) -> None:
     desk = in_s3(s3, tmp_path / "ops", keys)
     desk.publish()
-    s3.fault("lost", method="PUT", times=times)
+    s3.fault("lost", key=KEY, method="PUT", times=times)
     assert "published serial 3, in place of serial 2" in desk.publish().stdout
     assert opened(s3.get(BUCKET, "prod/fleet.json"))[0] == desk.file.read_bytes()
     assert desk.data()["serial"] == 3
@@ -729,7 +731,7 @@ def test_a_write_that_is_refused_leaves_the_file_and_the_store_as_they_were(
     desk = in_s3(s3, tmp_path / "ops", keys)
     desk.publish()
     before = dict(s3.objects)
-    s3.fault(403, method="PUT")
+    s3.fault(403, key=KEY, method="PUT")
     error = desk.refused(ok=75)
     assert f"cannot write s3://{BUCKET}/prod/fleet.json" in error
     s3.heal()

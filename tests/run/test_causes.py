@@ -524,7 +524,7 @@ def two_people_publish(node: AwsNode) -> Any:
 def two_people_publish_at_the_same_time(node: AwsNode) -> Any:
     document = node.machine.root / "mine.json"
     document.write_text(json.dumps(node.document))
-    node.s3.fault(409, method="PUT")
+    node.s3.fault(409, key=f"{PREFIX}/fleet.json", method="PUT")
     return document, S3
 
 
@@ -536,7 +536,38 @@ def a_mirror_takes_nothing(node: AwsNode) -> Any:
     return document, node.mirror_url
 
 
+@scene("no-conditions")
+def a_mirror_ignores_conditions(node: AwsNode) -> Any:
+    document = node.machine.root / "mine.json"
+    document.write_text(json.dumps(node.document))
+    node.mirror.conditions = "ignored"
+    return document, node.mirror_url
+
+
+@scene("no-conditions")
+def a_server_knows_no_conditions(node: AwsNode) -> Any:
+    document = node.machine.root / "mine.json"
+    document.write_text(json.dumps(node.document))
+    node.s3.conditions = "unknown"
+    return document, S3
+
+
+@scene("not-as-written")
+def a_cache_shows_the_old_document(node: AwsNode) -> Any:
+    document = node.machine.root / "mine.json"
+    document.write_text(json.dumps(node.document))
+    node.mirror.loses = "fleet.json"
+    return document, node.mirror_url
+
+
 # What only a copy of a store shows
+
+
+@scene("no-folder")
+def a_store_is_copied_to_a_web_server_that_makes_no_folders(node: AwsNode) -> Any:
+    node.s3.put(BUCKET, f"{PREFIX}/releases/video.tar", b"video")
+    node.mirror.fault(409, method="PUT", path_prefix="/copy/releases")
+    return S3, f"{node.mirror.url}/copy"
 
 
 @scene("no-listing")

@@ -33,6 +33,10 @@ class Mirror(Server):
         self.read_only = False
         self.authorization: str | None = None  # what a request must have there: 401 without, 403 with another
         self.compress: Literal["never", "asked", "always"] = "never"  # always: to clients that did not ask, too
+        self.conditions: Literal["kept", "ignored", "unknown"] = "kept"  # of a PUT; unknown: 501
+        self.tags: Literal["strong", "weak", "none"] = "strong"
+        self.ranges = self.revalidates = True  # whether a Range, or the tag of a GET, is looked at
+        self.loses = ""  # the end of names whose PUT is answered, and not done
         self.redirects: dict[str, tuple[int, str]] = {}
 
     def redirect(self, path_prefix: str, to: str, status: int = 302) -> None:
@@ -74,7 +78,12 @@ class Mirror(Server):
         if {"", ".", ".."} & set(name.split("/")) or "\0" in name:
             return failed(404)
         answers = {"PUT": self._put, "DELETE": self._delete}
-        return answers.get(request.method, self._get)(name, request)
+        answer = answers.get(request.method, self._get)(name, request)
+        if self.tags == "none":
+            answer.headers.pop("ETag", None)
+        elif self.tags == "weak" and "ETag" in answer.headers:
+            answer.headers["ETag"] = f"W/{answer.headers['ETag'].removeprefix('W/')}"
+        return answer
 
     def _delete(self, name: str, _: Request) -> Answer:
         if self.read(name) is None:
@@ -91,9 +100,14 @@ class Mirror(Server):
         before = self.read(name)
         tag = "" if before is None else etag(before)
         expected, forbidden = request.headers.get("If-Match"), request.headers.get("If-None-Match")
+        if self.conditions == "unknown" and expected:
+            return failed(501)
+        if self.conditions == "ignored":
+            expected = forbidden = None
         if (expected and not matches(expected, tag)) or (forbidden and matches(forbidden, tag, weak=True)):
             return failed(412)
-        self.write(name, request.body)
+        if not self.loses or not name.endswith(self.loses):
+            self.write(name, request.body)
         return Answer(201 if before is None else 200, b"", {"ETag": etag(request.body)})
 
     def _get(self, name: str, request: Request) -> Answer:
@@ -107,11 +121,11 @@ class Mirror(Server):
         expected, known = request.headers.get("If-Match"), request.headers.get("If-None-Match")
         if expected and not matches(expected, tag):
             return failed(412)
-        if known and matches(known, tag, weak=True):
+        if self.revalidates and known and matches(known, tag, weak=True):
             return Answer(304, b"", {"ETag": tag})
         if packed:
             return Answer(200, gzip.compress(data), headers | {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"})
-        return part(data, headers | {"Accept-Ranges": "bytes"}, request)
+        return part(data, headers | {"Accept-Ranges": "bytes"}, request) if self.ranges else Answer(200, data, headers)
 
 
 def part(data: bytes, headers: dict[str, str], request: Request) -> Answer:

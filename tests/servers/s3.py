@@ -294,6 +294,8 @@ class S3Server:
         self.modified: dict[tuple[str, str], float] = {}
         self.requests: list[Request] = []
         self.mistakes: list[BaseException] = []  # of this server itself; raised at the end of `with`
+        self.conditions = "kept"  # of a PUT; `ignored`: the write is done; `unknown`: 501 to an If-Match, as Swift
+        self.ranges = self.revalidates = True  # whether a Range, or the tag of a GET, is looked at
         self.page = 1000  # keys in one answer to a listing, at most
         self.stopping = threading.Event()
         self._ahead = 0.0
@@ -407,10 +409,10 @@ class S3Server:
         headers = {"ETag": etag, "Last-Modified": formatdate(modified, usegmt=True), "Accept-Ranges": "bytes"}
         if "If-Match" in asked and not matches(asked["If-Match"], etag):
             raise Refusal(412, "PreconditionFailed", Condition="If-Match")
-        if "If-None-Match" in asked and matches(asked["If-None-Match"], etag):
+        if self.revalidates and "If-None-Match" in asked and matches(asked["If-None-Match"], etag):
             return Answer(304, headers)
         headers["Content-Type"] = "binary/octet-stream"
-        if part := wanted(asked["Range"], len(data)):
+        if self.ranges and (part := wanted(asked["Range"], len(data))):
             headers["Content-Range"] = f"bytes {part[0]}-{part[-1]}/{len(data)}"
             return Answer(206, headers, data[part.start : part.stop])
         if self.checksums and asked["x-amz-checksum-mode"] == "ENABLED":
@@ -422,6 +424,10 @@ class S3Server:
         self._permit(access, "PutObject", f"{request.bucket}/{request.key}")
         data, asked = verified(request), request.headers
         if asked["If-None-Match"] not in (None, "*") or "x-amz-copy-source" in asked:
+            raise Refusal(501, "NotImplemented")
+        if self.conditions == "ignored":
+            asked = Message()
+        if self.conditions == "unknown" and "If-Match" in asked:
             raise Refusal(501, "NotImplemented")
         if "If-None-Match" in asked and (request.bucket, request.key) in self.objects:
             raise Refusal(412, "PreconditionFailed", Condition="If-None-Match")

@@ -119,6 +119,8 @@ class AwsNode(Box):
         self.imds.role("node", KEY_ID, SECRET, TOKEN)
         self.mirror.redirects, self.mirror.read_only, self.mirror.authorization = {}, False, None
         self.mirror.clock = Mirror().clock
+        self.s3.conditions = self.mirror.conditions = "kept"
+        self.mirror.loses = ""
         for server in (self.imds, self.s3, self.mirror):
             server.heal()
             if server._listener is None:

@@ -88,13 +88,30 @@ class S3Store:
 
         return resumed(action, seconds, start, begin)
 
+    def resumes(self, key: str) -> bool:
+        """Whether a Range is answered with 206."""
+
+        def ask(client: Any) -> bool:
+            answer = client.get_object(**self._at(key), Range="bytes=1-")
+            answer["Body"].close()
+            return bool(answer["ResponseMetadata"]["HTTPStatusCode"] == HTTPStatus.PARTIAL_CONTENT)
+
+        return self._ask(f"read {self.location(key)}", ask)
+
     def put(self, key: str, data: bytes, replacing: str | None = None) -> str:
         """PutObject; with `replacing` by If-Match or If-None-Match."""
+        from botocore.exceptions import ClientError
+
         action = f"write {self.location(key)}"
         condition = {} if replacing is None else {"IfMatch": replacing} if replacing else {"IfNoneMatch": "*"}
 
         def ask(client: Any) -> str:
-            return str(client.put_object(**self._at(key), Body=data, **condition).get("ETag", ""))
+            try:
+                return str(client.put_object(**self._at(key), Body=data, **condition).get("ETag", ""))
+            except ClientError as error:
+                if condition and error.response["ResponseMetadata"]["HTTPStatusCode"] == HTTPStatus.NOT_IMPLEMENTED:
+                    raise fault(action, "501: the server takes no conditions", "no-conditions") from None
+                raise
 
         return confirmed(lambda: self._ask(action, ask), lambda: self.get(key, _LOOK), data, replacing)
 

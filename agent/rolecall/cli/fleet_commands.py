@@ -58,7 +58,7 @@ def publish_document(arguments: argparse.Namespace) -> answers.Publication:
         parser().error("either --key FILE, an OpenSSH key, or --unsigned")
     store = offline.store_at(arguments.store, arguments.config)
     signing = Signing(arguments.key, arguments.signers, arguments.valid)
-    published = publish_file(arguments.file, (), store, signing, templates=arguments.templates)
+    published = publish_file(arguments.file, (), store, signing, templates=arguments.templates, alone=arguments.alone)
     fleet = published.fleet
     return answers.Publication(
         url=published.url,

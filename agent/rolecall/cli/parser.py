@@ -172,6 +172,10 @@ def _add_fleet_commands(commands: Commands) -> None:
 
 def _add_store_commands(commands: Commands) -> None:
     store = add_group(commands, "store", "work on the stores of a fleet")
+    text = "prove by experiments that a store does what is relied on: conditions, tags, ranges, large objects"
+    check = add_command(store, "check", text, config=False)
+    check.add_argument("url", metavar="URL", help="the store: s3://, https:// or file://")
+    add_access(check)
     text = "copy a fleet's objects to another store, so that nodes can be turned over to it"
     copy = add_command(store, "copy", text, config=False)
     copy.add_argument("source", metavar="FROM", help="the URL of a store that has a listing: s3:// or file://")
@@ -195,6 +199,9 @@ def _add_publish_command(fleet: Commands) -> None:
     publish.add_argument("--unsigned", action="store_true", help="for fleets whose images have trust.unsigned")
     publish.add_argument(
         "--valid", type=_duration, default="7d", metavar="TIME", help="how long it is valid (default: 7d)"
+    )
+    publish.add_argument(
+        "--alone", action="store_true", help="nobody else publishes to this store, which does not keep to conditions"
     )
     add_templates(publish)
 

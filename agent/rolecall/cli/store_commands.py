@@ -2,15 +2,17 @@
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from rolecall.cli.command import Command
 from rolecall.cli.terminal import console, count, size_in_words
 from rolecall.operator import offline
-from rolecall.operator.answers import StoreCopy
+from rolecall.operator.answers import StoreCheck, StoreCopy
+from rolecall.operator.store_check import check_store
 from rolecall.operator.store_copy import Progress, copy_store
+from rolecall.store.proofs import Proof
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -22,6 +24,11 @@ def copy(arguments: argparse.Namespace) -> StoreCopy:
     target = offline.store_at(arguments.target, arguments.config)
     with _progress(quiet=arguments.json) as progress:
         return copy_store(source, target, progress, delete=arguments.delete, dry_run=arguments.dry_run)
+
+
+def check(arguments: argparse.Namespace) -> StoreCheck:
+    """`store check`."""
+    return check_store(offline.store_at(arguments.url, arguments.config))
 
 
 @contextmanager
@@ -97,4 +104,36 @@ def show_copy(answer: StoreCopy) -> None:
             print("".join(f"  {verb} {key}\n" for key in keys), end="")
 
 
-COMMANDS: dict[str, Command[Any]] = {"copy": Command(copy, show_copy)}
+def show_check(answer: StoreCheck) -> None:
+    """`store check`: a row for each experiment; below, what follows from those that failed."""
+    from rich.box import SIMPLE
+    from rich.table import Table
+
+    table = Table(box=SIMPLE, pad_edge=False, show_edge=False)
+    for title in ("", "for", "what was tried", "what was seen"):
+        table.add_column(title, overflow="fold")
+    for proof in answer.proofs:
+        table.add_row("✓" if proof.holds else "✗", proof.purpose, proof.name, proof.seen)
+    out = console()
+    out.print(table, soft_wrap=False)
+    for consequence, proofs in _by_consequence(answer.proofs).items():
+        out.print(f"{', '.join(proofs)}: {consequence}", style="yellow")
+    verdict = "can be published to by several people" if answer.publish else _refusal(answer)
+    out.print(f"{answer.url} {verdict}", style="bold")
+
+
+def _by_consequence(proofs: Iterable[Proof]) -> dict[str, list[str]]:
+    consequences: dict[str, list[str]] = {}
+    for proof in proofs:
+        if not proof.holds:
+            consequences.setdefault(proof.consequence, []).append(proof.name)
+    return consequences
+
+
+def _refusal(answer: StoreCheck) -> str:
+    if not answer.writable:
+        return "is for reading only"
+    return "cannot be published to, but by one person alone (`rolecall fleet publish --alone`)"
+
+
+COMMANDS: dict[str, Command[Any]] = {"check": Command(check, show_check), "copy": Command(copy, show_copy)}

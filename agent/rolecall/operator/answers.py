@@ -10,6 +10,7 @@ from rolecall.fleet.schema import Fleet
 from rolecall.forms.answers import Answer
 from rolecall.forms.mistakes import Mistake
 from rolecall.render.plan import Change, Plan
+from rolecall.store.proofs import Proof
 
 
 @dataclass(frozen=True)
@@ -154,6 +155,21 @@ class StoreCopy(Answer):
     deleted: tuple[str, ...]  # keys
     bytes: int  # of the objects that were copied
     dry_run: bool
+
+
+@dataclass(frozen=True)
+class StoreCheck(Answer):
+    """What a store was seen to do, and not to do, of what we rely on."""
+
+    url: str
+    publish: bool  # whether all that publishing relies on holds
+    writable: bool
+    proofs: tuple[Proof, ...]
+
+    @property
+    def exit_code(self) -> int:
+        """1 where documents cannot be published safely."""
+        return 0 if self.publish else 1
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from pathlib import Path
 from pydantic import ValidationError
 from pydantic_core import from_json
 
-from rolecall.errors import ConfigFault, ConflictFault, FetchFault, HostFault
+from rolecall.causes import HINTS
+from rolecall.errors import ConfigFault, ConflictFault, Fault, FetchFault, HostFault
 from rolecall.fleet.schema import Fleet, Header, parse_fleet
 from rolecall.fleet.succession import succession_mistakes
 from rolecall.forms.editing import Edit, edited
@@ -20,6 +21,7 @@ from rolecall.host import files
 from rolecall.node.verified import MOST
 from rolecall.operator.roles import parse_document
 from rolecall.store import DOCUMENT, Store
+from rolecall.store.proofs import CONDITIONS, PREFIX, bench, prove
 from rolecall.trust import signatures
 from rolecall.trust.envelope import NAMESPACE, seal, unseal
 
@@ -64,10 +66,12 @@ def publish(
     *,
     source: str,
     templates: Path | None = None,
+    alone: bool = False,
 ) -> Published:
     """Put the text of a document, with these edits, in place of the store's. `source` names the text in messages.
 
     `templates`: the folder of the roles whose parameters the document may set, by default the one installed.
+    `alone`: nobody else publishes, so that the store need not keep to conditions; else that is proven each time.
 
     The text's serial tells which document it was made from: where the store has a higher one, somebody else has
     published since, and nothing is written. Raises ConfigFault (also for a key that `signers` lacks, for a master that
@@ -86,12 +90,22 @@ def publish(
     payload = renewed(text, serial, now, now + timedelta(seconds=signing.valid)).encode()
     fleet = parse_fleet(payload, source)
     signature, signer = _signature(payload, signing, now)
-    store.put(DOCUMENT, seal(payload, signature) if signature else payload, replacing=predecessor.etag)
+    if not alone:
+        _prove_conditions(store)
+    data = seal(payload, signature) if signature else payload
+    store.put(DOCUMENT, data, replacing=None if alone else predecessor.etag)
+    _read_back(store, data, serial, url)
     return Published(url, fleet, predecessor.serial, signer, payload)
 
 
 def publish_file(
-    path: Path, edits: Sequence[Edit], store: Store, signing: Signing, *, templates: Path | None = None
+    path: Path,
+    edits: Sequence[Edit],
+    store: Store,
+    signing: Signing,
+    *,
+    templates: Path | None = None,
+    alone: bool = False,
 ) -> Published:
     """Publish a document's file, which then has the new serial. Raises what `publish` does, and HostFault."""
     path = path.resolve()  # a link stays one
@@ -102,7 +116,7 @@ def publish_file(
         raise ConfigFault(f"cannot read {path}: {error.strerror}") from None
     except UnicodeDecodeError:
         raise ConfigFault(f"{path} is not UTF-8") from None
-    published = publish(text, edits, store, signing, source=str(path), templates=templates)
+    published = publish(text, edits, store, signing, source=str(path), templates=templates, alone=alone)
     try:
         files.replace(path, published.payload, mode)
     except HostFault as fault:
@@ -150,6 +164,37 @@ def _predecessor(store: Store, url: str, *, signed: bool) -> _Predecessor:
             f"{url} is not a fleet document", "look at it; to replace it, remove it from the store first"
         ) from None
     return _Predecessor(envelope.payload, stored.etag, header.fleet, header.serial)
+
+
+def _prove_conditions(store: Store) -> None:
+    """Raises ConfigFault for a store that takes conditions and does not keep to them; FetchFault."""
+    with bench(store) as place:
+        for proof in prove(place, CONDITIONS):
+            if proof.holds:
+                continue
+            if proof.cause in ("", "no-conditions"):
+                raise ConfigFault(
+                    f"{store.url} does not keep two people apart who publish at the same time: {proof.seen}",
+                    HINTS["no-conditions"],
+                    "no-conditions",
+                )
+            hint = HINTS.get(proof.cause, "")
+            if proof.cause == "access-denied":
+                hint = f"allow objects {PREFIX}… too, which prove that the store keeps to conditions: publisher.json"
+            raise FetchFault(proof.seen, hint, proof.cause)
+
+
+def _read_back(store: Store, data: bytes, serial: int, url: str) -> None:
+    """Raises FetchFault unless the store has what was written, or a document that was published after it."""
+    try:
+        if store.get(DOCUMENT, MOST).data == data or _predecessor(store, url, signed=True).serial > serial:
+            return
+        why = "it reads as something else than was written"
+    except Fault as fault:
+        why = fault.message
+    raise FetchFault(
+        f"serial {serial} was written, but {url} does not show it: {why}", HINTS["not-as-written"], "not-as-written"
+    )
 
 
 def _signature(payload: bytes, signing: Signing, now: datetime) -> tuple[str, str]:

@@ -14,10 +14,12 @@ from rolecall.fleet.schema import Fleet, parse_fleet
 from rolecall.node.verified import MOST
 from rolecall.operator.answers import StoreCopy
 from rolecall.store import DOCUMENT, Entry, Store, Stored
+from rolecall.store.proofs import PREFIX
 from rolecall.trust.envelope import unseal
 
-# Nodes write these into each of their stores themselves: a copy would put an older one over a newer one.
-_WRITTEN_BY_NODES = ("reports/",)
+# Nodes write reports into each of their stores themselves: a copy would put an older one over a newer one. And what a
+# check that was killed has left behind belongs to one store.
+_OF_ONE_STORE = ("reports/", PREFIX)
 
 
 class Progress(Protocol):
@@ -149,9 +151,7 @@ class _Copying:
 
 def _listing(store: Store) -> dict[str, Entry]:
     return {
-        entry.key: entry
-        for entry in store.list()
-        if entry.key != DOCUMENT and not entry.key.startswith(_WRITTEN_BY_NODES)
+        entry.key: entry for entry in store.list() if entry.key != DOCUMENT and not entry.key.startswith(_OF_ONE_STORE)
     }
 
 

@@ -53,6 +53,9 @@ class Store(Protocol):
     def stream(self, key: str, start: int = 0) -> Iterator[bytes]:
         """An object of any size, in pieces, from its byte `start` on; a connection that is cut is taken up again."""
 
+    def resumes(self, key: str) -> bool:
+        """Whether a download of this object can be taken up in its middle, without what is before."""
+
     def put(self, key: str, data: bytes, replacing: str | None = None) -> str:
         """Write a small object; readers see the old or the new one, whole. Returns its new tag.
 

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     import requests
 
 _LENGTHS = {"content-length", "transfer-encoding"}
+_CONDITIONS = {"If-Match", "If-None-Match"}
 _CAUSES: dict[int, str] = {
     HTTPStatus.NOT_FOUND: "no-key",
     HTTPStatus.GONE: "no-key",
@@ -31,8 +32,13 @@ def check_answer(answer: "requests.Response", action: str, accepted: tuple[int, 
         if answer.request.method == "GET" and status != HTTPStatus.NOT_MODIFIED and not _LENGTHS & names:
             raise fault(action, "the answer does not say where it ends", "broken-answer")
         return
+    conditional = bool(_CONDITIONS & answer.request.headers.keys())
+    if status == HTTPStatus.CONFLICT and not conditional:  # of DAV, RFC 4918 §9.7.1
+        raise fault(action, f"{status} {answer.reason}: is there no such folder on the server?", "no-folder")
     if status in (HTTPStatus.PRECONDITION_FAILED, HTTPStatus.CONFLICT):
         raise conflict(action, doubtful=status == HTTPStatus.CONFLICT)
+    if status == HTTPStatus.NOT_IMPLEMENTED and conditional:
+        raise fault(action, f"{status} {answer.reason}: the server takes no conditions", "no-conditions")
     if status < 300 or status == HTTPStatus.NOT_MODIFIED:
         raise fault(action, f"{status} is not an answer to this request", "broken-answer")
     date = moment(answer.headers.get("Date"))

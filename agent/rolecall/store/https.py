@@ -74,6 +74,17 @@ class HttpsStore:
 
         return resumed(action, self.network.release_timeout, start, begin)
 
+    def resumes(self, key: str) -> bool:
+        """Whether a Range is answered with 206."""
+        action = f"read {self.location(key)}"
+
+        def ask() -> bool:
+            accepted = (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT)
+            with self._answer("GET", key, action, {"Range": "bytes=1-"}, accepted) as answer:
+                return answer.status_code == HTTPStatus.PARTIAL_CONTENT
+
+        return self._within(action, ask)
+
     def put(self, key: str, data: bytes, replacing: str | None = None) -> str:
         """PUT; with `replacing` by If-Match or If-None-Match."""
         action = f"write {self.location(key)}"
