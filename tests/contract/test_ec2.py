@@ -77,6 +77,20 @@ def test_the_region_is_the_one_that_is_told_not_a_part_of_the_zone(node: Asker, 
     assert (found.zone, found.region) == (zone, region)
 
 
+@pytest.mark.parametrize("absent", [{}, {"privateIp": None}, {"privateIp": ""}])
+def test_a_machine_in_a_subnet_of_ipv6_alone_has_its_ipv6_address(node: Asker, absent: dict[str, Any]) -> None:
+    document = node.imds.data["dynamic"]["instance-identity"]["document"]
+    del document["privateIp"], node.imds.meta["local-ipv4"], node.imds.meta["public-ipv4"]
+    document |= absent
+    assert node.identify().address == "2001:db8::11"
+    del node.imds.meta["ipv6"]
+    assert node.identify().address is None
+    node.imds.meta["network"] = {
+        "interfaces": {"macs": {node.imds.meta["mac"]: {"ipv6s": "2001:DB8::12\n2001:db8::13"}}}
+    }
+    assert node.identify().address == "2001:db8::12"
+
+
 def test_one_token_serves_for_everything(node: Asker) -> None:
     node.identify()
     node.identify()
@@ -245,6 +259,33 @@ def test_a_put_that_is_not_answered_is_the_hop_limit(node: Asker) -> None:
     words = node.refused("imds-hop-limit")
     assert "hop limit" in words
     assert "--http-put-response-hop-limit" in words
+
+
+def test_a_service_that_answered_before_its_time_ran_out_is_slow_and_no_hop_limit(node: Asker) -> None:
+    node.imds.fault("hang", method="GET")
+    words = node.refused("imds-unreachable")
+    assert "does not answer GET dynamic/instance-identity/document: it has answered before" in words
+    assert "boot.metadata_timeout" in words
+    node.imds.heal()
+    node.imds.expire_tokens()
+    node.imds.fault("hang", method="PUT")
+    words = node.refused("imds-unreachable")
+    assert "does not answer PUT api/token: it has answered before" in words
+    assert "hop" not in words
+
+
+def test_a_put_that_had_no_time_left_says_nothing_of_the_hop_limit(node: Asker) -> None:
+    node.imds.fault("hop-limit")
+    assert "does not answer PUT api/token: it was silent for" in node.refused("imds-unreachable", 0.02)
+
+
+def test_an_address_that_leads_nowhere_leaves_time_for_the_next_one(node: Asker) -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
+        nowhere = f"http://127.0.0.1:{full.getsockname()[1]}"
+        with socket.create_connection(full.getsockname()):  # the queue is full: nobody else is let in, or refused
+            node.client = ImdsClient((nowhere, node.imds.url))
+            assert node.identify(on_this_machine(1.0)).instance
+            assert node.client.endpoints[0] == node.imds.url
 
 
 def test_where_nobody_listens_it_is_unreachable(node: Asker, nobody: str) -> None:

@@ -157,6 +157,7 @@ def test_who_has_all_that_was_acknowledged_need_not_wait_for_a_master_that_is_go
         return reason_to_wait([server], ME, {OTHER}, complete=complete)
 
     assert words(RemoteState(OTHER)) == ""
+    assert RemoteState(("fd00::21", 3306)).name == "[fd00::21]:3306"
     assert reason in words(RemoteState(OTHER, unreachable=True, error="ERROR 2002"))
     assert bool(reason) == bool(words(RemoteState(OTHER, unreachable=True, error="ERROR 2002")))
     assert "still takes writes" in words(RemoteState(OTHER, read_only=False))

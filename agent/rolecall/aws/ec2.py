@@ -31,7 +31,7 @@ def identify(imds: Imds, until: float, root: str = "") -> Identity | None:
         document = json.loads(text or "")
         fields: dict[str, Any] = {
             "instance": "" + document["instanceId"],
-            "address": document.get("privateIp"),
+            "address": document.get("privateIp") or None,
             "zone": document.get("availabilityZone"),
             # As it is given: a zone's name less its last letter is not always the region (Local Zones).
             "region": document.get("region"),
@@ -42,6 +42,7 @@ def identify(imds: Imds, until: float, root: str = "") -> Identity | None:
             "is something else answering at this address?",
             "imds-error",
         ) from None
+    fields["address"] = fields["address"] or _ipv6_address(imds, until)
     # A tag can be seen and changed from outside; user-data is what the machine was started with.
     user_data, tags = read_user_data(imds.read("user-data", until) or b""), dict(_tags(imds, until))
     fields["tags"] = {**user_data.tags, **tags}
@@ -64,6 +65,14 @@ def elsewhere(root: str = "") -> str:
         except OSError:
             continue
     return "" if any("amazon" in word.lower() for word in words) else next(filter(None, words), "")
+
+
+def _ipv6_address(imds: Imds, until: float) -> str | None:
+    """The address of an instance whose subnet has IPv6 alone; its own one first, else the network interface's."""
+    addresses = imds.get("meta-data/ipv6", until) or ""
+    if not addresses.strip() and (mac := (imds.get("meta-data/mac", until) or "").strip()):
+        addresses = imds.get(f"meta-data/network/interfaces/macs/{quote(mac, safe=':')}/ipv6s", until) or ""
+    return next(iter(addresses.split()), None)
 
 
 def _tags(imds: Imds, until: float) -> Iterator[tuple[str, str]]:

@@ -2,7 +2,8 @@
 
 Protocol: "Use the Instance Metadata Service to access instance metadata" (EC2 User Guide). 401: the token is no longer
 good, take a new one; 403: the service is switched off; 404: there is no such item; 503 and 429: asked too often. A
-PUT whose answer never comes, though the connection stands, is what a hop limit that is too low looks like.
+PUT whose answer never comes, though the connection stands, is what a hop limit that is too low looks like: nothing at
+all is ever heard then. A service that has answered before is slow, and nothing else.
 """
 
 import time
@@ -23,6 +24,7 @@ _TTL = 21600  # seconds; the most that there is
 _MOST = 1 << 20  # bytes of an answer; user-data has 16 KiB at most
 _EACH = (1.0, 3.0)  # seconds for one request: to connect, to be answered
 _HEALTH = "if this persists, check the instance's health: aws ec2 describe-instance-status"
+_TELLING = 0.05  # seconds without an answer that tell something: the service is next door
 _PAUSE = (0.1, 2.0)  # seconds before asking again: at first, at most
 _BUSY = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
 
@@ -52,6 +54,7 @@ class Imds:
     def __init__(self, endpoints: tuple[str, ...]) -> None:
         self.endpoints = list(endpoints)
         self.date: datetime | None = None  # the time that the service told last
+        self._answered = False  # whether anything was ever heard of the service
         self._token = ""
         self._session: requests.Session | None = None
 
@@ -119,15 +122,16 @@ class Imds:
             url = f"{endpoint}/latest/{path}"
             left = min(sum(_EACH), until - time.monotonic())
             try:
-                answer = within(left, self._request(method, url, headers))
+                answer = within(left, self._request(method, url, headers, left))
             except (requests.ConnectTimeout, requests.ConnectionError) as error:
                 causes.append(f"{endpoint}: {_reason(error)}")
                 continue
             except (requests.Timeout, TimeoutError):
                 self._session = None  # the thread that waits may keep the old one
-                raise _Again(_silent(method, endpoint)) from None
+                raise _Again(self._silent(f"{method} {path}", endpoint, left)) from None
             except (requests.RequestException, HTTPError, ValueError) as error:
                 raise _Again(FetchFault(f"{url}: {_reason(error)}", _HEALTH, "imds-error")) from None
+            self._answered = True
             self.endpoints.remove(endpoint)
             self.endpoints.insert(0, endpoint)
             return answer
@@ -137,17 +141,36 @@ class Imds:
         )
         raise _Again(FetchFault(f"no metadata service: {'; '.join(causes)}", hint, "imds-unreachable"))
 
-    def _request(self, method: str, url: str, headers: dict[str, str]) -> Callable[[], _Answer]:
+    def _silent(self, request: str, endpoint: str, waited: float) -> FetchFault:
+        if request.startswith("PUT") and not self._answered and waited >= _TELLING:
+            return FetchFault(
+                f"the metadata service {endpoint} accepts connections but does not answer the PUT for a token: "
+                "probably its hop limit is too low for this machine's network (a container, a bridge)",
+                "aws ec2 modify-instance-metadata-options --http-put-response-hop-limit 2",
+                "imds-hop-limit",
+            )
+        before = "it has answered before, but" if self._answered else "it"
+        return FetchFault(
+            f"the metadata service {endpoint} does not answer {request}: {before} was silent for the {max(waited, 0.0):.1f} s "
+            "that were left",
+            "the agent asks again by itself; if it is always slow, raise boot.metadata_timeout and network.timeout "
+            "in agent.toml",
+            "imds-unreachable",
+        )
+
+    def _request(self, method: str, url: str, headers: dict[str, str], left: float) -> Callable[[], _Answer]:
         import requests
 
         if self._session is None:
             self._session = requests.Session()
             self._session.trust_env = False  # never through a proxy: whoever runs it would get our credentials
         session = self._session
+        # Where little time is left, the next endpoint has half of it: an IPv4 address may lead nowhere.
+        timeout = (max(min(_EACH[0], left / 2), 0.01), _EACH[1])
 
         def ask() -> _Answer:
             with session.request(
-                method, url, headers=headers, timeout=_EACH, stream=True, allow_redirects=False
+                method, url, headers=headers, timeout=timeout, stream=True, allow_redirects=False
             ) as answer:
                 raw = answer.raw.read(_MOST + 1, decode_content=True)
                 if len(raw) > _MOST:
@@ -157,19 +180,6 @@ class Imds:
                 return _Answer(answer.status_code, raw, float(after) if after.isdecimal() else None)
 
         return ask
-
-
-def _silent(method: str, endpoint: str) -> FetchFault:
-    if method == "PUT":
-        return FetchFault(
-            f"the metadata service {endpoint} accepts connections but does not answer the PUT for a token: "
-            "probably its hop limit is too low for this machine's network (a container, a bridge)",
-            "aws ec2 modify-instance-metadata-options --http-put-response-hop-limit 2",
-            "imds-hop-limit",
-        )
-    return FetchFault(
-        f"the metadata service {endpoint} does not answer", "the agent asks again by itself", "imds-unreachable"
-    )
 
 
 def _reason(error: Exception) -> str:

@@ -12,7 +12,7 @@ from enum import Enum
 from typing import TypeAlias
 
 from rolecall.errors import UnsettledFault
-from rolecall.fleet.topology import NodeDatabase
+from rolecall.fleet.topology import Endpoint, NodeDatabase
 
 Address: TypeAlias = tuple[str, int]  # IP address and port
 EMPTY = "empty its data folder and that of its binary logs: the next run restores it from its upstream"
@@ -72,7 +72,7 @@ class RemoteState:
     @property
     def name(self) -> str:
         """For messages."""
-        return f"{self.address[0]}:{self.address[1]}"
+        return str(Endpoint("", *self.address))
 
 
 def actions_for(state: ServerState, target: NodeDatabase) -> tuple[Action, ...]:
