@@ -150,9 +150,9 @@ class Imds:
                 "imds-hop-limit",
             )
         before = "it has answered before, but" if self._answered else "it"
+        silence = f"was silent for the {max(waited, 0.0):.1f} s that were left"
         return FetchFault(
-            f"the metadata service {endpoint} does not answer {request}: {before} was silent for the {max(waited, 0.0):.1f} s "
-            "that were left",
+            f"the metadata service {endpoint} does not answer {request}: {before} {silence}",
             "the agent asks again by itself; if it is always slow, raise boot.metadata_timeout and network.timeout "
             "in agent.toml",
             "imds-unreachable",
