@@ -167,11 +167,12 @@ def with_left_out(products: Mapping[str, ProductStatus], left_out: Mapping[str, 
 
 
 def serves(results: Sequence[CheckResult], products: Mapping[str, ProductStatus]) -> bool:
-    """Whether a node serves: every product of it does. One without products does if all its required tests passed.
+    """Whether a node serves: every product of it does. One without products does if all its required tests passed,
+    and those that its role has for it: a web server to which nobody has given a product has nothing to serve.
 
     What is wrong with the machine, such as a cron daemon that is gone, is no reason to send visitors elsewhere as long
     as every product answers.
     """
     if products:
         return all(product.serving for product in products.values())
-    return all(result.ok for result in results if result.required)
+    return all(result.ok for result in results if result.required or result.serving)

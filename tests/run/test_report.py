@@ -2,6 +2,7 @@
 
 import json
 import threading
+from dataclasses import replace
 
 import pytest
 
@@ -96,6 +97,7 @@ def result(product: str, *, ok: bool, required: bool = True) -> CheckResult:
         ([result("", ok=True)], {}, True, {}),
         ([result("", ok=False)], {}, False, {}),
         ([result("", ok=False, required=False)], {}, True, {}),
+        ([replace(result("", ok=False, required=False), serving=True)], {}, False, {}),
         ([result("blog", ok=True), result("shop", ok=True)], {"blog": "1", "shop": "7"}, True, {"blog": 1, "shop": 1}),
         (
             [result("blog", ok=True), result("shop", ok=False)],

@@ -103,6 +103,25 @@ def test_a_daemon_that_does_not_start_is_seen_although_no_self_test_was_reached(
     assert serving(node) == {"": False, "blog": False, "shop": False}
 
 
+def test_a_web_server_without_a_product_is_ready_and_serves_only_if_the_document_says_so(box: Box) -> None:
+    box.publish()
+    box.boot()
+    assert (reported(box)["outcome"], reported(box)["exit_code"], serving(box)) == ("ready", 0, {"": False})
+    assert "a product to serve: no product is assigned to this server" in reported(box)["warnings"][-1]
+    box.document["servers"]["web1"]["spare"] = True
+    box.publish()
+    box.rolecall("refresh")
+    assert (reported(box)["outcome"], serving(box)) == ("ready", {"": True})
+
+
+def test_a_mistake_in_the_tags_of_a_server_that_the_document_names_is_a_note(box: Box) -> None:
+    identity = box.machine.config.with_name("identity.json")
+    identity.write_text('{"server": "web1", "tags": {"rolecall:role": "web", "rolecall:product": "blog"}}')
+    box.publish()
+    box.boot()
+    assert any("did you mean 'rolecall:products'? (it changes nothing" in note for note in reported(box)["warnings"])
+
+
 def test_a_node_without_any_generation_does_not_serve(box: Box) -> None:
     box.rolecall("boot", ok=75)
     [report] = box.json("history")

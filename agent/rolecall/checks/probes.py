@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
+from rolecall.checks.http import answer_problem, start_of
 from rolecall.errors import Fault, HostFault, MachineFault, machine_error
 from rolecall.fleet.check import KINDS, Check, CheckResult
 from rolecall.host import attachments
@@ -75,48 +76,7 @@ def _try(subject: Subject, check: Check) -> CheckResult:
         reason, machines = f"{error.strerror or error}", machines or machine_error(error) is not None
     seconds = round(time.monotonic() - began, 4)
     result = CheckResult(check.name, not reason, check.required, seconds, reason, check.blameless, check.product)
-    return replace(result, machines=machines and not result.ok)
-
-
-def _http(_: Subject, check: Check) -> str:
-    """GET over loopback with the product's hostname; never through a proxy, never following a redirect elsewhere."""
-    import requests
-
-    expect = check.expect
-    with requests.Session() as session:
-        session.trust_env = False
-        try:
-            answer = session.get(
-                f"http://{expect['port']}{check.target}",
-                headers={"Host": expect["host"]},
-                timeout=check.timeout,
-                allow_redirects=False,
-            )
-        except requests.RequestException as error:
-            if cause := machine_error(error):
-                raise cause from None
-            return f"no answer from {expect['port']}: {_cause(error)}"
-    if answer.status_code != expect["status"]:
-        return f"answered {answer.status_code} instead of {expect['status']}: {_start(answer.text)}"
-    for name, value in expect["headers"].items():
-        if answer.headers.get(name) != value:
-            return f"another configuration answered ({name}: {answer.headers.get(name, 'none')}, not {value})"
-    text = expect.get("contains")
-    if text and text not in answer.text:
-        return f"the answer does not contain {text!r}: {_start(answer.text)}"
-    return ""
-
-
-def _cause(error: BaseException) -> str:
-    """The innermost cause: requests wraps it several times."""
-    while inner := (error.__cause__ or error.__context__):
-        error = inner
-    return str(error) or type(error).__name__
-
-
-def _start(text: str) -> str:
-    words = " ".join(text.split())
-    return repr(words if len(words) <= 120 else f"{words[:119]}…")
+    return replace(result, machines=machines and not result.ok, serving=KINDS[check.kind].serving)
 
 
 def _tcp(_: Subject, check: Check) -> str:
@@ -187,6 +147,12 @@ def _attachments(subject: Subject, _: Check) -> str:
     return "; ".join(attachments.problems(subject.generation, subject.state, subject.root))
 
 
+def _products(subject: Subject, _: Check) -> str:
+    if subject.generation.releases:
+        return ""
+    return "no product is assigned to this server: list some in its 'products' (or its tag rolecall:products)"
+
+
 def _replication(subject: Subject, check: Check) -> str:
     """Asked of the server itself: whether it still is what the last run made it."""
     from rolecall.database.client import Client
@@ -207,7 +173,7 @@ def _memcached(_: Subject, check: Check) -> str:
         stream.flush()
         answer = stream.read().splitlines()
     if answer[:3] != ["STORED", f"VALUE {key} 0 {len(value)}", value]:
-        return f"{check.target} does not return what was stored in it: {_start(' '.join(answer[:3]))}"
+        return f"{check.target} does not return what was stored in it: {start_of(' '.join(answer[:3]))}"
     maxbytes = int(memory_mb) * 2**20 if memory_mb.isdecimal() else None
     if f"STAT maxbytes {maxbytes}" not in answer:
         return f"{check.target} does not have {memory_mb} MB: it runs with another configuration"
@@ -228,7 +194,7 @@ def _cron(subject: Subject, check: Check) -> str:
 
 
 PROBES: dict[str, Callable[[Subject, Check], str]] = {
-    "http": _http,
+    "http": lambda _, check: answer_problem(check),
     "tcp": _tcp,
     "process": _process,
     "unit": _unit,
@@ -236,6 +202,7 @@ PROBES: dict[str, Callable[[Subject, Check], str]] = {
     "disk": _disk,
     "memory": _memory,
     "attachments": _attachments,
+    "products": _products,
     "replication": _replication,
     "memcached": _memcached,
     "cron": _cron,

@@ -30,6 +30,8 @@ def mistakes(data: Any) -> Iterator[Mistake]:
         yield Mistake(("servers", "null"), "this name means no host to Nagios", "give the server another name")
     for name, server in servers.items():
         yield from _name_mistakes(("servers", name, "products"), server.get("products"), "product", products)
+        if server.get("spare") is True and list_of(server.get("products")):
+            yield Mistake(("servers", name, "spare"), "a spare server has no products", "remove one of the two")
     for name, product in products.items():
         yield from _name_mistakes(("products", name, "databases"), product.get("databases"), "database", databases)
         yield from _name_mistakes(("products", name, "caches"), product.get("caches"), "cache", caches)
@@ -52,6 +54,7 @@ def mistakes(data: Any) -> Iterator[Mistake]:
         for name, product in products.items()
         for i, hostname in enumerate(list_of(product.get("hostnames")))
     )
+    yield from _hostname_mistakes(products, servers)
     yield from _taken((("products", name, "user"), product.get("user")) for name, product in products.items())
     yield from _group_mistakes(products)
     yield from _taken(
@@ -107,6 +110,16 @@ def _moment(value: Any) -> datetime | None:
     except ValueError:
         return None
     return moment if moment and moment.tzinfo else None
+
+
+def _hostname_mistakes(products: dict[str, Any], servers: dict[str, Any]) -> Iterator[Mistake]:
+    """A server's own name is answered by the server itself: it tells how the node is, and shows no product."""
+    for name, product in products.items():
+        for i, hostname in enumerate(list_of(product.get("hostnames"))):
+            if isinstance(hostname, str) and (server := hostname.lower().rstrip(".")) in servers:
+                message = f"{hostname!r} is the name of the server {server!r}, which answers to it itself"
+                hint = "give the product a hostname of its own, or the server another name"
+                yield Mistake(("products", name, "hostnames", i), message, hint)
 
 
 def _folder_mistakes(path: Path, product: dict[str, Any]) -> Iterator[Mistake]:

@@ -81,6 +81,7 @@ class Assignment:
     zone: str
     address: str
     products: tuple[AssignedProduct, ...]
+    spare: bool = False  # the document wants it without products, for the time being
     left_out: tuple[AssignedProduct, ...] = ()  # those that cannot be deployed: nothing of them may run
     peers: tuple[Peer, ...] = ()
     caches: tuple[NodeCache, ...] = ()
@@ -110,6 +111,7 @@ def assign(identity: Identity, fleet: Fleet, role: str) -> Assignment:
         zone=server.zone,
         address=server.address,
         products=tuple(_product(product, server, fleet) for product in sorted(server.products)),
+        spare=server.spare,
         peers=tuple(_peer(peer, fleet.servers[peer]) for peer in sorted(fleet.servers)),
         caches=node_caches(name, fleet),
         databases=node_databases(name, fleet),
@@ -132,7 +134,7 @@ def _find(identity: Identity, fleet: Fleet, role: str) -> tuple[str, Server]:
             return name, server
     mistakes = tag_mistakes(identity, role, fleet.products)
     if identity.tags.get(ROLE) == role and identity.address and not mistakes:
-        return _from_tags(identity, role)
+        return _from_tags(identity, fleet, role)
     identifier = identity.instance or identity.server or identity.address or "nothing"
     reasons = "".join(f"\n  {mistake}" for mistake in mistakes)
     raise ConfigFault(
@@ -143,8 +145,12 @@ def _find(identity: Identity, fleet: Fleet, role: str) -> tuple[str, Server]:
     )
 
 
-def _from_tags(identity: Identity, role: str) -> tuple[str, Server]:
+def _from_tags(identity: Identity, fleet: Fleet, role: str) -> tuple[str, Server]:
     name = identity.server or identity.instance or identity.address or "unnamed"
+    for product in product_names(identity):
+        if name in fleet.products[product].hostnames:
+            message = f"products.{product}.hostnames has {name!r}, the name of this machine, which answers to it itself"
+            raise ConfigFault(message, "give the product a hostname of its own")
     return name, Server(
         role=role,
         instance=identity.instance,

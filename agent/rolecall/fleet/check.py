@@ -21,6 +21,7 @@ class Kind:
     limits: tuple[str, ...] = ()
     required: tuple[str, ...] = ()
     machines: bool = False  # what fails then is the machine
+    serving: bool = False  # it says whether a node serves, not whether it is ready
 
 
 # The key that names the kind → the kind. Types and defaults of the keys and the limits stand in RoleCheck; whatever
@@ -43,6 +44,7 @@ KINDS = {
     ),
     "memory": Kind("the least memory in MB that must be available", machines=True),
     "attachments": Kind("the role's attachments must be in place"),
+    "products": Kind("the node must have a product: without one it is ready, and does not serve", serving=True),
     "replication": Kind("a database: that this server is in it what the document says, and not far behind"),
     "memcached": Kind(
         "host:port of a memcached that keeps what it is given, with memory_mb of memory",
@@ -122,6 +124,7 @@ class RoleCheck(_CheckSpec):
     disk: str | None = None
     memory: int | None = Field(None, gt=0)
     attachments: Literal[True] | None = None
+    products: Literal[True] | None = None
     memcached: str | None = None
     replication: str | None = None
     cron: str | None = None
@@ -147,6 +150,9 @@ class RoleCheck(_CheckSpec):
 
     def _limit_mistakes(self) -> Iterator[Mistake]:
         yield from super()._limit_mistakes()
+        if self.required and KINDS[self.kind].serving:
+            hint = "add required = false"
+            yield Mistake((self.kind,), "says whether a node serves; it cannot be required for a ready one", hint)
         if self.blameless and not self.required:
             hint = "remove one of the two"
             yield Mistake(("blameless",), "a check that is not required rolls nothing back, blameless or not", hint)
@@ -178,3 +184,4 @@ class CheckResult:
     blameless: bool = False
     product: str = ""
     machines: bool = False  # it failed for want of space, memory or the like: nothing that was asked is at fault
+    serving: bool = False  # it says whether the node serves, not whether it is ready

@@ -103,6 +103,7 @@ class Server(Frozen):
     address: Address
     zone: Word
     products: tuple[Name, ...] = ()
+    spare: bool = Field(False, description="Counts as serving without a product, until it is given one")
 
 
 class Database(Frozen):
