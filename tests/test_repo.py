@@ -168,6 +168,12 @@ def test_no_function_is_longer_than_50_lines() -> None:
     assert too_long == []
 
 
+def test_no_two_modules_of_tests_have_one_name() -> None:
+    """Python would take the second one for the first."""
+    names = [path.name for path in (REPO / "tests").rglob("test_*.py")]
+    assert sorted({name for name in names if names.count(name) > 1}) == []
+
+
 def test_no_exception_is_caught_that_was_not_foreseen() -> None:
     broad = {"Exception", "BaseException"}
     border = "steps/finish.py"  # a reporter's library may throw anything: that is a note in the report, once
