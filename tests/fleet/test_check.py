@@ -43,6 +43,7 @@ VALUES: dict[str, Any] = {
     "disk": "/",
     "memory": 64,
     "attachments": True,
+    "products": True,
     "replication": "r",
     "memcached": "a:1",
     "cron": "c",
@@ -70,7 +71,13 @@ def mistakes(model: type[ProductCheck | RoleCheck], **keys: Any) -> list[Mistake
 
 def needed(kind: str) -> dict[str, Any]:
     """The least that a role's check of this kind has to have."""
-    return {"name": "c", **{key: VALUES[key] for key in (kind, *KINDS[kind].required)}}
+    keys = {"name": "c", **{key: VALUES[key] for key in (kind, *KINDS[kind].required)}}
+    return keys | {"required": False} if KINDS[kind].serving else keys
+
+
+def test_a_check_that_says_whether_a_node_serves_is_not_required_for_a_ready_one() -> None:
+    (mistake,) = mistakes(RoleCheck, name="c", products=True)
+    assert (mistake.path, mistake.hint) == (("products",), "add required = false")
 
 
 def test_every_key_of_a_check_is_a_kind_or_a_limit_of_one_or_what_all_checks_have() -> None:
