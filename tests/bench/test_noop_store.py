@@ -284,6 +284,20 @@ def test_a_changed_document_is_seen_by_the_very_next_refresh(node: Node) -> None
     assert node.asked() == [("GET", DOCUMENT, 304)]
 
 
+def test_a_server_that_sends_its_document_each_time_is_no_reason_for_a_run(node: Node) -> None:
+    node.server.revalidates = False
+    try:
+        node.refresh()
+        node.asked()
+        assert node.refresh() == ""
+        assert node.asked() == [("GET", DOCUMENT, 200)]
+        node.box.document["products"]["video"]["environment"] = {"SENT": str(node.box.document["serial"])}
+        node.publish()
+        assert "reload apache" in node.refresh()
+    finally:
+        node.server.revalidates = True
+
+
 def test_what_moves_on_the_machine_is_seen_before_the_store_is_asked(s3: Node) -> None:
     (s3.box.state / "current/apache/50-video.conf").write_text("Require all denied\n")
     assert "repaired apache/50-video.conf" in s3.refresh()

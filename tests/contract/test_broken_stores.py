@@ -138,6 +138,7 @@ OF_HTTPS: dict[str, Outcomes] = {
     # Good answers, but to other questions: they bring no object.
     **{str(status): ("broken-answer", "broken-answer", "written|broken-answer") for status in (204, 206, 304)},
     **{kind: words for kind, words in OF_S3.items() if kind in KINDS},
+    "409": ("conflict", "conflict", "no-folder"),  # of DAV, where nothing was to be replaced
     "garbage": ("9 other bytes", "9 other bytes", "written|broken-answer"),
 }
 

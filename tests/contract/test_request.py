@@ -98,6 +98,28 @@ def test_a_change_is_noticed_and_so_is_a_change_back(asked: Asked) -> None:
 
 
 @both
+def test_a_document_that_is_sent_each_time_is_compared_byte_by_byte(asked: Asked, tmp_path: Path) -> None:
+    """By a server that does not look at tags, or has none: its document is no news."""
+    server, known = asked.kept.server, tmp_path / "document.json"
+    assert server
+    server.revalidates = False
+    known.write_bytes(b"{}")
+    question = f"{asked.question}\t{known}"
+    assert unchanged(question, str(asked.run))
+    assert not asked.unchanged(), "nothing is known of what was read before"
+    without_tag = "\t".join("" if place == 4 else field for place, field in enumerate(question.split("\t")))
+    assert unchanged(without_tag, str(asked.run))
+    for other in (b"[]", b"{}\n", b"{", b""):
+        asked.store.put(KEY, other)
+        assert not unchanged(question, str(asked.run)), other
+        assert not unchanged(without_tag, str(asked.run)), other
+    asked.store.put(KEY, b"{}")
+    if isinstance(server, Mirror):
+        server.compress = "always"
+        assert not unchanged(question, str(asked.run)), "compressed bytes are not the document's"
+
+
+@both
 def test_a_document_that_is_gone_is_a_change(asked: Asked) -> None:
     server = asked.kept.server
     if isinstance(server, S3Server):

@@ -14,7 +14,7 @@ from rolecall.causes import fault, moment, too_large
 from rolecall.errors import ConfigFault
 from rolecall.store import Entry, Stored, checked_key
 from rolecall.store.confirmation import confirmed
-from rolecall.store.download import PIECE, resumed
+from rolecall.store.download import PIECE, resumed, without_start
 
 T = TypeVar("T")
 _LOOK = 1 << 25  # bytes; more than is ever written under a condition
@@ -83,8 +83,9 @@ class S3Store:
             options = {"Range": f"bytes={at}-"} if at else {}
             options |= {"IfMatch": etag} if etag else {}
             answer = self._ask(action, lambda client: client.get_object(**self._at(key), **options))
-            expected = HTTPStatus.PARTIAL_CONTENT if at else HTTPStatus.OK
-            return self._pieces(answer, action, expected), str(answer.get("ETag", ""))
+            rest = bool(at) and answer.get("ContentRange", "").startswith(f"bytes {at}-")
+            pieces = self._pieces(answer, action, HTTPStatus.PARTIAL_CONTENT if rest else HTTPStatus.OK)
+            return without_start(pieces, 0 if rest else at), str(answer.get("ETag", ""))
 
         return resumed(action, seconds, start, begin)
 

@@ -23,7 +23,10 @@ def leave_stamps(node: Node, document: Document, generation: Generation, before:
     for name, text in node.providers.signing_files().items():
         stamps.write_signing_file(node.settings.run / name, text)
     marks = {**stamps.stamps_of(result_paths(node, generation)), **before}
-    stamps.write_record(node.settings.run, document.revalidation, marks, node.settings.refresh.full_every)
+    revalidation = document.revalidation
+    if revalidation:
+        revalidation += f"\t{path_of(node.settings.state, node.notes.read(Verified).document)}"
+    stamps.write_record(node.settings.run, revalidation, marks, node.settings.refresh.full_every)
 
 
 def source_paths(node: Node) -> Iterator[str]:

@@ -1,5 +1,7 @@
 """The one small request of a refresh that changes nothing: is the document still the one with this tag?
 
+A server that knows no tags, or does not look at them, sends the document each time: then its bytes are compared.
+
 It is asked every minute on every machine, so neither boto3 nor requests is loaded for it, nor anything that they load:
 a socket, our own signature, one answer's first line. Whatever is unusual is left to the run itself.
 """
@@ -13,14 +15,16 @@ _MOST = 16384  # bytes of an answer's head
 
 
 def unchanged(revalidation: str, run: str) -> bool:
-    """Whether the store answers 304.
+    """Whether the store answers 304, or sends the document that the last run read.
 
-    `revalidation`: what the store's method of that name wrote. `run`: the folder that has the credentials.
+    `revalidation`: what the store's method of that name wrote; after it, in a field of its own, may come the file that
+    has the document. `run`: the folder that has the credentials.
     """
     try:
-        signer, scheme, host, path, etag, scope, ca, timeout = revalidation.split("\t")
+        signer, scheme, host, path, etag, scope, ca, timeout, *files = revalidation.split("\t")
+        known = _content(files[0]) if files else b""
         until = time.monotonic() + float(timeout)
-        headers = {"If-None-Match": etag}
+        headers = {"If-None-Match": etag} if etag else {}
         if any(name.lower() in (f"{scheme}_proxy", "all_proxy") for name in os.environ):
             return False
         if signer:
@@ -33,13 +37,13 @@ def unchanged(revalidation: str, run: str) -> bool:
         request = f"GET {path} HTTP/1.1\r\n{head}Accept-Encoding: identity\r\nConnection: close\r\n\r\n".encode()
     except (OSError, ValueError, LookupError, ImportError):
         return False
-    statuses: list[str] = []
+    answers: list[bytes] = []
     over = _thread.allocate_lock()
     over.acquire()
 
     def ask() -> None:
         try:
-            statuses.extend(_first_line(scheme, host, ca, request, until).split(" ", 2)[1:2])
+            answers.append(_answer(scheme, host, ca, request, until, known))
         except (OSError, ValueError):
             pass
         finally:
@@ -48,10 +52,43 @@ def unchanged(revalidation: str, run: str) -> bool:
     # In a thread, as in deadline.py but without what that loads: a resolver that is silent has no timeout of ours.
     _thread.start_new_thread(ask, ())
     over.acquire(timeout=max(until - time.monotonic(), 0.0))
-    return statuses == ["304"]
+    return any(_status(answer) == b"304" or _is_document(answer, known) for answer in answers)
 
 
-def _first_line(scheme: str, host: str, ca: str, request: bytes, until: float) -> str:
+def _content(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def _status(answer: bytes) -> bytes:
+    """The status of an answer whose first line is there."""
+    words = answer.partition(b"\r\n")[0].split(b" ", 2)
+    return words[1] if len(words) > 1 else b""
+
+
+def _is_document(answer: bytes, known: bytes) -> bool:
+    """Whether an answer is the document whose bytes are known, as it is: neither in chunks nor compressed."""
+    head, _, body = answer.partition(b"\r\n\r\n")
+    return _status(answer) == b"200" and _has_length(head, known) and body == known
+
+
+def _has_length(head: bytes, known: bytes) -> bool:
+    return known != b"" and b"\r\ncontent-length: %d\r\n" % len(known) in head.lower() + b"\r\n"
+
+
+def _is_enough(answer: bytes, known: bytes) -> bool:
+    """Whether what has come tells all that there is to learn."""
+    if b"\r\n" not in answer:
+        return len(answer) >= _MOST
+    if _status(answer) != b"200" or not known:
+        return True
+    head, end, body = answer.partition(b"\r\n\r\n")
+    if not end:
+        return len(answer) >= _MOST
+    return not _has_length(head, known) or len(body) >= len(known)
+
+
+def _answer(scheme: str, host: str, ca: str, request: bytes, until: float, known: bytes) -> bytes:  # noqa: PLR0917
     text, _, port = host.partition("]:") if host.startswith("[") else host.partition(":")
     name = text.strip("[]").encode("ascii")  # as bytes: for a str Python loads the tables of IDNA, whatever is in it
     with _connected(name, int(port or (443 if scheme == "https" else 80)), until) as plain:
@@ -64,12 +101,12 @@ def _first_line(scheme: str, host: str, ca: str, request: bytes, until: float) -
             sock.settimeout(_left(until))
             sock.sendall(request)
             answer = b""
-            while b"\r\n" not in answer and len(answer) < _MOST:
+            while not _is_enough(answer, known):
                 sock.settimeout(_left(until))
-                if not (data := sock.recv(4096)):
+                if not (data := sock.recv(65536)):
                     break
                 answer += data
-    return answer.partition(b"\r\n")[0].decode("ascii")
+    return answer
 
 
 def _connected(name: bytes, port: int, until: float) -> socket.socket:

@@ -1,10 +1,10 @@
 """A long download, taken up again where the connection was cut, within one deadline."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
-from rolecall.causes import too_slow
+from rolecall.causes import conflict, too_slow
 from rolecall.deadline import within
 from rolecall.errors import FetchFault
 
@@ -15,13 +15,25 @@ _LASTING = ("no-key", "no-bucket", "access-denied", "conflict", "clock-skew", "m
 Begin = Callable[[int, str], tuple[Iterator[bytes], str]]
 
 
+def without_start(pieces: Iterable[bytes], count: int) -> Iterator[bytes]:
+    """The bytes from `count` on: of a server that sends the whole where its end was asked for."""
+    for piece in pieces:
+        rest = piece[count:]
+        count = max(count - len(piece), 0)
+        if rest:
+            yield rest
+
+
 def resumed(action: str, seconds: float, start: int, begin: Begin) -> Iterator[bytes]:
     """All pieces from the byte `start` on. Raises FetchFault once it is clear that the rest will not come."""
     until = time.monotonic() + seconds
     at, etag, failed = start, "", 0
     while True:
         try:
-            pieces, etag = within(until - time.monotonic(), partial(begin, at, etag))
+            pieces, tag = within(until - time.monotonic(), partial(begin, at, etag))
+            if etag and tag not in ("", etag):  # for a server that does not look at If-Match
+                raise conflict(action)
+            etag = tag
             while piece := within(until - time.monotonic(), partial(next, pieces, b"")):
                 at, failed = at + len(piece), 0
                 yield piece

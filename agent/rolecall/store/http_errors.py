@@ -33,7 +33,7 @@ def check_answer(answer: "requests.Response", action: str, accepted: tuple[int, 
             raise fault(action, "the answer does not say where it ends", "broken-answer")
         return
     conditional = bool(_CONDITIONS & answer.request.headers.keys())
-    if status == HTTPStatus.CONFLICT and not conditional:  # of DAV, RFC 4918 §9.7.1
+    if status == HTTPStatus.CONFLICT and answer.request.method == "PUT" and not conditional:  # RFC 4918 §9.7.1
         raise fault(action, f"{status} {answer.reason}: is there no such folder on the server?", "no-folder")
     if status in (HTTPStatus.PRECONDITION_FAILED, HTTPStatus.CONFLICT):
         raise conflict(action, doubtful=status == HTTPStatus.CONFLICT)

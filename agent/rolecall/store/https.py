@@ -13,7 +13,7 @@ from rolecall.errors import ConfigFault
 from rolecall.settings import Network
 from rolecall.store import Entry, Stored, checked_key
 from rolecall.store.confirmation import confirmed
-from rolecall.store.download import resumed
+from rolecall.store.download import resumed, without_start
 from rolecall.store.http_errors import check_answer, fault_of
 
 if TYPE_CHECKING:
@@ -133,11 +133,11 @@ class HttpsStore:
         return ()
 
     def revalidation(self, key: str, etag: str) -> str:
-        """A conditional GET; none without a tag to ask with."""
+        """A conditional GET; without a tag to ask with, a GET of the whole."""
         parts = urlsplit(self._object_url(key))
         limits = (self.network.ca or "", str(self.network.timeout))
-        fields = ("", "https", parts.netloc, parts.path, etag, "", *limits)
-        return "\t".join(fields) if etag and etag.isascii() and etag.isprintable() else ""
+        tag = etag if etag.isascii() and etag.isprintable() else ""
+        return "\t".join(("", "https", parts.netloc, parts.path, tag, "", *limits))
 
     def _object_url(self, key: str) -> str:
         return f"{self.url}/{quote(checked_key(key))}"
@@ -151,10 +151,16 @@ class HttpsStore:
 
     def _pieces(self, key: str, action: str, headers: dict[str, str], at: int) -> Iterator[bytes]:
         """The tag first, then the pieces."""
-        accepted = (HTTPStatus.PARTIAL_CONTENT,) if at else (HTTPStatus.OK,)
+        accepted = (HTTPStatus.PARTIAL_CONTENT, HTTPStatus.OK) if at else (HTTPStatus.OK,)
         with self._answer("GET", key, action, headers, accepted) as answer:
             yield answer.headers.get("ETag", "").encode("latin-1", "replace")
-            yield from answer.iter_content(_PIECE)
+            pieces = answer.iter_content(_PIECE)
+            if answer.status_code == HTTPStatus.OK:
+                yield from without_start(pieces, at)
+            elif answer.headers.get("Content-Range", "").startswith(f"bytes {at}-"):
+                yield from pieces
+            else:
+                raise fault(action, f"the answer is not the part from byte {at} on", "broken-answer")
 
     @contextmanager
     def _answer(  # noqa: PLR0917 - one request
