@@ -72,6 +72,15 @@ def test_a_machine_that_auto_scaling_started_is_what_its_tags_say() -> None:
         assert assign(none, fleet(), "web").products == ()
 
 
+def test_a_machine_that_tags_speak_for_has_an_address_and_a_name_that_no_product_answers_to() -> None:
+    with pytest.raises(ConfigFault) as caught:
+        assign(Identity(instance="i-new", tags=TAGS), fleet(), "web")
+    assert "find out why it is told no address" in caught.value.hint
+    document = fleet({"products/video/hostnames": ["video.example.com", "i-new"]})
+    with pytest.raises(ConfigFault, match=r"products\.video\.hostnames has 'i-new', the name of this machine"):
+        assign(Identity(instance="i-new", address="10.0.7.7", tags=TAGS), document, "web")
+
+
 def test_all_that_is_wrong_in_tags_is_said_at_once_each_with_its_place_and_what_was_meant() -> None:
     identity = Identity(
         instance="i-new",

@@ -149,10 +149,10 @@ class Imds:
                 "aws ec2 modify-instance-metadata-options --http-put-response-hop-limit 2",
                 "imds-hop-limit",
             )
-        before = "it has answered before, but" if self._answered else "it"
-        silence = f"was silent for the {max(waited, 0.0):.1f} s that were left"
+        seconds = f"{max(waited, 0.0):.1f} s"
+        heard = f"it had answered until then; {seconds} were left" if self._answered else f"{seconds} were left for it"
         return FetchFault(
-            f"the metadata service {endpoint} does not answer {request}: {before} {silence}",
+            f"the time for the metadata service {endpoint} ran out at {request}: {heard}",
             "the agent asks again by itself; if it is always slow, raise boot.metadata_timeout and network.timeout "
             "in agent.toml",
             "imds-unreachable",

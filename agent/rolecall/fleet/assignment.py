@@ -136,12 +136,16 @@ def _find(identity: Identity, fleet: Fleet, role: str) -> tuple[str, Server]:
     if identity.tags.get(ROLE) == role and identity.address and not mistakes:
         return _from_tags(identity, fleet, role)
     identifier = identity.instance or identity.server or identity.address or "nothing"
+    remedy = f"give the machine the tag {ROLE}"
+    if mistakes:
+        remedy = "correct its tags or user-data"
+    elif ROLE in identity.tags:
+        remedy = "find out why it is told no address: machines that tags speak for need one"
     reasons = "".join(f"\n  {mistake}" for mistake in mistakes)
     raise ConfigFault(
         f"no server of the document matches this machine ({identifier}, address {identity.address or 'unknown'})"
         + (f", and what it says of itself is wrong:{reasons}" if mistakes else ""),
-        "add it to 'servers' with its instance id, or "
-        + ("correct its tags or user-data" if mistakes else f"give the machine the tag {ROLE}"),
+        f"add it to 'servers' with its instance id, or {remedy}",
     )
 
 
