@@ -18,6 +18,7 @@ from typing import Any
 
 import roots
 from machine.world import World
+from patience import on_this_machine
 from roots import mounted, sh, write
 from signed import Keys
 
@@ -160,7 +161,7 @@ class Machine:
 
     def until(self, what: Callable[[], object], seconds: float = 30) -> None:
         """Wait for something to become true."""
-        end = time.monotonic() + seconds
+        end = time.monotonic() + on_this_machine(seconds)
         while not what():
             assert time.monotonic() < end, f"not within {seconds} s\n{self.log()}"
             time.sleep(0.05)

@@ -27,7 +27,9 @@ def slow(node: Machine, phase: str) -> None:
         case "rehearse":
             node.write("/usr/local/sbin/apache2ctl", SLOW.format(word="-t", program="/usr/sbin/apache2ctl"), 0o755)
         case "activate":
-            node.write("/usr/local/sbin/systemctl", SLOW.format(word="apache2", program="/usr/bin/systemctl"), 0o755)
+            node.write(
+                "/usr/local/sbin/systemctl", SLOW.format(word="reload*apache2", program="/usr/bin/systemctl"), 0o755
+            )
         case "ready,":  # proven, and the report is on its way
             world.s3.fault("delay", key=f"{PREFIX}/reports/*", method="PUT", seconds=60)
 

@@ -13,11 +13,15 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 SUPPORT = Path(__file__).parent
 _servers: dict[int, socket.socket] = {}  # by the process that has started it: a fork of this one needs its own
+
+
+_one_at_a_time = threading.Lock()
 
 
 def rolecall(
@@ -35,9 +39,10 @@ def rolecall(
     answer, theirs = socket.socketpair()
     with answer, theirs, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         body = json.dumps(request).encode()
-        ours = _server()
-        socket.send_fds(ours, [len(body).to_bytes(4, "big")], [theirs.fileno(), out.fileno(), err.fileno()])
-        ours.sendall(body)
+        with _one_at_a_time:
+            ours = _server()
+            socket.send_fds(ours, [len(body).to_bytes(4, "big")], [theirs.fileno(), out.fileno(), err.fileno()])
+            ours.sendall(body)
         theirs.close()
         with answer.makefile("r") as lines:
             pid = int(lines.readline())

@@ -47,8 +47,8 @@ def next_program(orders: socket.socket) -> dict[str, Any]:
         if not size:
             os._exit(0)
         body = b""
-        while len(body) < int.from_bytes(size, "big"):
-            body += orders.recv(1 << 20)
+        while missing := int.from_bytes(size, "big") - len(body):
+            body += orders.recv(missing)
         if os.fork() == 0:
             orders.close()
             answer, out, err = descriptors
