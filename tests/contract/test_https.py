@@ -7,13 +7,15 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+import requests
 
-from contract.conftest import QUICK
+from contract.conftest import QUICK, Raw
 from patience import ends_within
 from rolecall.errors import ConfigFault, ConflictFault, Fault, FetchFault
 from rolecall.settings import Network
 from rolecall.store import Store
 from rolecall.store.download import PIECE
+from rolecall.store.http_errors import fault_of
 from rolecall.store.https import HttpsStore
 from servers.mirror import Mirror, etag
 from servers.tls import Authority
@@ -260,6 +262,17 @@ def test_a_write_over_a_weak_tag_is_a_conflict_not_a_write(mirror: Mirror, store
     with pytest.raises(ConflictFault):
         store.put("x", b"new", replacing=tag)
     assert mirror.read("fleet/x") == b"old"
+
+
+SETTINGS = b"\x00\x00\x06\x04\x00\x00\x00\x00\x00\x00\x03\x00\x00\x00\x64"  # an HTTP/2 server's first frame
+
+
+def test_a_server_of_http_2_alone_is_told_in_plain_words(authority: Authority, network: Network) -> None:
+    with Raw({"fleet.json": SETTINGS + b"\r\n"}, authority.context()) as server:
+        fault = refused(open_https(server.url, network))
+    assert (fault.cause, "HTTP/2 alone is not enough" in fault.message) == ("broken-answer", True), fault.message
+    alert = requests.exceptions.SSLError("[SSL: TLSV1_ALERT_NO_APPLICATION_PROTOCOL] tlsv1 alert")
+    assert fault_of(alert, "read x", None).message == fault.message.replace(f"{server.url}/fleet/fleet.json", "x")
 
 
 def test_a_body_that_stands_still_is_too_slow(mirror: Mirror, network: Network) -> None:

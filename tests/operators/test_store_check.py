@@ -183,3 +183,12 @@ def test_a_web_server_that_makes_no_folders_says_so(desk: Desk) -> None:
     (desk.folder / "releases/1.tar").write_bytes(b"1")
     desk.mirror.fault(409, method="PUT")
     assert "cause: no-folder" in desk.rolecall("store", "copy", desk.urls["file"], desk.urls["https"], ok=75).stderr
+
+
+def test_doctor_tells_what_a_store_makes_dearer_and_finds_no_fault_in_it(desk: Desk) -> None:
+    desk.publish("https")
+    desk.mirror.ranges = desk.mirror.revalidates = False
+    desk.config.write_text(desk.config.read_text().replace(desk.urls["file"], desk.urls["https"]))
+    said = desk.rolecall("doctor", ok=1).stdout  # of a machine that has no identity
+    assert f"✓ {desk.urls['https']}: it sends the whole object though the tag is still the same (no 304)" in said
+    assert "(no 206): a download that was cut begins again at its first byte" in said

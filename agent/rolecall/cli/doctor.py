@@ -23,6 +23,7 @@ from rolecall.node.notes import Waiting
 from rolecall.node.reports import explanation
 from rolecall.node.unreadable import unreadable
 from rolecall.node.verified import MOST
+from rolecall.operator.store_check import reading_proofs
 from rolecall.render.generation import Generation
 from rolecall.report import Report
 from rolecall.run import Decision, decide
@@ -107,6 +108,11 @@ def _diagnose_stores(diagnoses: list[Diagnosis], node: Node, identity: Identity 
             remedy = skewed("tell", stored.date).hint
             diagnoses.append(Diagnosis(not is_skewed(stored.date), "this machine's clock is the store's", remedy))
         _try(diagnoses, f"document of {store.url}", partial(verify_stored, node, store, stored, identity))
+        proofs = _try(diagnoses, f"reading of {store.url}", partial(reading_proofs, store, DOCUMENT, stored)) or ()
+        for proof in proofs:
+            if not proof.holds and proof.name != "clock":  # which is told above
+                what = f"{store.url}: {proof.seen}: {proof.consequence}"
+                diagnoses.append(Diagnosis(ok=True, what=what, remedy=""))
     for url, reports in node.notes.read(Waiting).stores.items():
         backlog = f"{len(reports)} reports wait for {url}"
         diagnoses.append(

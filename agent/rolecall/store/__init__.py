@@ -82,7 +82,7 @@ class Store(Protocol):
         """Local paths whose stamps tell that the object may have changed; none if that cannot be told so."""
 
     def revalidation(self, key: str, etag: str) -> str:
-        """The small request that tells whether the object has changed, for `shortcut/request.py`; '' if none does."""
+        """The request that tells whether the object has changed, for `shortcut/request.py`; '' if none does."""
 
 
 def checked_key(key: str) -> str:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     import requests
 
 _LENGTHS = {"content-length", "transfer-encoding"}
+_OTHER_PROTOCOL = ("NO_APPLICATION_PROTOCOL", "BadStatusLine")  # as OpenSSL and http.client have it
 _CONDITIONS = {"If-Match", "If-None-Match"}
 _CAUSES: dict[int, str] = {
     HTTPStatus.NOT_FOUND: "no-key",
@@ -56,6 +57,9 @@ def fault_of(error: Exception, action: str, ca: str | None) -> FetchFault:
 
     reason = str(error).rpartition(": ")[2].strip("'\")>( ") or type(error).__name__
     reason += ")" * (reason.count("(") - reason.count(")"))
+    if any(word in str(error) for word in _OTHER_PROTOCOL):
+        words = f"cannot {action}: the server does not answer in HTTP/1.1; HTTP/2 alone is not enough"
+        return FetchFault(words, "let it speak HTTP/1.1 too; or is another service at this port?", "broken-answer")
     if isinstance(error, (requests.exceptions.SSLError, SSLError)):
         authorities = f" (authorities: {ca})" if ca else ""
         return fault(action, f"the certificate is not accepted{authorities}: {reason}", "tls")
