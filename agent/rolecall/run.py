@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from rolecall.checks.probes import Ailing
 from rolecall.errors import AilingFault, Fault, FetchFault, HostFault, UnsettledFault
 from rolecall.fleet.assignment import Assignment, assign
 from rolecall.fleet.identity import Identity
@@ -31,6 +30,7 @@ from rolecall.shortcut.record import leave_stamps, source_paths
 from rolecall.steps.activation import activate
 from rolecall.steps.choice import choose, earlier_generation
 from rolecall.steps.deployment import RefusedReleases, conclude, without_refused
+from rolecall.steps.evidence import Before, keep_evidence
 from rolecall.steps.finish import IDLE, recorded
 from rolecall.steps.identification import identify_machine, note_identity, settle_state
 from rolecall.steps.planning import make_plan
@@ -159,12 +159,12 @@ def act(
     report.releases = target.versions
     with report.step("stage") as step:
         step.note = stage(node, target, secrets, live)
-    ailing: Ailing = frozenset()
+    before = Before(live)
     if unproven:
         with report.step("rehearse") as step:
             postponed = step.note = rehearse(node, target, live, report)
         with report.step("examine"):
-            ailing = examine(node, target, live)
+            before = examine(node, target, live)
         with report.step("commit"):
             commit(node, target, live, rehearsed=not postponed)
     try:
@@ -175,7 +175,7 @@ def act(
                 databases = decision.assignment.databases
                 step.note = replicate(node, decision.plan.new, databases, decision.secrets, report) or IDLE
         with report.step("self-test") as step:
-            step.note = self_test(node, target, report, ailing=ailing)
+            step.note = self_test(node, target, report, ailing=before.ailing, answers=before.answers)
     except AilingFault as fault:
         report.failed(fault, "ailing")
     except (UnsettledFault, FetchFault) as fault:  # a database's data or its upstream: another generation heals neither
@@ -183,7 +183,7 @@ def act(
         observe(node, report)
         return
     except HostFault as fault:
-        give_up(node, target, report, fault, ailing)
+        give_up(node, target, report, fault, before)
         return
     if report.outcome == "running":
         report.outcome = "ready" if unproven else "unchanged"
@@ -194,14 +194,15 @@ def act(
     node.releases.prune(node.generations.prune(node.settings.keep.generations, node.reports.generations()))
 
 
-def give_up(node: Node, target: Generation, report: Report, fault: HostFault, ailing: Ailing) -> None:
-    """It does not work on this machine: back to the generation that did. `ailing`: what did not work before either."""
+def give_up(node: Node, target: Generation, report: Report, fault: HostFault, before: Before) -> None:
+    """It does not work on this machine: back to the generation that did. `before`: what did not work then either."""
     report.failed(fault, "not ready")
     try:
         node.reports.save(report.data())  # a crash from here on must not look like a generation never tried
     except HostFault as second:
         report.warn(second.message)
-    roll_back(node, target, report, ailing)
+    keep_evidence(node, target, report, before)
+    roll_back(node, target, report, before.ailing)
     observe(node, report)
 
 

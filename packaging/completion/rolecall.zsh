@@ -209,6 +209,7 @@ _shtab_rolecall_history_options=(
   "--config[the settings (default\: \/etc\/rolecall\/agent.toml)]:FILE:"
   "--json[answer as JSON]"
   "-n[how many (default\: 20)]:COUNT:"
+  ":show this run whole, with the evidence of its failure (default\: the list):"
 )
 
 # guard to ensure default positional specs are added only once per session

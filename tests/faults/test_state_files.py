@@ -11,6 +11,7 @@ import pytest
 from faults.test_kills import booted
 from faults.tiny import Known, Nodes, Tiny, picture
 from rolecall import run
+from rolecall.node.evidence import Evidence, Piece
 from rolecall.node.notes import (
     DatabaseNote,
     Databases,
@@ -80,7 +81,8 @@ FILES: dict[str, set[str]] = {
     "state/role.json": ALL,
     "state/secrets.json": ALL,
     "state/runs.json": ALL,
-    "state/reports/*.json": ALL,
+    "state/reports/*-refresh.json": ALL,
+    "state/reports/*.evidence.json": ALL,
     "state/generations/*/generation.json": ALL,
     "state/generations": ALL,
     "state/generations/*": ALL - {"a folder"},
@@ -124,6 +126,8 @@ def prepared(nodes: Nodes) -> tuple[Tiny, Known]:
     run_notes.write(Leaving(""))
     run_notes.write(MachineFaults())
     run_notes.write(Refusals())
+    evidence = Evidence("0" * 32, "0" * 32, (), (), Piece("", 0))
+    tiny.node().reports.save_evidence(2, "refresh", evidence)
     (tiny.state / "secrets.json").write_text('{"format": 1, "values": {"ssm:/a": "b"}}')
     (tiny.run / "credentials").write_text("a\nb\nc\n0\n")
     return tiny, known

@@ -300,5 +300,5 @@ def test_a_product_that_comes_or_goes_costs_the_others_no_request(
     for name, figure in figures.items():
         record_property(f"products come and go: {name}", figure)
     assert not clients.failures
-    log = (box.machine.root / "var/log/php-fpm.log").read_text()
+    log = (box.machine.root / "var/log/php8.2-fpm.log").read_text()
     assert log.count("reloading: execvp") == 4

@@ -5,14 +5,15 @@ import re
 import socket
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeAlias
 
-from rolecall.checks.http import answer_problem, start_of
+from rolecall.checks import http
 from rolecall.errors import Fault, HostFault, MachineFault, machine_error
 from rolecall.fleet.check import KINDS, Check, CheckResult
 from rolecall.host import attachments
+from rolecall.host.redaction import Redaction
 from rolecall.host.units import ServiceManager
 from rolecall.node.notes import Notes
 from rolecall.render.generation import Generation
@@ -29,6 +30,8 @@ class Subject:
     state: Path
     root: str
     manager: ServiceManager
+    redaction: Redaction = field(default_factory=Redaction)  # of what is said about it
+    answers: http.Answers = field(default_factory=http.Answers)
 
 
 def run_checks(subject: Subject, deadline: float, ailing: Ailing = frozenset()) -> list[CheckResult]:
@@ -77,6 +80,13 @@ def _try(subject: Subject, check: Check) -> CheckResult:
     seconds = round(time.monotonic() - began, 4)
     result = CheckResult(check.name, not reason, check.required, seconds, reason, check.blameless, check.product)
     return replace(result, machines=machines and not result.ok, serving=KINDS[check.kind].serving)
+
+
+def _http(subject: Subject, check: Check) -> str:
+    problem, answer = http.problem(check, subject.redaction)
+    if answer:
+        subject.answers.keep(check, answer if problem else None)
+    return problem
 
 
 def _tcp(_: Subject, check: Check) -> str:
@@ -173,7 +183,7 @@ def _memcached(_: Subject, check: Check) -> str:
         stream.flush()
         answer = stream.read().splitlines()
     if answer[:3] != ["STORED", f"VALUE {key} 0 {len(value)}", value]:
-        return f"{check.target} does not return what was stored in it: {start_of(' '.join(answer[:3]))}"
+        return f"{check.target} does not return what was stored in it: {http.start_of(' '.join(answer[:3]))}"
     maxbytes = int(memory_mb) * 2**20 if memory_mb.isdecimal() else None
     if f"STAT maxbytes {maxbytes}" not in answer:
         return f"{check.target} does not have {memory_mb} MB: it runs with another configuration"
@@ -194,7 +204,7 @@ def _cron(subject: Subject, check: Check) -> str:
 
 
 PROBES: dict[str, Callable[[Subject, Check], str]] = {
-    "http": lambda _, check: answer_problem(check),
+    "http": _http,
     "tcp": _tcp,
     "process": _process,
     "unit": _unit,

@@ -143,15 +143,6 @@ class DoctorAnswer(Answer):
 
 
 @dataclass(frozen=True)
-class HistoryAnswer(Answer):
-    """The reports of past runs, the newest first."""
-
-    sole_field: ClassVar[str] = "runs"
-
-    runs: tuple[Mapping[str, Any], ...]
-
-
-@dataclass(frozen=True)
 class StepTimes:
     """How long a step took over several runs, in seconds."""
 

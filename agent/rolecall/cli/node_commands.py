@@ -6,7 +6,7 @@ from typing import Any
 
 from rolecall import run
 from rolecall.checks import probes
-from rolecall.cli import answers, doctor, node_views
+from rolecall.cli import answers, doctor, history, node_views
 from rolecall.cli.command import Command
 from rolecall.cli.terminal import progress
 from rolecall.errors import HostFault
@@ -15,6 +15,7 @@ from rolecall.node.aside import lying_aside
 from rolecall.node.node import Node, open_ready_node
 from rolecall.node.notes import Hold, Leaving
 from rolecall.node.owner import foreign_owner, own_verified
+from rolecall.node.redaction import redaction_for
 from rolecall.node.reports import explanation
 from rolecall.report import product_statuses, serves, with_left_out
 from rolecall.settings import load_settings
@@ -112,11 +113,6 @@ def diagnose(arguments: argparse.Namespace) -> answers.DoctorAnswer:
     return answers.DoctorAnswer(tuple(doctor.diagnose(arguments.config)))
 
 
-def history(arguments: argparse.Namespace) -> answers.HistoryAnswer:
-    """`history`."""
-    return answers.HistoryAnswer(tuple(_open_node(arguments).reports.last(arguments.n)))
-
-
 def blame(arguments: argparse.Namespace) -> answers.BlameAnswer:
     """`blame`."""
     node = _open_node(arguments)
@@ -139,7 +135,8 @@ def _subject(node: Node, generation: str | None) -> probes.Subject:
     live = node.generations.load(generation)
     if live is None:
         raise HostFault("this node has no generation yet", "run `rolecall boot`")
-    return probes.Subject(live, node.settings.state, node.settings.paths.root, node.manager)
+    redaction = redaction_for(node, live)
+    return probes.Subject(live, node.settings.state, node.settings.paths.root, node.manager, redaction)
 
 
 COMMANDS: dict[str, Command[Any]] = {
@@ -150,7 +147,7 @@ COMMANDS: dict[str, Command[Any]] = {
     "status": Command(status, node_views.show_status),
     "selftest": Command(selftest, node_views.show_selftest),
     "doctor": Command(diagnose, node_views.show_diagnoses),
-    "history": Command(history, node_views.show_history),
+    "history": Command(history.history, history.show_history),
     "blame": Command(blame, node_views.show_blame),
     "adopt": Command(adopt, node_views.show_adoption),
 }

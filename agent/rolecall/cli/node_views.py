@@ -12,8 +12,7 @@ from rolecall.node.aside import Aside
 if TYPE_CHECKING:
     from rich.console import Console
 
-_FAILURES = ("rolled back", "ailing", "not ready", "refused", "failed", "waiting", "interrupted")
-_NO_RUNS = "no run has done anything yet"
+NO_RUNS = "no run has done anything yet"
 
 
 def show_run(answer: answers.RunAnswer) -> None:
@@ -58,7 +57,7 @@ def show_status(answer: answers.StatusAnswer) -> None:
             out.print(f"  {name:<9} {value}")
     for item in answer.aside:
         out.print(f"  {'aside':<9} {_aside(item)}; `rolecall adopt` lists it and takes it, or remove the folder")
-    _print_checks(out, answer.checks)
+    print_checks(out, answer.checks)
     if answer.why:
         out.print(f"why:  {answer.why}")
         out.print(f"next: {answer.next}")
@@ -112,10 +111,11 @@ def _run(report: Mapping[str, Any]) -> str:
 
 def show_selftest(answer: answers.SelftestAnswer) -> None:
     """The self-tests."""
-    _print_checks(console(), answer.checks)
+    print_checks(console(), answer.checks)
 
 
-def _print_checks(out: "Console", results: Iterable[CheckResult]) -> None:
+def print_checks(out: "Console", results: Iterable[CheckResult]) -> None:
+    """A line for each self-test."""
     for result in results:
         if result.ok:
             mark, style = "✓ pass", "green"
@@ -134,28 +134,6 @@ def show_diagnoses(answer: answers.DoctorAnswer) -> None:
         out.print("✓" if diagnosis.ok else "✗", style="green" if diagnosis.ok else "red", end=" ")
         remedy = f"\n  remedy: {diagnosis.remedy}" if diagnosis.remedy and not diagnosis.ok else ""
         out.print(diagnosis.what + remedy)
-
-
-def show_history(answer: answers.HistoryAnswer) -> None:
-    """The runs, the newest first."""
-    if not answer.runs:
-        print(_NO_RUNS)
-        return
-    from rich.table import Table
-
-    table = Table("when", "command", "outcome", "serial", "generation", "took", "what", box=None, pad_edge=False)
-    for report in answer.runs:
-        table.add_row(
-            report["started"][:19].replace("T", " "),
-            report["command"],
-            report["outcome"],
-            str(report["serial"] or ""),
-            report["generation"][:12],
-            duration(report["seconds"]),
-            report["error"].splitlines()[0] if report["error"] else count(len(report["changes"]), "change"),
-            style="red" if report["outcome"] in _FAILURES else None,
-        )
-    console().print(table, soft_wrap=False)
 
 
 def show_adoption(answer: answers.AsideListing | answers.Adoption) -> None:
@@ -179,7 +157,7 @@ def show_adoption(answer: answers.AsideListing | answers.Adoption) -> None:
 def show_blame(answer: answers.BlameAnswer) -> None:
     """The mean time of each step as a bar, and the longest run against the budget."""
     if not answer.steps:
-        print(_NO_RUNS)
+        print(NO_RUNS)
         return
     out, total = console(), sum(times.mean for times in answer.steps)
     out.print(f"the mean of the last {answer.runs} runs, the slowest step first:", style="bold")

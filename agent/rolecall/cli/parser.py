@@ -130,6 +130,8 @@ def _add_look_commands(commands: Commands) -> None:
     text = "try instead what this product's user reaches of other products and of the agent"
     doctor.add_argument("--as-product", dest="product", metavar="NAME", help=text)
     history = add_command(commands, "history", "the runs that did something, the newest first")
+    text = "show this run whole, with the evidence of its failure (default: the list)"
+    history.add_argument("number", type=int, nargs="?", metavar="NUMBER", help=text)
     history.add_argument("-n", type=int, default=20, metavar="COUNT", help="how many (default: %(default)s)")
     blame = add_command(commands, "blame", "where the last runs spent their time, the slowest step first")
     blame.add_argument("-n", type=int, default=5, metavar="COUNT", help="how many runs (default: %(default)s)")

@@ -171,7 +171,7 @@ def _php(node: FolderNode) -> None:
     root = node.root
     (root / "etc/php/8.2/fpm/php-fpm.conf").write_text(f"""[global]
 pid = {root}/run/php/php8.2-fpm.pid
-error_log = {root}/var/log/php-fpm.log
+error_log = {root}/var/log/php8.2-fpm.log
 include={root}/etc/php/8.2/fpm/pool.d/*.conf
 """)
     program = shutil.which("php-fpm8.2", path=f"{os.environ.get('PATH', '')}:/usr/sbin") or "/usr/sbin/php-fpm8.2"

@@ -64,6 +64,14 @@ class DirectManager:
         if process := self._process(unit):
             self._note(unit, process)
 
+    def log_position(self) -> str:
+        """None: daemons have log files alone."""
+        return ""
+
+    def log_since(self, unit: Unit, position: str, lines: int) -> str:  # noqa: ARG002 - as above
+        """None."""
+        return ""
+
     def stop(self, unit: Unit) -> None:
         """Send its stop signal and wait."""
         process = self._process(unit)

@@ -31,6 +31,7 @@ class Secrets:
     def __init__(self, state: Path, fetch: Callable[[list[str]], dict[str, str]], *, keep: bool) -> None:
         self.state, self.fetch, self.keep = state, fetch, keep
         self._read: dict[str, str] = {}
+        self._known: set[str] = set()
 
     def read(self, secrets: Iterable[Secret], warn: Callable[[str], None]) -> dict[str, str]:
         """The value of each secret by its key. Raises HostFault, ConfigFault, FetchFault; no message holds a value."""
@@ -40,7 +41,12 @@ class Secrets:
         if stored:
             self._read = self._stored(list(dict.fromkeys(stored.values())), warn)
             values |= {key: self._read[reference] for key, reference in stored.items()}
+        self._known |= set(values.values())
         return values
+
+    def known(self) -> frozenset[str]:
+        """Every value that was read so far, and those that are kept: what no text may show."""
+        return frozenset({*self._known, *self._kept().values()})
 
     def keep_values(self) -> None:
         """Keep the values that were read last, or none: for a run that ended well, never for a mere look."""

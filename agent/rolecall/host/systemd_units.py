@@ -9,6 +9,7 @@ from rolecall.render.contents import Attachment, Unit
 from rolecall.render.generation import Generation
 
 BOOT_UNIT, DRAIN_UNIT = "rolecall-boot.service", "rolecall-drain.service"
+_CURSOR = "-- cursor: "  # of journalctl --show-cursor
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,17 @@ class SystemdManager:
                 f"systemctl {verb} {unit.service} failed: {result.tail}\n{log.tail}",
                 f"systemctl status {unit.service} tells more",
             )
+
+    def log_position(self) -> str:
+        """The cursor of the journal's last record: the clock may jump, as it does soon after a boot."""
+        output = programs.run(("journalctl", "--no-pager", "--lines=1", "--output=cat", "--show-cursor"), 5).output
+        return output.rpartition(_CURSOR)[2].strip() if _CURSOR in output else ""
+
+    def log_since(self, unit: Unit, position: str, lines: int) -> str:
+        """Its records in the journal."""
+        since = ("--after-cursor", position) if position else ("--boot",)
+        options = ("--no-pager", "--quiet", "--output=short-iso", f"--lines={lines}")
+        return programs.run_checked(("journalctl", *options, *since, "--unit", unit.service), 2).output
 
     def stop(self, unit: Unit) -> None:
         """`systemctl stop`."""

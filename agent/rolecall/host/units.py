@@ -27,6 +27,12 @@ class ServiceManager(Protocol):
     def reconfigure(self, unit: Unit) -> None:
         """Have it read its configuration: reload, restart, or start if it is not running. Raises HostFault."""
 
+    def log_position(self) -> str:
+        """Where the log of all units ends now; '' where there is none. Raises HostFault."""
+
+    def log_since(self, unit: Unit, position: str, lines: int) -> str:
+        """The last lines that the unit has logged since, '' where there are none. Raises HostFault."""
+
     def stop(self, unit: Unit) -> None:
         """Stop it and wait until it has ended. Raises HostFault."""
 

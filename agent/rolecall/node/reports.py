@@ -10,12 +10,17 @@ from typing import Any
 
 from pydantic import AwareDatetime
 
-from rolecall.forms.stored import json_object, typed
+from rolecall.errors import HostFault
+from rolecall.forms.stored import json_object, plain, typed
 from rolecall.host import files, state_files
+from rolecall.node.evidence import FORMAT as EVIDENCE_FORMAT
+from rolecall.node.evidence import MOST as MOST_EVIDENCE
+from rolecall.node.evidence import Evidence, parse_evidence
 from rolecall.node.notes import Notes, RunNumber
 from rolecall.report import FORMAT, ProductStatus
 
 _NUMBERED = re.compile(r"run-([0-9]{1,18})-")
+_EVIDENCE = ".evidence.json"
 MOST = 64 * 1024 * 1024  # bytes of a report
 
 
@@ -58,7 +63,7 @@ class _ReportShape:
 
 
 class Reports:
-    """The folder `reports/`: one file a run that did something, the newest last by name.
+    """The folder `reports/`: one file a run that did something, the newest last by name; its evidence beside it.
 
     A name begins with the run's number. Those of 0.1.0 begin with the year, and so come before them.
     """
@@ -82,6 +87,20 @@ class Reports:
         files.replace(path, (json.dumps(report, indent=1) + "\n").encode(), 0o640)
         return path
 
+    def save_evidence(self, number: int, command: str, evidence: Evidence) -> None:
+        """Write what the failure of a run looked like beside its report, for root alone to read."""
+        data = json.dumps({"format": EVIDENCE_FORMAT, **plain(evidence)}, indent=1, ensure_ascii=False) + "\n"
+        files.make_folders(self.folder, 0o750)
+        files.replace(self.folder / f"run-{number:08}-{command}{_EVIDENCE}", data.encode(), 0o600)
+
+    def evidence(self, report: Mapping[str, Any]) -> Evidence | None:
+        """What the failure of a run looked like, if that was kept and can be read."""
+        path = self.folder / f"run-{report.get('number', 0):08}-{report['command']}{_EVIDENCE}"
+        try:
+            return read_evidence(path)
+        except (ValueError, HostFault):
+            return None
+
     def last(self, count: int) -> list[dict[str, Any]]:
         """The newest reports, the newest first; one that cannot be read is left out."""
         reports = []
@@ -98,12 +117,22 @@ class Reports:
         return list(dict.fromkeys(report[key] for report in reports for key in ("generation", "current")))
 
     def prune(self, keep: int) -> None:
-        """Remove all but the newest, and what a run left that was killed while it wrote."""
-        for path in [*self.paths()[:-keep], *self.folder.glob(".*.new")]:
+        """Remove all but the newest, the others' evidence, and what a run left that was killed while it wrote."""
+        paths = self.paths()
+        staying = {path.with_suffix(_EVIDENCE) for path in paths[-keep:]}
+        evidence = [path for path in self.evidence_paths() if path not in staying]
+        for path in [*paths[:-keep], *evidence, *self.folder.glob(".*.new")]:
             files.remove(path)
 
     def paths(self) -> list[Path]:
         """The reports' files, the oldest first."""
+        return [path for path in self._paths() if not path.name.endswith(_EVIDENCE)]
+
+    def evidence_paths(self) -> list[Path]:
+        """The files of evidence, the oldest first."""
+        return [path for path in self._paths() if path.name.endswith(_EVIDENCE)]
+
+    def _paths(self) -> list[Path]:
         try:
             names = sorted(name for name in os.listdir(self.folder) if name.endswith(".json") and name[0] != ".")
         except OSError:
@@ -135,3 +164,9 @@ def read_report(path: Path) -> dict[str, Any]:
         raise ValueError(f"it has format {report.get('format')!r}, this version reads {FORMAT}")
     typed(_ReportShape, report)
     return report
+
+
+def read_evidence(path: Path) -> Evidence | None:
+    """Evidence, or None where there is none. Raises ValueError, which says why it cannot be read."""
+    raw = state_files.read(path, MOST_EVIDENCE)
+    return None if raw is None else parse_evidence(raw)

@@ -27,7 +27,7 @@ from rolecall.node.notes import (
     read_note,
 )
 from rolecall.node.refusals import Refusals
-from rolecall.node.reports import read_report
+from rolecall.node.reports import read_evidence, read_report
 from rolecall.node.verified import Verified
 from rolecall.report import Report
 
@@ -91,6 +91,8 @@ def _readers(node: Node) -> Iterator[_Reader]:
         yield document, partial(verified.check_kept_document, document)
     for report in node.reports.paths():
         yield report, partial(read_report, report)
+    for evidence in node.reports.evidence_paths():
+        yield evidence, partial(read_evidence, evidence)
     for generation in node.generations.ids():
         yield node.generations.manifest(generation), partial(node.generations.read, generation)
     yield state / secrets.KEPT, partial(secrets.read_kept, state)

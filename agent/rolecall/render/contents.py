@@ -42,6 +42,7 @@ class Unit:
     direct: DirectCommands | None = None
     digest: str = ""
     instance: bool = False
+    logs: tuple[str, ...] = ()  # patterns of the paths of its log files
 
     @property
     def tag(self) -> str:

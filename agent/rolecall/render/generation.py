@@ -111,6 +111,12 @@ class Generation:
 
         return _SECRET.sub(value, self.with_tags(file.text))
 
+    def secret_texts(self, file: ManagedFile, content: str) -> frozenset[str]:
+        """What stands in the places of a file's secrets, without its quotes; nothing where somebody has edited it."""
+        constants = _SECRET.split(self.with_tags(file.text))[::3]
+        match = re.fullmatch("(.*?)".join(map(re.escape, constants)), content)
+        return frozenset(text.strip("\"'") for text in match.groups()) if match else frozenset()
+
     def mark_of(self, file: ManagedFile) -> str:
         """Tells a file's content apart without telling anything of its secrets."""
         return _digest([file.text, [self.secrets.get(key, "") for key in sorted(file.secrets)]])

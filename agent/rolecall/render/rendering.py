@@ -224,7 +224,8 @@ class _Renderer:
     def _unit(self, spec: UnitSpec, scope: Scope) -> Unit:
         direct = self._direct(spec.direct, scope) if spec.direct else None
         name, service = self.evaluator.texts((spec.name, spec.service), scope)
-        return Unit(name, service, spec.action, direct, instance=spec.each is not None)
+        logs = self.evaluator.texts(spec.logs, scope)
+        return Unit(name, service, spec.action, direct, instance=spec.each is not None, logs=logs)
 
     def _direct(self, spec: DirectSpec, scope: Scope) -> DirectCommands:
         pidfile, start = self.evaluator.text(spec.pidfile, scope), self.evaluator.texts(spec.start, scope)

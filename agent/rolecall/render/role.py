@@ -73,6 +73,7 @@ class UnitSpec(Frozen):
     each: Each | None = None
     service: str = Field(description="The service manager's name for it")
     action: Literal["reload", "restart", "start"]
+    logs: tuple[str, ...] = Field((), description="Patterns of the paths of its log files, beside the journal")
     direct: DirectSpec | None = None
 
 

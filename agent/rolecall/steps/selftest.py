@@ -2,37 +2,49 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 from rolecall.checks import probes
+from rolecall.checks.http import Answers
 from rolecall.checks.probes import Ailing
 from rolecall.errors import AilingFault, HostFault, MachineFault, UnsettledFault
 from rolecall.fleet.check import CheckResult
 from rolecall.node.node import Node
+from rolecall.node.redaction import redaction_for
 from rolecall.render.generation import Generation
 from rolecall.report import Report
 from rolecall.steps.activation import activate
+from rolecall.steps.evidence import Before, before_switch
 
 _PATIENCE = 10.0  # seconds for a generation that has passed before
 _GLANCE = 30.0  # seconds for what is live before a switch; it is asked once
 
 
-def examine(node: Node, target: Generation, live: Generation) -> Ailing:
-    """Which checks of what is live fail before it is replaced: that they fail then says nothing against what comes.
+def examine(node: Node, target: Generation, live: Generation) -> Before:
+    """How things are before a switch: which checks of what is live fail says nothing against what comes.
 
     Where daemons have not yet loaded what is live, as during a boot, nothing can be said of it.
     """
-    if live.empty or live.id == target.id or node.loaded.owed(live, node.manager):
-        return frozenset()
-    return probes.ailing_checks(_subject(node, live), _GLANCE)
+    ailing: Ailing = frozenset()
+    if not (live.empty or live.id == target.id or node.loaded.owed(live, node.manager)):
+        ailing = probes.ailing_checks(_subject(node, live), _GLANCE)
+    return before_switch(node, target, live, ailing)
 
 
 def self_test(
-    node: Node, generation: Generation, report: Report, deadline: float | None = None, ailing: Ailing = frozenset()
+    node: Node,
+    generation: Generation,
+    report: Report,
+    deadline: float | None = None,
+    ailing: Ailing = frozenset(),
+    *,
+    answers: Answers | None = None,
 ) -> str:
     """All checks until they pass or the deadline is over. Raises HostFault with the reasons; AilingFault if nothing but
-    what was `ailing` before the switch still fails."""
+    what was `ailing` before the switch still fails. `answers`: where wrong answers of pages are kept."""
     seconds = node.settings.boot.selftest_deadline if deadline is None else deadline
-    results = probes.run_checks(_subject(node, generation), seconds, ailing)
+    subject = replace(_subject(node, generation), answers=answers or Answers())
+    results = probes.run_checks(subject, seconds, ailing)
     report.tested(results, generation.versions)
     for result in results:
         if not result.ok and not result.required:
@@ -51,7 +63,8 @@ def self_test(
 
 
 def _subject(node: Node, generation: Generation) -> probes.Subject:
-    return probes.Subject(generation, node.settings.state, node.settings.paths.root, node.manager)
+    settings, redaction = node.settings, redaction_for(node, generation)
+    return probes.Subject(generation, settings.state, settings.paths.root, node.manager, redaction)
 
 
 def _kind(failures: Sequence[CheckResult]) -> type[HostFault]:
