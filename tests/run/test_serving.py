@@ -74,14 +74,17 @@ def test_a_run_that_tests_nothing_says_what_the_last_one_found(node: Box) -> Non
 
 
 def test_a_product_that_does_not_answer_does_not_speak_for_the_others(node: Box) -> None:
-    health = node.state / "releases/blog" / node.document["products"]["blog"]["release"]["sha256"] / "public/health"
-    health.unlink()
+    with socket.create_server(("127.0.0.1", 0)) as backend:
+        port = backend.getsockname()[1]
+        node.document["products"]["blog"]["checks"].append({"tcp": f"127.0.0.1:{port}"})
+        node.publish()
+        node.rolecall("refresh")
     node.rolecall("boot", ok=1)
     assert (reported(node)["outcome"], serving(node)) == ("not ready", {"": False, "blog": False, "shop": True})
     assert "web1: NOT READY, not serving: blog" in node.rolecall("status", ok=1).stdout
-    health.write_text("ok")
-    node.rolecall("boot")
-    assert serving(node) == {"": True, "blog": True, "shop": True}
+    with socket.create_server(("127.0.0.1", port)):
+        node.rolecall("boot")
+        assert serving(node) == {"": True, "blog": True, "shop": True}
 
 
 def test_what_is_wrong_with_the_machine_alone_sends_no_visitor_away(node: Box) -> None:
