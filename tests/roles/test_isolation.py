@@ -87,7 +87,8 @@ def as_user(web: Box, product: str, script: str) -> str:
 
 def code(web: Box, product: str) -> Path:
     """The one release of a product."""
-    return next(path for path in (web.state / "releases" / product).iterdir() if not path.name.startswith("."))
+    entries = (web.state / "releases" / product).iterdir()
+    return next(path for path in entries if path.is_dir() and not path.name.startswith("."))
 
 
 def page(web: Box, path: str) -> str:

@@ -46,7 +46,8 @@ def uploads(box: Box) -> list[str]:
 
 def picture(state: Path) -> dict[str, int]:
     """Everything in the state folder but what tells of runs, and which file it is."""
-    paths = [path for path in state.rglob("*") if not {"reports", "runs.json", "metrics"} & set(path.parts)]
+    of_runs = {"reports", "runs.json", "metrics"}
+    paths = [path for path in state.rglob("*") if not of_runs & set(path.parts) and path.suffix != ".compared"]
     return {str(path): path.lstat().st_ino for path in paths}
 
 

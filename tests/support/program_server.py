@@ -12,6 +12,7 @@ import json
 import os
 import pkgutil
 import pwd
+import signal
 import socket
 import sys
 import time
@@ -79,6 +80,7 @@ def reap() -> None:
 
 def become(request: dict[str, Any]) -> None:
     """What an interpreter has at its start."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which whoever started this process may have had ignored
     os.chdir(request["cwd"])
     os.umask(request["umask"])
     os.environ.clear()

@@ -185,11 +185,11 @@ metadata_timeout = "10ms"
 
 
 def picture(state: Path) -> Picture:
-    """A state folder without its reports, and without what waits to be written into a store."""
+    """A state folder without its reports and their number, and without what waits to be written into a store."""
     found: Picture = {}
     for path in sorted(state.rglob("*")):
         name, status = path.relative_to(state).as_posix(), path.lstat()
-        if name.startswith(("reports", "outbox.json")):
+        if name.startswith(("reports", "runs.json", "outbox.json")):
             continue
         content = str(path.readlink()) if path.is_symlink() else path.read_bytes() if path.is_file() else None
         found[name] = (stat.S_IMODE(status.st_mode), status.st_mtime_ns, content)

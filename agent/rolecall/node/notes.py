@@ -194,7 +194,8 @@ class Notes:
     def write(self, note: Note) -> None:
         """Replace a note. The copy goes first: it is never older than the note itself."""
         for path in reversed(self.paths(type(note))):
-            files.make_folders(path.parent, 0o750)
+            # Daemons and products go through the folder itself: whoever makes it first leaves it open.
+            files.make_folders(path.parent, 0o755 if path.parent == self.folder else 0o750)
             files.replace(path, serialized(note), 0o600)
 
     def remove(self, kind: type[Note]) -> None:
