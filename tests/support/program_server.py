@@ -49,7 +49,7 @@ def next_program(orders: socket.socket) -> dict[str, Any]:
             os._exit(0)
         body = b""
         while missing := int.from_bytes(size, "big") - len(body):
-            body += orders.recv(missing)
+            body += orders.recv(missing) or os._exit(0)  # nobody is there any more
         if os.fork() == 0:
             orders.close()
             answer, out, err = descriptors
