@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from rolecall.host import syscalls
+from rolecall.host import processes, syscalls
 
 WRITES = os.O_CREAT | os.O_WRONLY | os.O_RDWR | os.O_TRUNC
 ON_DISK = ("open", "write", "pwrite", "ftruncate", "fsync", "rename", "replace", "unlink", "mkdir", "rmdir", "symlink",
@@ -47,7 +47,7 @@ class Operation:
 @contextmanager
 def intercepted(around: Around) -> Iterator[None]:
     """Hand every operation to `around`, with what carries it out."""
-    owners: list[tuple[Any, str]] = [(os, name) for name in (*ON_DISK, "kill")] + [(subprocess, "run")]
+    owners: list[tuple[Any, str]] = [(os, name) for name in ON_DISK] + [(processes, "send"), (subprocess, "run")]
     owners += [(syscalls, name) for name in BY_THE_C_LIBRARY]
     real = [(owner, name, getattr(owner, name)) for owner, name in owners]
 
@@ -68,7 +68,7 @@ def intercepted(around: Around) -> Iterator[None]:
 
 def path_of(name: str, args: tuple[Any, ...], named: dict[str, Any]) -> str:
     """The path that a call is about, in full."""
-    if name in ("kill", "run"):
+    if name in ("send", "run"):
         return ""
     what = args[1] if name in ("rename", "replace", "symlink", "exchange") else args[0]
     if isinstance(what, int):

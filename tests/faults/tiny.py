@@ -24,6 +24,7 @@ import program
 from box import ROLECALL, archive, document
 from patience import on_this_machine
 from rolecall import run
+from rolecall.host import processes
 from rolecall.node.node import Node, open_node
 from rolecall.report import Report
 from rolecall.settings import load_settings
@@ -175,20 +176,20 @@ generations = {keep}
     @contextmanager
     def patient(self) -> Iterator[None]:
         """Let a signal to a daemon of ours return once the daemon has done what it was told; and keys be the same."""
-        send, random = os.kill, os.urandom
+        send, random = processes.send, os.urandom
 
-        def patiently(pid: int, number: int) -> None:
-            unit = next((unit for unit in UNITS if number == signal.SIGUSR1 and pid == self.pid(unit)), None)
+        def patiently(receiver: processes.Process, number: signal.Signals) -> bool:
+            unit = next((unit for unit in UNITS if number == signal.SIGUSR1 and receiver.pid == self.pid(unit)), None)
             if unit is None:
-                send(pid, number)
-            else:
-                self.reload(unit, pid, send)
+                return send(receiver, number)
+            self.reload(unit, receiver.pid, lambda: send(receiver, number))
+            return True
 
-        os.kill, os.urandom = patiently, bytes
+        processes.send, os.urandom = patiently, bytes
         try:
             yield
         finally:
-            os.kill, os.urandom = send, random
+            processes.send, os.urandom = send, random
 
     def rolecall(self, *words: str, under: Iterable[str] = (), timeout: float = 60) -> subprocess.CompletedProcess[str]:
         """The program itself; `under` is what starts it, such as strace."""
@@ -244,11 +245,14 @@ generations = {keep}
             if pid := self.pid(unit):
                 self.reload(unit, pid)
 
-    def reload(self, unit: str, pid: int, send: Callable[[int, int], None] = os.kill) -> None:
+    def reload(self, unit: str, pid: int, send: Callable[[], object] | None = None) -> None:
         """Tell a daemon to read its files, and wait until it has."""
         log = self.root / "run/tiny" / f"{unit}.log"
         before = log.stat().st_size if log.exists() else 0
-        send(pid, signal.SIGUSR1)
+        if send:
+            send()
+        else:
+            os.kill(pid, signal.SIGUSR1)
         wait(lambda: log.exists() and log.stat().st_size > before, f"{unit} has read its files")
 
     def power_off(self) -> None:
