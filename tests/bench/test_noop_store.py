@@ -212,8 +212,10 @@ def test_a_refresh_without_news_opens_no_file_to_write_and_one_connection(node: 
     if not (strace := shutil.which("strace")):
         pytest.skip("strace is not installed")
     box, trace = node.box, node.box.machine.root / "var/trace"
-    argv = [strace, "-f", "-qq", "-e", "trace=file,process,network", "-o", str(trace), *ROLECALL, "refresh"]
-    done = subprocess.run([*argv, "--config", str(box.machine.config)], env=box.env, capture_output=True, text=True)
+    words = [*ROLECALL, "refresh", "--config", str(box.machine.config)]
+    assert subprocess.run(words, env=box.env).returncode == 0, "its bytecode is there from now on"
+    argv = [strace, "-f", "-qq", "-e", "trace=file,process,network", "-o", str(trace), *words]
+    done = subprocess.run(argv, env=box.env, capture_output=True, text=True)
     if done.returncode and "ptrace" in done.stderr:
         pytest.skip(f"strace cannot trace here: {done.stderr.strip()}")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
