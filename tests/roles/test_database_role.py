@@ -56,7 +56,7 @@ def test_a_promotion_by_the_document_loses_nothing_and_there_are_never_two_that_
         assert "has everything that the former master had" in result.stderr
         load.target = "db2"
         load.goes_on()
-        fleet.run("db2")
+        fleet.follow("db2")
         assert fleet.sql("db2", SEMI) == "1\t0"
         # Nobody has the beginning any more: who was master asks for what it lacks, and for no more.
         newest = fleet.sql("db1", "FLUSH BINARY LOGS; SHOW BINARY LOGS").split()[-2]
@@ -65,7 +65,7 @@ def test_a_promotion_by_the_document_loses_nothing_and_there_are_never_two_that_
         fleet.run("db2", "db1")
         load.target = "db1"
         load.goes_on()
-        fleet.run("db4", "db3")
+        fleet.follow("db4", "db3")
     assert load.looks > 50
     assert load.both == []
     fleet.arrives("db1", "db2", "db3", "db4")

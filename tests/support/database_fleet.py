@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -77,6 +78,14 @@ class Fleet:
     def run(self, *names: str, command: str = "refresh", ok: bool | int = True) -> None:
         for name in names:
             self.nodes[name].rolecall(command, ok=ok)
+
+    def follow(self, *names: str) -> None:
+        """Refresh each until it is well: it may have to wait for what another one has not received yet (75)."""
+        for name in names:
+            wait_until(partial(self._is_well, name), f"{name} follows")
+
+    def _is_well(self, name: str) -> bool:
+        return self.nodes[name].rolecall("refresh", ok=False).returncode == 0
 
     def boot(self, *names: str) -> None:
         for name in names:
