@@ -32,7 +32,7 @@ def node() -> Iterator[Box]:
     config, roles, secret = made.machine.config, folder / "srv/roles", folder / "etc/rolecall/password"
     shutil.copytree(ROOT / "templates", roles)
     text = config.read_text().replace("[paths]\n", f'[paths]\ntemplates = "{roles}"\n')
-    config.write_text(text.replace('selftest_deadline = "5s"', 'selftest_deadline = "1s"'))
+    config.write_text(text.replace('selftest_deadline = "5s"', 'selftest_deadline = "4s"'))
     secret.write_text(PASSWORD)
     secret.chmod(0o600)
     try:

@@ -35,7 +35,7 @@ def failed(module_box: Box) -> Box:
     """A node that has rolled back a release whose page answers 500 with a secret in its body."""
     box = module_box
     box.machine.config.write_text(
-        box.machine.config.read_text().replace('selftest_deadline = "5s"', 'selftest_deadline = "1s"')
+        box.machine.config.read_text().replace('selftest_deadline = "5s"', 'selftest_deadline = "4s"')
         + "\n[keep]\nreports = 2\n"
     )
     secret = box.machine.root / "etc/rolecall/pw"

@@ -37,7 +37,7 @@ def serving(box: Box) -> dict[str, bool]:
 def node(box: Box) -> Box:
     """A node that serves two products."""
     config = box.machine.config
-    config.write_text(config.read_text().replace('selftest_deadline = "5s"', 'selftest_deadline = "1s"'))
+    config.write_text(config.read_text().replace('selftest_deadline = "5s"', 'selftest_deadline = "4s"'))
     box.product("blog", runtime="static")
     box.product("shop", runtime="static")
     box.publish()
