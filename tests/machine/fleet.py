@@ -1,6 +1,6 @@
 """A whole fleet in one world, from one document: each server a machine of its own, with its role's image and address.
 
-The world's metadata service knows each machine by the address that asks. Their timers come every five seconds instead
+The world's metadata service knows each machine by the address that asks. Their timers come every ten seconds instead
 of every minute, each at a second of its own; and what differs from an operator's settings is said in NAMES.
 """
 
@@ -111,7 +111,7 @@ class Fleet:
         made = self.ends.enter_context(machine_in(self.world, f"{self.world.inside}-{name}", images, folder, space))
         for secret, value in SECRETS.items():
             made.write(f"/etc/rolecall/secrets/{secret}", value, 0o600)
-        every = SLOW.get(name, 5)
+        every = SLOW.get(name, 10)
         made.drop_in(TIMER, TIMES.format(first=0 if name in SLOW else len(self.machines) % every, every=every))
         self.machines[name] = made
         return made
