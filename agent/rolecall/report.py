@@ -75,10 +75,16 @@ class Report:
     uptime: float = 0.0  # seconds from that boot to the end of the run: what pauses are measured by
     _began: float = field(default_factory=time.monotonic, repr=False)
     _watch: Callable[[Step], None] | None = field(default=None, repr=False)
+    _redact: Callable[[str], str] = field(default=str, repr=False)
 
     def watched_by(self, watch: Callable[[Step], None]) -> "Report":
         """Call `watch` when a step begins and when it ends."""
         self._watch = watch
+        return self
+
+    def redacted_by(self, redact: Callable[[str], str]) -> "Report":
+        """Have `redact` take secrets out of every text from elsewhere, such as what a daemon said when it failed."""
+        self._redact = redact
         return self
 
     @contextmanager
@@ -93,7 +99,7 @@ class Report:
         except BaseException as error:
             step.outcome = "failed"
             fault = error.fault if isinstance(error, Stopped) else error
-            step.note = step.note or (
+            step.note = step.note or self._redact(
                 fault.message.partition("\n")[0].rstrip(":") if isinstance(fault, Fault) else repr(fault)
             )
             raise
@@ -112,11 +118,13 @@ class Report:
 
     def warn(self, text: str) -> None:
         """Something that people should know although the run goes on."""
+        text = self._redact(text)
         if text not in self.warnings:
             self.warnings.append(text)
 
     def tested(self, results: Sequence[CheckResult], releases: Mapping[str, str]) -> None:
         """The self-tests' results of what is current, whose products have these releases; the last round counts."""
+        results = [replace(result, reason=self._redact(result.reason)) for result in results]
         self.checks = [asdict(result) for result in results]
         self.products = product_statuses(results, releases)
         # What was left out is left out on every node: no reason to send visitors of the others elsewhere.
@@ -125,17 +133,30 @@ class Report:
     def failed(self, fault: Fault, outcome: str) -> None:
         """How the run failed."""
         self.outcome, self.exit_code = outcome, fault.exit_code
-        self.error, self.hint, self.cause, self.fault = fault.message, fault.hint, fault.cause, fault.whose
+        self.error, self.hint = self._redact(fault.message), self._redact(fault.hint)
+        self.cause, self.fault = fault.cause, fault.whose
+
+    def failed_too(self, words: str, fault: Fault) -> None:
+        """What failed after that, while it was to be put right."""
+        self.error += self._redact(f"\n{words}: {fault.message}")
+
+    def apart(self) -> "Report":
+        """A report of the same run for tests of something else than what the run is about."""
+        return Report(self.command).redacted_by(self._redact)
 
     def snapshot(self) -> "Report":
         """A copy that changes no more, and that nobody watches."""
-        return copy.deepcopy(replace(self, _watch=None))
+        return copy.deepcopy(self._detached())
+
+    def _detached(self) -> "Report":
+        """The same without what holds a terminal, or the node: copying goes into everything."""
+        return replace(self, _watch=None, _redact=str)
 
     def data(self) -> dict[str, Any]:
         """The report as plain data."""
         self.seconds = round(time.monotonic() - self._began, 4)
         self.uptime = round(time.clock_gettime(time.CLOCK_BOOTTIME), 1)
-        plain = asdict(replace(self, _watch=None))  # asdict copies everything, and a watcher may hold a terminal
+        plain = asdict(self._detached())
         return {"format": FORMAT, **{key: value for key, value in plain.items() if not key.startswith("_")}}
 
 

@@ -105,7 +105,9 @@ class World:
         self.http, self.munin = first, free_port(first + 1)
         self.servers = list[socketserver.BaseServer]()
         mail = self.root / "usr/sbin/mailx"
-        mail.write_text(f'#!/bin/sh\nletter=$(printf "%s\\n" "$@"; cat)\nprintf "%s\\n" "$letter" >>{self.root}/mail/all\n')
+        mail.write_text(
+            f'#!/bin/sh\nletter=$(printf "%s\\n" "$@"; cat)\nprintf "%s\\n" "$letter" >>{self.root}/mail/all\n'
+        )
         mail.chmod(0o755)
         for user, folders in FOLDERS.items():
             for name in folders.split():

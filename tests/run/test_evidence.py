@@ -132,6 +132,23 @@ def test_reports_that_cannot_be_written_hinder_no_roll_back(failed: Box) -> None
     os.rename(kept, reports)
 
 
+def test_what_a_daemon_says_when_it_fails_is_told_without_the_secrets_that_it_was_given(failed: Box) -> None:
+    control = failed.machine.root / "usr/sbin/apache2ctl"
+    whole = control.read_text()
+    shown = f"grep -rh PASSWORD {failed.state}/generations >&2"
+    control.write_text(
+        whole.replace("exec ", f'case "$*" in *-t*) {shown}; echo the end >&2; exit 1 ;; esac; exec ', 1)
+    )
+    publish(failed, "7", OLD + " // once more")
+    done = failed.rolecall("refresh", "--json", ok=1)
+    control.write_text(whole)
+    assert "<secret>" in json.loads(done.stdout)["error"], "or nothing was said that a secret could be in"
+    kept = [file.read_text() for file in (failed.state / "reports").iterdir()]
+    sent = (failed.machine.store / "reports/web1.json").read_text()
+    told = (done.stdout, done.stderr, *kept, sent)
+    assert [traces(text) for text in told] == [[]] * len(told)
+
+
 def test_evidence_goes_with_its_report(failed: Box) -> None:
     publish(failed, "4", PAGE)
     failed.rolecall("refresh", ok=1)

@@ -20,3 +20,11 @@ def redaction_for(node: Node, *generations: Generation) -> Redaction:
                     continue
                 values |= generation.secret_texts(file, content.decode("utf-8", "replace"))
     return Redaction(values)
+
+
+def redacted(node: Node, text: str, *generations: str | None) -> str:
+    """A text without them: those of the generations with these ids, as far as they are there."""
+    if not text:
+        return text
+    loaded = (node.generations.load(generation) for generation in dict.fromkeys(generations))
+    return redaction_for(node, *(generation for generation in loaded if generation)).redacted(text)

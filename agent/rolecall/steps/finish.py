@@ -14,6 +14,7 @@ from rolecall.node.node import Node
 from rolecall.node.notes import Leaving, MachineFaults
 from rolecall.node.outbox import Outbox
 from rolecall.node.owner import foreign_owner, own_verified
+from rolecall.node.redaction import redacted
 from rolecall.readiness import Notice, open_reporter
 from rolecall.report import ProductStatus, Report, with_left_out
 from rolecall.shortcut import stamps
@@ -31,6 +32,7 @@ def recorded(node: Node, report: Report, afterwards: Callable[[], None] = lambda
     were told. Raises BusyFault where another run holds the lock: the report is that one's. Raises the fault of a lock
     that cannot be taken, as in a run folder that is full, once it is reported.
     """
+    report.redacted_by(lambda text: redacted(node, text, report.generation, node.generations.current()))
     with ExitStack() as lock:
         try:
             lock.enter_context(locked(node.settings.run, report.command))

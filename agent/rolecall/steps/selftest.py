@@ -82,7 +82,7 @@ def roll_back(node: Node, failed: Generation, report: Report, ailing: Ailing) ->
     ready = node.generations.load(node.generations.ready())
     if ready is None or ready.id == failed.id:
         return
-    restored = Report(report.command)
+    restored = report.apart()
     try:
         with report.step("roll back") as step:
             node.generations.commit(ready.id)
@@ -92,7 +92,7 @@ def roll_back(node: Node, failed: Generation, report: Report, ailing: Ailing) ->
             step.note = f"generation {ready.id[:12]} serves again"
         report.outcome = "rolled back"
     except HostFault as fault:
-        report.error += f"\nand the generation before it fails too: {fault.message}"
+        report.failed_too("and the generation before it fails too", fault)
     if restored.serving is not None:
         report.serving, report.products = restored.serving, restored.products
 
@@ -101,7 +101,7 @@ def observe(node: Node, report: Report) -> None:
     """Where a run failed before its self-tests: whether what is current answers all the same, asked once."""
     live = node.generations.load(node.generations.current())
     if report.serving is None and live is not None:
-        observation = Report(report.command)
+        observation = report.apart()
         with suppress(HostFault):
             self_test(node, live, observation, 0.0)
         report.serving, report.products = observation.serving, observation.products
