@@ -8,7 +8,7 @@
 _shtab_rolecall_fleet_subparsers=(check show diff publish fetch schema)
 _shtab_rolecall_store_subparsers=(check copy)
 _shtab_rolecall_image_subparsers=(attach detach check install)
-_shtab_rolecall_subparsers=(boot refresh rollback drain plan status selftest doctor history blame adopt fleet store image demo)
+_shtab_rolecall_subparsers=(boot refresh rollback drain plan status selftest doctor history why blame adopt fleet store image demo)
 
 _shtab_rolecall_boot_option_strings=(-h --help --config --json)
 _shtab_rolecall_refresh_option_strings=(-h --help --config --json --resume)
@@ -19,6 +19,7 @@ _shtab_rolecall_status_option_strings=(-h --help --config --json)
 _shtab_rolecall_selftest_option_strings=(-h --help --config --json)
 _shtab_rolecall_doctor_option_strings=(-h --help --config --json --as-product)
 _shtab_rolecall_history_option_strings=(-h --help --config --json -n)
+_shtab_rolecall_why_option_strings=(-h --help --config --json)
 _shtab_rolecall_blame_option_strings=(-h --help --config --json -n)
 _shtab_rolecall_adopt_option_strings=(-h --help --config --json --product)
 _shtab_rolecall_fleet_check_option_strings=(-h --help --json --templates)
@@ -44,7 +45,7 @@ _shtab_rolecall_option_strings=(-h --help --version)
 _shtab_rolecall_fleet_pos_0_choices=(check show diff publish fetch schema)
 _shtab_rolecall_store_pos_0_choices=(check copy)
 _shtab_rolecall_image_pos_0_choices=(attach detach check install)
-_shtab_rolecall_pos_0_choices=(boot refresh rollback drain plan status selftest doctor history blame adopt fleet store image demo)
+_shtab_rolecall_pos_0_choices=(boot refresh rollback drain plan status selftest doctor history why blame adopt fleet store image demo)
 
 _shtab_rolecall_boot__h_nargs=0
 _shtab_rolecall_boot___help_nargs=0
@@ -76,6 +77,9 @@ _shtab_rolecall_doctor___json_nargs=0
 _shtab_rolecall_history__h_nargs=0
 _shtab_rolecall_history___help_nargs=0
 _shtab_rolecall_history___json_nargs=0
+_shtab_rolecall_why__h_nargs=0
+_shtab_rolecall_why___help_nargs=0
+_shtab_rolecall_why___json_nargs=0
 _shtab_rolecall_blame__h_nargs=0
 _shtab_rolecall_blame___help_nargs=0
 _shtab_rolecall_blame___json_nargs=0

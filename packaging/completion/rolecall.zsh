@@ -25,6 +25,7 @@ _shtab_rolecall_commands() {
     selftest:'Only the self-tests of the current generation.'
     status:'Current and ready generation, the document and its age, the last run.'
     store:'Work on the stores of a fleet.'
+    why:'Which line of which template, and which keys of the document, a line is from.'
   )
   _describe 'rolecall commands' _commands
 }
@@ -345,6 +346,16 @@ _shtab_rolecall_store_copy_options=(
 # guard to ensure default positional specs are added only once per session
 _shtab_rolecall_store_copy_defaults_added=0
 
+_shtab_rolecall_why_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--config[the settings (default\: \/etc\/rolecall\/agent.toml)]:FILE:"
+  "--json[answer as JSON]"
+  ":a file that daemons read, or its name in the generation, such as apache\/50-blog.conf\; without a line\: whole:"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_rolecall_why_defaults_added=0
+
 
 _shtab_rolecall() {
   local context state line curcontext="$curcontext" one_or_more='(*)' remainder='(-)*:' default='*::: :->rolecall'
@@ -379,6 +390,7 @@ _shtab_rolecall() {
         selftest) _arguments -C -s $_shtab_rolecall_selftest_options ;;
         status) _arguments -C -s $_shtab_rolecall_status_options ;;
         store) _shtab_rolecall_store ;;
+        why) _arguments -C -s $_shtab_rolecall_why_options ;;
       esac
   esac
 }

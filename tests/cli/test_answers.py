@@ -31,6 +31,7 @@ COMMAND_LINES = {
     "doctor": ON_A_NODE,
     "history": ON_A_NODE,
     "blame": ON_A_NODE,
+    "why": ON_A_NODE + " apache/50-blog.conf:5",
     "adopt": ON_A_NODE,
     "drain": ON_A_NODE,
     "rollback": ON_A_NODE,

@@ -68,6 +68,10 @@ def find_command(arguments: argparse.Namespace) -> Command[Any]:
         from rolecall.cli import demo_command
 
         return demo_command.DEMO
+    if name == "why":
+        from rolecall.cli import why
+
+        return why.WHY
     from rolecall.cli import node_commands
 
     return node_commands.COMMANDS[name]

@@ -133,6 +133,9 @@ def _add_look_commands(commands: Commands) -> None:
     text = "show this run whole, with the evidence of its failure (default: the list)"
     history.add_argument("number", type=int, nargs="?", metavar="NUMBER", help=text)
     history.add_argument("-n", type=int, default=20, metavar="COUNT", help="how many (default: %(default)s)")
+    why = add_command(commands, "why", "which line of which template, and which keys of the document, a line is from")
+    text = "a file that daemons read, or its name in the generation, such as apache/50-blog.conf; without a line: whole"
+    why.add_argument("file", metavar="FILE[:LINE]", help=text)
     blame = add_command(commands, "blame", "where the last runs spent their time, the slowest step first")
     blame.add_argument("-n", type=int, default=5, metavar="COUNT", help="how many runs (default: %(default)s)")
 

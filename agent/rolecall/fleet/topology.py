@@ -82,7 +82,12 @@ class NodeDatabase:
     replication_password: Secret | None
     candidate: str | None  # who acknowledges what the master writes
 
-    server_id: int  # of replication: other servers must not have the same
+    server: str  # this node
+
+    @property
+    def server_id(self) -> int:
+        """Of replication: other servers must not have the same."""
+        return 1 + zlib.crc32(self.server.encode()) % (2**32 - 2)
 
     @property
     def secrets(self) -> tuple[Secret, ...]:
@@ -184,7 +189,7 @@ def _node_database(name: str, database: Database, server: str, fleet: Fleet) -> 
         ),
         replication_password=Secret(f"databases/{name}", "REPLICATION_PASSWORD", reference) if reference else None,
         candidate=database.candidate,
-        server_id=1 + zlib.crc32(server.encode()) % (2**32 - 2),
+        server=server,
     )
 
 

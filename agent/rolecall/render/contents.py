@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from rolecall.fleet.assignment import AssignedProduct
+
 
 @dataclass(frozen=True)
 class DeployedRelease:
@@ -82,3 +84,19 @@ class Replication:
     accounts: str
     max_lag: float
     duties: Mapping[str, str]  # what this server is in each of its databases, for a plan to tell
+
+
+def deployed_release(product: AssignedProduct, user: str) -> DeployedRelease:
+    """The release of a product, where it lies on a node, and whose it is: '' where the node has no accounts."""
+    release = product.release
+    return DeployedRelease(
+        product=product.name,
+        version=release.version,
+        artifact=release.artifact,
+        sha256=release.sha256,
+        size=release.size,
+        folder=product.release_folder,
+        document_root=product.document_root,
+        writable=product.writable,
+        user=user,
+    )

@@ -6,7 +6,7 @@ from typing import Any
 
 from rolecall.forms.mistakes import Mistake
 from rolecall.render.role import Role
-from rolecall.render.templating import TEMPLATE_ERRORS, environment, place_of
+from rolecall.render.templating import TEMPLATE_ERRORS, Environments, environment, place_of
 
 Scope = Mapping[str, Any]
 
@@ -15,15 +15,16 @@ class Evaluator:
     """Evaluates a role's texts.
 
     `context` is what all of them see; a text that belongs to one product, cache or database is given a wider scope.
-    `mistakes` grows with each text that fails, so that a role's author sees all of them at once.
+    `mistakes` grows with each text that fails, so that a role's author sees all of them at once. `environments` makes
+    the environments of its templates.
     """
 
-    def __init__(self, role: Role, context: dict[str, Any]) -> None:
+    def __init__(self, role: Role, context: dict[str, Any], environments: Environments = environment) -> None:
         self.role = role
         self.context = context
         self.mistakes: list[Mistake] = []
-        self._strict = environment(role)
-        self._plain = environment(role, quoted=False)
+        self._strict = environments(role)
+        self._plain = environments(role, quoted=False)
 
     def condition(self, expression: str, scope: Scope) -> bool:
         """Whether a `when` holds; an empty one always does."""

@@ -117,6 +117,17 @@ class Generation:
         match = re.fullmatch("(.*?)".join(map(re.escape, constants)), content)
         return frozenset(text.strip("\"'") for text in match.groups()) if match else frozenset()
 
+    def lines_as_rendered(self, file: ManagedFile, content: str) -> list[str]:
+        """The lines of a content on disk; a line with secrets in their places is as in the text, with tokens."""
+        rendered = self.with_tags(file.text).split("\n")
+        with_secrets = [line for line in rendered if _SECRET.search(line)]
+        patterns = {re.compile("(?:.*?)".join(map(re.escape, _SECRET.split(line)[::3]))): line for line in with_secrets}
+
+        def as_rendered(line: str) -> str:
+            return next((known for pattern, known in patterns.items() if pattern.fullmatch(line)), line)
+
+        return [as_rendered(line) for line in content.split("\n")]
+
     def mark_of(self, file: ManagedFile) -> str:
         """Tells a file's content apart without telling anything of its secrets."""
         return _digest([file.text, [self.secrets.get(key, "") for key in sorted(file.secrets)]])

@@ -89,12 +89,12 @@ def parameter_values(role: "Role", roles: RoleSettings) -> Values:
 
     A parameter that this role does not declare is left out: see `unknown_parameters`.
     """
-    declared, origins = role.table.parameter, _origins(role, roles)
-    values = {name: roles[table][name] for name, table in origins.items() if name in declared}
+    declared, tables = role.table.parameter, parameter_tables(role, roles)
+    values = {name: roles[table][name] for name, table in tables.items() if name in declared}
     try:
         return values_model(declared).model_validate(values)
     except ValidationError as error:
-        mistakes = [_moved(mistake, origins[str(mistake.path[0])]) for mistake in mistakes_of(error, Values)]
+        mistakes = [_moved(mistake, tables[str(mistake.path[0])]) for mistake in mistakes_of(error, Values)]
         raise Mistakes("the fleet document", mistakes) from None
 
 
@@ -106,12 +106,12 @@ def unknown_parameters(role: "Role", roles: RoleSettings) -> list[str]:
     """
     return [
         f"roles.{table}.{name} of the document is ignored: the role {role.name!r} of this image has no such parameter"
-        for name, table in sorted(_origins(role, roles).items())
+        for name, table in sorted(parameter_tables(role, roles).items())
         if name not in role.table.parameter
     ]
 
 
-def _origins(role: "Role", roles: RoleSettings) -> dict[str, str]:
+def parameter_tables(role: "Role", roles: RoleSettings) -> dict[str, str]:
     """Parameter → the table of `roles` that sets it: the role's own before those of the roles that it includes."""
     lineage = (role.name, *role.table.include)
     return {name: table for table in reversed(lineage) for name in roles.get(table, {})}

@@ -6,6 +6,7 @@ whose result was not quoted is an error, so that none can be forgotten.
 
 import re
 from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +14,7 @@ from rolecall.errors import ConfigFault
 from rolecall.fleet.assignment import AssignedProduct, Assignment
 from rolecall.forms.mistakes import Mistake, Mistakes, suggest
 from rolecall.forms.quoting import FORMATS
-from rolecall.render.contents import Attachment, DeployedRelease, DirectCommands, Replication, Unit, Validator
+from rolecall.render.contents import Attachment, DirectCommands, Replication, Unit, Validator, deployed_release
 from rolecall.render.evaluation import Evaluator, Scope
 from rolecall.render.generation import ITSELF, Generation, ManagedFile, clashes, sealed, secret_token, tag_token
 from rolecall.render.parameters import parameter_values
@@ -21,7 +22,7 @@ from rolecall.render.platforms import names_on, platforms
 from rolecall.render.role import AttachmentSpec, DirectSpec, FileSpec, Role, UnitSpec, ValidatorSpec
 from rolecall.render.selftests import checks
 from rolecall.render.settings import RenderSettings
-from rolecall.render.templating import Quoted, environment
+from rolecall.render.templating import Environments, Quoted, environment
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 _PATH = re.compile(r"(?!.*(?:\.\.|//|/\./|/\.?$))[A-Za-z0-9_][A-Za-z0-9@._/-]*")
@@ -39,22 +40,25 @@ def render(
     `fingerprints` tell secrets' values apart without telling them; `release_templates` are the templates that
     products bring along: product → name → text.
     """
-    return _Renderer(role, assignment, settings, release_templates or {}).generation(fingerprints or {})
+    return Renderer(role, assignment, settings, release_templates or {}).generation(fingerprints or {})
 
 
-class _Renderer:
+class Renderer:
+    """One rendering. `environments` makes the environments of its templates."""
+
     def __init__(
         self,
         role: Role,
         assignment: Assignment,
         settings: RenderSettings,
         release_templates: Mapping[str, Mapping[str, str]],
+        environments: Environments = environment,
     ) -> None:
         self.role = role
         self.assignment = assignment
         self.settings = settings
         self.release_templates = release_templates
-        self.sandbox = environment(role, foreign=True)
+        self.sandbox = environments(role, foreign=True)
         self.context: dict[str, Any] = {
             "assignment": assignment,
             "products": assignment.products,
@@ -67,7 +71,7 @@ class _Renderer:
             "tag": lambda unit: Quoted(tag_token(unit)),
             "generation": Quoted(tag_token(ITSELF)),
         }
-        self.evaluator = Evaluator(role, self.context)
+        self.evaluator = Evaluator(role, self.context, environments)
         self.context["names"] = self._names()
         # An attachment is laid when the image is baked, before there is a document, and a run only compares it.
         self.attachment_context = dict(self.context)
@@ -75,9 +79,12 @@ class _Renderer:
         self.context["parameters"] = parameter_values(role, roles)
 
     def generation(self, fingerprints: Mapping[str, str]) -> Generation:
+        """What `render` returns."""
         table, assignment, mistakes = self.role.table, self.assignment, self.evaluator.mistakes
-        units = tuple(self._unit(spec, scope) for spec in table.unit for scope in self._scopes(spec.each))
-        files = tuple(sorted(self._files({unit.name for unit in units}), key=lambda file: file.path))
+        units = self.units()
+        unit_names = {unit.name for unit in units}
+        specified = (file for spec in table.file for file in self.files_of(spec, unit_names))
+        files = tuple(sorted(specified, key=lambda file: file.path))
         mistakes.extend(clashes([file.path for file in files]))
         accounts = table.accounts if self.settings.accounts else None
         generation = Generation(
@@ -136,14 +143,18 @@ class _Renderer:
         names = platform_names | node_names
         return {key: self.evaluator.text(value) if isinstance(value, str) else value for key, value in names.items()}
 
-    def _files(self, units: set[str]) -> Iterator[ManagedFile]:
-        for spec in self.role.table.file:
-            for scope in self._scopes(spec.each):
-                if not self.evaluator.condition(spec.when, scope):
-                    continue
-                text = self._release_file(spec, scope) if spec.release else self.evaluator.file(spec.source, scope)
-                if text is not None:
-                    yield self._file(spec, text, scope, units)
+    def units(self) -> tuple[Unit, ...]:
+        """The daemons, without the digests of what they read."""
+        return tuple(self._unit(spec, scope) for spec in self.role.table.unit for scope in self._scopes(spec.each))
+
+    def files_of(self, spec: FileSpec, units: AbstractSet[str]) -> Iterator[ManagedFile]:
+        """The files that a part of role.toml stands for. `units`: the names of those that there are."""
+        for scope in self._scopes(spec.each):
+            if not self.evaluator.condition(spec.when, scope):
+                continue
+            text = self._release_file(spec, scope) if spec.release else self.evaluator.file(spec.source, scope)
+            if text is not None:
+                yield self._file(spec, text, scope, units)
 
     def _release_file(self, spec: FileSpec, scope: Scope) -> str | None:
         """The text of a file whose template comes with the product's release; None if the release has none."""
@@ -176,7 +187,7 @@ class _Renderer:
             text = text.replace(token, "")
         return text
 
-    def _file(self, spec: FileSpec, text: str, scope: Scope, units: set[str]) -> ManagedFile:
+    def _file(self, spec: FileSpec, text: str, scope: Scope, units: AbstractSet[str]) -> ManagedFile:
         mistakes, before = self.evaluator.mistakes, len(self.evaluator.mistakes)
         path = self.evaluator.text(spec.path, scope)
         readers = sorted(self.evaluator.texts(spec.units, scope))
@@ -230,19 +241,3 @@ class _Renderer:
     def _direct(self, spec: DirectSpec, scope: Scope) -> DirectCommands:
         pidfile, start = self.evaluator.text(spec.pidfile, scope), self.evaluator.texts(spec.start, scope)
         return DirectCommands(pidfile, start, spec.reload, spec.stop)
-
-
-def deployed_release(product: AssignedProduct, user: str) -> DeployedRelease:
-    """The release of a product, where it lies on a node, and whose it is: '' where the node has no accounts."""
-    release = product.release
-    return DeployedRelease(
-        product=product.name,
-        version=release.version,
-        artifact=release.artifact,
-        sha256=release.sha256,
-        size=release.size,
-        folder=product.release_folder,
-        document_root=product.document_root,
-        writable=product.writable,
-        user=user,
-    )

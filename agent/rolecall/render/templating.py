@@ -1,7 +1,7 @@
 """Templates: Jinja in which every value has to be quoted for its format, and errors that name the template's line."""
 
 from types import CodeType
-from typing import Any
+from typing import Any, Protocol
 
 import jinja2
 import jinja2.sandbox
@@ -35,7 +35,7 @@ MOST_CODES = 5000
 _CODES: dict[tuple[object, ...], CodeType] = {}
 
 
-class _Environment(jinja2.Environment):
+class RoleEnvironment(jinja2.Environment):
     """Compiles a text once, for however many products and servers it is rendered.
 
     Nine tenths of a rendering are the compiler's work. Its code depends on the text, on the name that stands in
@@ -54,25 +54,35 @@ class _Environment(jinja2.Environment):
         return _CODES[key]
 
 
-class _Foreign(_Environment, jinja2.sandbox.ImmutableSandboxedEnvironment):
+class ReleaseEnvironment(RoleEnvironment, jinja2.sandbox.ImmutableSandboxedEnvironment):
     """For the templates of releases: of our models they see the fields, none of pydantic's methods.
 
     `BaseModel.parse_raw`, for one, unpickles what it is given.
     """
 
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
+        """Whether a template may look at it."""
         if isinstance(obj, Frozen):
             return attr in type(obj).model_fields
         return super().is_safe_attribute(obj, attr, value)
 
 
-def environment(role: Role, *, quoted: bool = True, foreign: bool = False) -> jinja2.Environment:
+class Environments(Protocol):
+    """What makes environments, as `environment` does."""
+
+    def __call__(self, role: Role, *, quoted: bool = True, foreign: bool = False) -> jinja2.Environment:
+        """An environment with the role's templates."""
+
+
+def environment(
+    role: Role, *, quoted: bool = True, foreign: bool = False, kind: type[RoleEnvironment] | None = None
+) -> jinja2.Environment:
     """An environment with the role's templates.
 
     `quoted`: what it writes has to be quoted; not so for single values of role.toml. `foreign`: templates that come
-    with a release, which may look at data and nothing else.
+    with a release, which may look at data and nothing else. `kind`: another class than usual.
     """
-    kind = _Foreign if foreign else _Environment
+    kind = kind or (ReleaseEnvironment if foreign else RoleEnvironment)
 
     def load(name: str) -> tuple[str, str, None] | None:
         return (role.templates[name], name, None) if name in role.templates else None

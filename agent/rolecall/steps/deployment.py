@@ -11,8 +11,7 @@ from rolecall.fleet.assignment import AssignedProduct, Assignment
 from rolecall.host import boot
 from rolecall.node.node import Node
 from rolecall.node.refusals import Refusal, Refusals
-from rolecall.render.contents import DeployedRelease
-from rolecall.render.rendering import deployed_release
+from rolecall.render.contents import DeployedRelease, deployed_release
 from rolecall.report import Report
 from rolecall.steps.choice import pause_after
 

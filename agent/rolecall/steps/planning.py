@@ -40,7 +40,7 @@ def _render_target(
     secrets = node.secrets.read(assignment.secrets, report.warn)
     if not dry:
         ensure_key(node.settings.state)
-    templates = _release_templates(node, role, assignment, dry=dry)
+    templates = release_templates(node, role, assignment, dry=dry)
     digests = fingerprints(secrets, node.settings.state)
     if assignment.everything:
         for note in unknown_parameters(role, assignment.everything.roles):
@@ -48,7 +48,7 @@ def _render_target(
     return render(role, assignment, node.render_settings, digests, templates), secrets
 
 
-def _release_templates(node: Node, role: Role, assignment: Assignment, *, dry: bool) -> dict[str, dict[str, str]]:
+def release_templates(node: Node, role: Role, assignment: Assignment, *, dry: bool) -> dict[str, dict[str, str]]:
     """The text of each template by product and source.
 
     They are in the releases, which are unpacked for it, unless `dry`: then only what is unpacked already is seen.
