@@ -14,8 +14,9 @@ import pytest
 from faults.disk import Disk, Event, lay, recorded
 from faults.test_kills import Story, booted, change, exposure, failure, first_boot, removal, repair
 from faults.tiny import Nodes, Picture, picture
+from sampling import LONG, some_of
 
-BOOTS = 25  # of each story
+BOOTS = 25 if LONG else 6  # of each story
 
 
 @dataclass
@@ -91,7 +92,7 @@ def test_after_a_power_cut_the_links_lead_to_whole_generations_and_the_next_boot
     assert len(images) >= least
     chosen = images[:: max(1, len(images) // BOOTS)]
     print(f"{len(images)} images, {len(chosen)} booted")
-    assert [fault for one in images for fault in cuts.faults(*one)][:20] == []
+    assert [fault for one in some_of(images, 3) for fault in cuts.faults(*one)][:20] == []
     for where, image in cuts.images(only_last=True):
         assert (image["current"], image["ready"]) == (cuts.after["current"], cuts.after["ready"]), where
     for where, image in chosen:

@@ -69,16 +69,6 @@ def test_the_journal_has_every_step_with_fields_to_search_by(ready: Machine) -> 
     assert (run["_SYSTEMD_UNIT"], run["SYSLOG_IDENTIFIER"]) == (BOOT, "rolecall")
 
 
-def test_without_the_systemd_module_the_same_words_have_their_levels(ready: Machine) -> None:
-    ready.run("mv /usr/lib/python3/dist-packages/systemd /root/")
-    ready.setting('selftest_deadline = "10s"', 'selftest_deadline = "1s"')
-    ready.world.product("blog", "2", health="down")
-    ready.world.publish()
-    assert ready.refresh() == 1
-    (record,) = (one for one in ready.journal(f"_SYSTEMD_UNIT={REFRESH}") if one["MESSAGE"].startswith("rolled back"))
-    assert (record["PRIORITY"], record["_TRANSPORT"]) == ("3", "stdout")
-
-
 def without_seed(node: Machine) -> None:
     """As an image that was baked without one."""
     node.setting(f'seed = "{SEED}"', "")

@@ -1,15 +1,84 @@
 """A machine that runs follows its document, by the timer, and keeps serving whatever goes wrong."""
 
-from collections.abc import Callable
+import copy
+import itertools
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
-from machine.container import BOOT, EVERY_2_S, READY, REFRESH, TIMER, Machine
+import pytest
+
+from baked import Images
+from machine.container import BOOT, EVERY_2_S, READY, REFRESH, TIMER, Machine, machine
 from machine.world import DOCUMENT, PREFIX
 from patience import ends_within
 from rolecall.host import journal
 from roots import sh
 
 MASTERS = ("apache2.service", "php8.2-fpm.service")
+SETTINGS = Path("etc/rolecall/agent.toml")
+MODULE = "/usr/lib/python3/dist-packages/systemd"
+
+
+class Shared:
+    """A machine that serves one test after another: booting it costs more than what most of them do."""
+
+    def __init__(self, image: list[Path], memory: Path, images: Images) -> None:
+        self.image, self.memory, self.keys = image, memory, images.keys
+        self.numbers, self.ends = itertools.count(1), ExitStack()
+        self.machine: Machine | None = None
+        self.document, self.settings = dict[str, Any](), ""
+
+    def ready(self) -> Machine:
+        """The machine as it was after its boot, but for what it remembers; a new one where that cannot be had."""
+        if self.machine is None:
+            name = f"rcs{os.getpid()}-{next(self.numbers)}"
+            self.machine = self.ends.enter_context(machine(name, self.image, self.memory / name, self.keys))
+            self.machine.world.product("blog")
+            self.machine.world.publish()
+            self.document = copy.deepcopy(self.machine.world.document)
+            self.settings = (self.machine.root / SETTINGS).read_text()
+            self.machine.boot()
+            assert self.machine.failed() == [], self.machine.log()
+        return self.machine
+
+    def put_back(self) -> None:
+        """Settings, timer, document and journal of the machine, which goes on."""
+        node = self.ready()
+        node.world.s3.heal()
+        (node.root / SETTINGS).write_text(self.settings)
+        (node.root / f"etc/systemd/system/{TIMER}.d/test.conf").unlink(missing_ok=True)
+        node.run(f"systemctl daemon-reload; systemctl stop {TIMER} {REFRESH}")
+        goes_on = {key: node.world.document[key] for key in ("serial", "databases")}  # an epoch never goes back either
+        node.world.document = {**copy.deepcopy(self.document), **goes_on}
+        node.world.publish()
+        assert node.refresh() == 0, node.log()
+        node.run(f"systemctl start {TIMER}; journalctl --quiet --rotate; rm -f /var/log/journal/*/*@*")
+
+    def discard(self) -> None:
+        """After a test that failed: nobody knows what it has left."""
+        self.ends.close()
+        self.machine = None
+
+
+@pytest.fixture(scope="module")
+def shared(image: list[Path], memory: Path, images: Images) -> Iterator[Shared]:
+    kept = Shared(image, memory, images)
+    yield kept
+    kept.discard()
+
+
+@pytest.fixture
+def ready(request: pytest.FixtureRequest, shared: Shared) -> Iterator[Machine]:
+    """A machine that runs and serves release 1 of the product blog."""
+    failures = request.session.testsfailed
+    yield shared.ready()
+    if request.session.testsfailed == failures:
+        shared.put_back()
+    else:
+        shared.discard()
 
 
 def begun(node: Machine, step: str) -> None:
@@ -68,6 +137,17 @@ def test_a_broken_release_is_rolled_back_the_unit_fails_and_what_was_before_serv
     assert ready.refresh() == 0
     assert ready.failed() == []
     assert world.get("blog.example.com")[2].startswith("release=3 ")
+
+
+def test_without_the_systemd_module_the_same_words_have_their_levels(ready: Machine) -> None:
+    ready.run(f"mv {MODULE} /root/")
+    ready.setting('selftest_deadline = "10s"', 'selftest_deadline = "1s"')
+    ready.world.product("blog", "2", health="down")
+    ready.world.publish()
+    assert ready.refresh() == 1
+    ready.run(f"mv /root/systemd {MODULE}")
+    (record,) = (one for one in ready.journal(f"_SYSTEMD_UNIT={REFRESH}") if one["MESSAGE"].startswith("rolled back"))
+    assert (record["PRIORITY"], record["_TRANSPORT"]) == ("3", "stdout")
 
 
 def test_a_run_that_is_told_to_stop_ends_at_once_and_the_next_one_completes_it(ready: Machine) -> None:

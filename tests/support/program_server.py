@@ -4,6 +4,7 @@ For a command three processes matter: this one, which goes on listening; its chi
 tells its number and how it ended; and the program.
 """
 
+import atexit
 import gc
 import grp
 import importlib
@@ -15,8 +16,10 @@ import pwd
 import signal
 import socket
 import sys
+import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -125,9 +128,27 @@ def wrap_names() -> None:
     os.initgroups = lambda user, group: os.setgroups(group_list(user, group))
 
 
+def end(main: Callable[[], int]) -> None:
+    """Run the program to its end, but leave out what an interpreter does last: to free every object there is."""
+    status = 0
+    try:
+        sys.exit(main())
+    except SystemExit as ended:
+        status = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+    except BaseException:  # noqa: BLE001 - as an interpreter does with whatever is left
+        sys.excepthook(*sys.exc_info())
+        status = 1
+    with suppress(OSError, ValueError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    os._exit(status)
+
+
 if __name__ == "__main__":
     prepare()
     become(next_program(socket.socket(fileno=int(sys.argv[1]))))
     from rolecall.__main__ import main
 
-    sys.exit(main())
+    end(main)

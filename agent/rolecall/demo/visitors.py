@@ -21,6 +21,9 @@ def get(node: FolderNode, host: str, path: str = "/") -> tuple[int, str]:
         connection.close()
 
 
+_PAUSE = 0.02  # seconds between two pages of a visitor, who shares this machine with the demo
+
+
 @dataclass
 class Answers:
     """What the visitors got: how many answers, and what became of those that were lost."""
@@ -44,6 +47,7 @@ def traffic(node: FolderNode) -> Iterator[Answers]:
             with lock:
                 answers.count += 1
                 answers.lost.extend([problem] if problem else [])
+            over.wait(_PAUSE)
 
     visitors = [threading.Thread(target=visit, args=(host,)) for host in (site.BLOG, site.VIDEO)]
     for visitor in visitors:
