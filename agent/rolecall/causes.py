@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 from rolecall.errors import ConflictFault, FetchFault
+from rolecall.quantities import duration
 
 SKEW = 240.0  # seconds; S3 refuses at 15 minutes, other services at five
 
@@ -56,7 +57,7 @@ def conflict(action: str, *, doubtful: bool = False) -> ConflictFault:
 
 def too_slow(action: str, seconds: float) -> FetchFault:
     """The deadline is over."""
-    return fault(action, f"no whole answer within {seconds:g} s", "too-slow")
+    return fault(action, f"no whole answer within {duration(seconds)}", "too-slow")
 
 
 def too_large(action: str, limit: int) -> FetchFault:
@@ -78,7 +79,7 @@ def skewed(action: str, date: datetime | None, whose: str = "the store's") -> Fe
     if date is None:
         return fault(action, f"this machine's clock is more than 15 minutes off {whose}", "clock-skew")
     ahead = (datetime.now(UTC) - date).total_seconds()
-    words = f"this machine's clock is {round(abs(ahead) / 60)} minutes {'ahead of' if ahead > 0 else 'behind'} {whose}"
+    words = f"this machine's clock is {duration(round(abs(ahead)))} {'ahead of' if ahead > 0 else 'behind'} {whose}"
     return fault(action, words, "clock-skew")
 
 

@@ -1,6 +1,7 @@
 """What each command promises: its answer, its exit code, its words."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -37,6 +38,23 @@ def test_status_tells_where_the_node_stands_and_its_exit_code_says_whether_it_is
         assert words in text
     status = ready.json("status", ok=True)
     assert (status["healthy"], status["current"], status["owed"]) == (True, status["ready"], [])
+
+
+def test_how_long_ago_the_last_run_was_is_counted_from_the_boot_whatever_the_clock_says(ready: Box) -> None:
+    [path] = [path for path in (ready.state / "reports").glob("run-*.json") if "evidence" not in path.name]
+    report = json.loads(path.read_text())
+
+    def last_run(**parts: str) -> str:
+        path.write_text(json.dumps({**report, **parts}))
+        return ready.rolecall("status").stdout.partition("  last run  ")[2].splitlines()[0]
+
+    assert re.fullmatch(r"boot, ready, \d+(\.\d)? (s|min) ago", last_run(started="2036-01-01T00:00:00.000+00:00"))
+    assert last_run(started="2026-01-02T03:04:05.678+00:00", boot="another") == (
+        "boot, ready, before this boot, at 2026-01-02 03:04 UTC by this machine's clock"
+    )
+    assert ready.json("status", ok=True)["last_run_age_seconds"] is None
+    last_run()
+    assert 0 < ready.json("status", ok=True)["last_run_age_seconds"] < 3600
 
 
 def test_selftest_names_every_check_and_fails_with_the_reason(ready: Box) -> None:
@@ -141,6 +159,21 @@ def test_fleet_diff_tells_which_servers_would_change_and_how(tmp_path: Path) -> 
     assert "web1" not in text
 
 
+def test_a_release_of_the_same_version_in_another_archive_is_told_by_its_digests(tmp_path: Path) -> None:
+    product = {"hostnames": ["blog.example.com"], "user": "blog", "release": RELEASE}
+    old = document(products={"blog": product})
+    old["servers"]["web1"]["products"] = ["blog"]
+    paths = [tmp_path / "old.json", tmp_path / "new.json"]
+    for path, digest in zip(paths, ("a1b2c3d4" * 8, "c3d4e5f6" * 8), strict=True):
+        product["release"] = {**RELEASE, "sha256": digest}
+        path.write_text(json.dumps(old))
+    said = rolecall("fleet", "diff", *map(str, paths)).stdout
+    assert "release 1: same version, other archive (sha256 a1b2c3d4… → c3d4e5f6…)\n" in said
+    product["release"] = {**RELEASE, "sha256": digest, "version": "2"}
+    paths[0].write_text(json.dumps(old))
+    assert "release 2 → 1, the same archive\n" in rolecall("fleet", "diff", *map(str, paths)).stdout
+
+
 def test_fleet_schema_is_a_json_schema_that_knows_every_part() -> None:
     schema = json.loads(rolecall("fleet", "schema").stdout)
     assert schema["$schema"].startswith("https://json-schema.org/")
@@ -151,7 +184,13 @@ def test_fleet_schema_is_a_json_schema_that_knows_every_part() -> None:
     ("words", "code", "message"),
     [
         ((), 2, "usage: rolecall"),
-        (("bot",), 2, "invalid choice: 'bot'"),
+        (("bot",), 2, "there is no 'bot'; did you mean 'boot'?"),
+        (("stauts",), 2, "did you mean 'status'?"),
+        (("fleet", "pubish"), 2, "did you mean 'publish'?"),
+        (("publish", "fleet.json"), 2, "there is no 'publish'; did you mean 'fleet publish'?"),
+        (("refresh", "--reusme"), 2, "unrecognized arguments: --reusme; did you mean '--resume'?"),
+        (("fleet", "show", "--stoer=file:///s"), 2, "--stoer=file:///s; did you mean '--store'?"),
+        (("status", "web1"), 2, "usage: rolecall status"),
         (("boot", "--config", "/nowhere/agent.toml"), 78, "cannot read the settings /nowhere/agent.toml"),
         (("fleet", "check", "/nowhere/fleet.json"), 78, "cannot read /nowhere/fleet.json"),
         (("plan", "--as", "web1"), 2, "--as and a document"),

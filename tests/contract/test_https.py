@@ -157,7 +157,7 @@ def test_a_password_that_lies_about_is_sent_to_nobody(
     assert not any("Authorization" in one.headers for one in mirror.requests)
 
 
-@pytest.mark.parametrize(("ahead", "words"), [(1800, "30 minutes behind"), (-1800, "30 minutes ahead of")])
+@pytest.mark.parametrize(("ahead", "words"), [(1800, "30 min behind"), (-1800, "30 min ahead of")])
 def test_a_refusal_by_a_server_with_another_time_is_the_clocks_fault(
     mirror: Mirror, store: Store, ahead: float, words: str
 ) -> None:

@@ -1,20 +1,16 @@
 """`fleet show` and the warnings of `fleet check`: what people see in pipes and on terminals, and what programs get."""
 
-import fcntl
 import json
-import os
-import pty
 import re
-import struct
 import subprocess
-import termios
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import program
-from box import ROLECALL, document
+from box import document
+from terminals import on_a_terminal
 
 RELEASE = {"version": "1", "artifact": "a.tar.gz", "sha256": "0" * 64, "size": 1}
 PRODUCTS = [f"product{n}" for n in range(12)]
@@ -23,29 +19,6 @@ ZONES = ["us-east-1a", "us-east-1b", "us-east-1c"]
 
 def rolecall(*words: str) -> subprocess.CompletedProcess[str]:
     return program.rolecall(words)
-
-
-def on_a_terminal(width: int, *words: str, **env: str) -> str:
-    """What a terminal of this width shows, with its escape sequences."""
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, width, 0, 0))
-    plain = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "COLUMNS", "FORCE_COLOR")}
-    with subprocess.Popen(
-        [*ROLECALL, *words], stdin=theirs, stdout=theirs, stderr=theirs, env={**plain, "TERM": "xterm-256color", **env}
-    ) as process:
-        os.close(theirs)
-        shown = b""
-        while True:
-            try:
-                part = os.read(ours, 65536)
-            except OSError:  # nobody has the other end any more
-                break
-            if not part:
-                break
-            shown += part
-    os.close(ours)
-    assert process.returncode == 0, shown.decode()
-    return shown.decode().replace("\r\n", "\n")
 
 
 def written(folder: Path, data: dict[str, Any]) -> str:

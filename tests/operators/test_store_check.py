@@ -91,6 +91,7 @@ def test_a_store_that_does_all_is_proven_and_left_as_it_was(kind: str, desk: Des
     assert desk.failures(kind, ok=0).keys() == ({"listing"} if kind == "https" else set())
     assert desk.objects() == {}
     said = desk.rolecall("store", "check", desk.urls[kind], ok=0).stdout
+    assert [line for line in said.splitlines() if line != line.rstrip()] == [], "nothing is padded in a pipe"
     assert said.endswith("can be published to by several people\n")
 
 
@@ -192,3 +193,5 @@ def test_doctor_tells_what_a_store_makes_dearer_and_finds_no_fault_in_it(desk: D
     said = desk.rolecall("doctor", ok=1).stdout  # of a machine that has no identity
     assert f"✓ {desk.urls['https']}: it sends the whole object though the tag is still the same (no 304)" in said
     assert "(no 206): a download that was cut begins again at its first byte" in said
+    assert "proven by writing, which no node does: `fleet publish` does each time" in said
+    assert f"`rolecall store check {desk.urls['https']}` tells all" in said

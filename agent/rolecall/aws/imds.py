@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from rolecall.causes import moment
 from rolecall.deadline import within
 from rolecall.errors import FetchFault
+from rolecall.quantities import duration
 
 if TYPE_CHECKING:
     import requests
@@ -149,8 +150,8 @@ class Imds:
                 "aws ec2 modify-instance-metadata-options --http-put-response-hop-limit 2",
                 "imds-hop-limit",
             )
-        seconds = f"{max(waited, 0.0):.1f} s"
-        heard = f"it had answered until then; {seconds} were left" if self._answered else f"{seconds} were left for it"
+        left = duration(max(waited, 0.0))
+        heard = f"it had answered until then; {left} were left" if self._answered else f"{left} were left for it"
         return FetchFault(
             f"the time for the metadata service {endpoint} ran out at {request}: {heard}",
             "the agent asks again by itself; if it is always slow, raise boot.metadata_timeout and network.timeout "

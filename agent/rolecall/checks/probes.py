@@ -16,6 +16,7 @@ from rolecall.host import attachments
 from rolecall.host.redaction import Redaction
 from rolecall.host.units import ServiceManager
 from rolecall.node.notes import Notes
+from rolecall.quantities import duration
 from rolecall.render.generation import Generation
 
 Ailing: TypeAlias = frozenset[tuple[str, str]]  # checks that failed before a switch: product and name
@@ -135,7 +136,7 @@ def _file(_: Subject, check: Check) -> str:
         return f"{path} does not contain {text!r}"
     age = time.time() - path.stat().st_mtime
     if max_age is not None and age > max_age:
-        return f"{path} is {age:.0f} s old, at most {max_age:.0f} s are allowed"
+        return f"{path} is {duration(round(age))} old, and may be at most {duration(max_age)}"
     return ""
 
 

@@ -96,6 +96,7 @@ class StatusAnswer(Answer):
     releases: Mapping[str, str]
     checks: tuple[CheckResult, ...]
     last_run: Mapping[str, Any] | None  # a report
+    last_run_age_seconds: float | None  # None: it was before this boot, or of a version that did not note the boot
     why: str  # the node is not healthy, in a line; '' where it is
     next: str  # what to do about it, in a line
 

@@ -5,6 +5,7 @@ import argparse
 from rolecall.cli.command import Command
 from rolecall.cli.terminal import console
 from rolecall.demo.story import Demonstration, run_story
+from rolecall.quantities import duration
 
 
 def demo(arguments: argparse.Namespace) -> Demonstration:
@@ -15,7 +16,7 @@ def demo(arguments: argparse.Namespace) -> Demonstration:
 def show_demonstration(answer: Demonstration) -> None:
     """The last lines of the story."""
     out = console()
-    out.print(f"\nThe whole story took {answer.seconds:.0f} s.", style="bold")
+    out.print(f"\nThe whole story took {duration(answer.seconds)}.", style="bold")
     if answer.running:
         out.print(f"""The node goes on serving. In another shell:
   . {answer.folder}/env.sh            # rolecall, as this node sees it

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 from rolecall.cli.answers import FaultAnswer, FaultDetails
 from rolecall.cli.command import Command
 from rolecall.cli.parser import parser
+from rolecall.cli.tables import folded, width_of
 from rolecall.cli.terminal import print_json
 from rolecall.errors import Fault, HostFault, Stopped
 from rolecall.forms.answers import Answer
@@ -86,11 +87,11 @@ def show_fault(fault: Fault, *, as_json: bool) -> int:
     if journal.listens():
         journal.command_failed(fault)
         return fault.exit_code
-    print(f"rolecall: {fault.message}", file=sys.stderr)
-    if fault.hint:
-        print(f"  hint: {fault.hint}", file=sys.stderr)
-    if fault.cause:
-        print(f"  cause: {fault.cause} (docs/reference/causes.md)", file=sys.stderr)
+    hint = f"\n  hint: {fault.hint}" if fault.hint else ""
+    cause = f"\n  cause: {fault.cause} (docs/reference/causes.md)" if fault.cause else ""
+    width = width_of(sys.stderr)
+    for line in f"rolecall: {fault.message}{hint}{cause}".splitlines():
+        print("\n".join(folded(line, width)) if width else line.rstrip(), file=sys.stderr)
     return fault.exit_code
 
 

@@ -1,6 +1,7 @@
 """`rolecall doctor`: why can this node not boot? Every cause at once, each with its remedy; nothing is changed."""
 
 import os
+import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -108,6 +109,9 @@ def _diagnose_stores(diagnoses: list[Diagnosis], node: Node, identity: Identity 
             remedy = skewed("tell", stored.date).hint
             diagnoses.append(Diagnosis(not is_skewed(stored.date), "this machine's clock is the store's", remedy))
         _try(diagnoses, f"document of {store.url}", partial(verify_stored, node, store, stored, identity))
+        what = f"{store.url}: what publishing relies on is proven by writing, which no node does: `fleet publish` does "
+        what += f"each time, and `rolecall store check {shlex.quote(store.url)}` tells all"
+        diagnoses.append(Diagnosis(ok=True, what=what, remedy=""))
         proofs = _try(diagnoses, f"reading of {store.url}", partial(reading_proofs, store, DOCUMENT, stored)) or ()
         for proof in proofs:
             if not proof.holds and proof.name != "clock":  # which is told above
@@ -155,7 +159,8 @@ def _diagnose_generation(settings: Settings, node: Node, target: Generation) -> 
     for unit in live.units if live else ():
         if node.manager.manages(unit):
             remedy = "its log says why it is not"
-            yield Diagnosis(node.manager.active(unit), f"unit {unit.service} is active", remedy)
+            active = node.manager.active(unit)
+            yield Diagnosis(active, f"unit {unit.service} is {'active' if active else 'not active'}", remedy)
     if live:
         yield from _diagnose_data(settings, node, live)
 

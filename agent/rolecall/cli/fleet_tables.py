@@ -1,20 +1,17 @@
 """The tables of `fleet show`. A terminal that is too narrow gets shorter ones; in a pipe nothing is shortened."""
 
-import sys
-import textwrap
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
-from rolecall.cli.terminal import count
+from rolecall.cli.tables import Cell, column_widths, print_table, room
 from rolecall.fleet.overview import ServerRow
 from rolecall.operator.answers import FleetOverview, SpreadRow
+from rolecall.quantities import count
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-Cell: TypeAlias = tuple[str, str]  # text and style
 
 _ZONE_STYLES = ("cyan", "magenta", "green", "blue", "bright_cyan", "bright_magenta", "bright_green", "bright_blue")
 _MARK_STYLES = {"one zone": "bold red", "one server": "yellow", "no server": "yellow", "uneven": "yellow"}
@@ -38,14 +35,14 @@ def _print_servers(out: "Console", fleet: FleetOverview, colours: Mapping[str, s
     if not fleet.servers:
         return
     head: list[Cell] = [(text, "dim") for text in ("  server", "zone", "address", "instance", "what it is for")]
-    widths = _widths([head, *([*place(row), _EMPTY] for row in fleet.servers)])
-    room = _room(out, widths)
+    widths = column_widths([head, *([*place(row), _EMPTY] for row in fleet.servers)])
+    space = room(out, widths)
     out.print()
-    _print_table(out, [head], widths)
+    print_table(out, [head], widths)
     for role, rows in groupby(fleet.servers, lambda row: row.role):
-        table = [[*place(row), (_purpose(row, len(fleet.products), room), "")] for row in rows]
+        table = [[*place(row), (_purpose(row, len(fleet.products), space), "")] for row in rows]
         out.print(f"{role}, {count(len(table), 'server')}", style="bold")
-        _print_table(out, table, widths)
+        print_table(out, table, widths)
 
 
 def _purpose(row: ServerRow, products: int, room: int) -> str:
@@ -66,9 +63,9 @@ def _print_spread(out: "Console", spread: Sequence[SpreadRow], colours: Mapping[
         return
     out.print("\nservers by zone", style="bold")
     names = _spread_names(spread)
-    left = _widths([[*cells, _EMPTY] for cells in names])
+    left = column_widths([[*cells, _EMPTY] for cells in names])
     widths = {name: max(len(name), 5) for name in (*colours, "total")}
-    narrow = _room(out, left) < sum(widths.values()) + 2 * len(widths) + _MARK_WIDTH
+    narrow = room(out, left) < sum(widths.values()) + 2 * len(widths) + _MARK_WIDTH
     if narrow:
         widths = dict.fromkeys(widths, 3)
         _print_stairs(out, sum(left) + 2 * len(left) + 2, [*colours.items(), ("total", "dim")], 5)
@@ -84,7 +81,7 @@ def _print_spread(out: "Console", spread: Sequence[SpreadRow], colours: Mapping[
     head: list[Cell] = [_EMPTY, _EMPTY, *zone_names, ("total", "dim"), _EMPTY]
     table = [] if narrow else [head]
     table += [[*cells, *numbers(row)] for cells, row in zip(names, spread, strict=True)]
-    _print_table(out, table, _widths(table))
+    print_table(out, table, column_widths(table))
 
 
 def _spread_names(spread: Sequence[SpreadRow]) -> list[list[Cell]]:
@@ -107,8 +104,8 @@ def _print_matrix(out: "Console", fleet: FleetOverview, colours: Mapping[str, st
     for row in products:
         marks.setdefault(row.name, []).extend([row.mark] if row.mark else [])
     places: list[list[Cell]] = [[(f"  {row.role}", ""), (row.zone, colours[row.zone])] for row in fleet.matrix]
-    left = sum(2 + width for width in _widths([[*cells, _EMPTY] for cells in places]))
-    most = max((out.width - left - 26) // 2, 10) if sys.stdout.isatty() else len(marks)
+    left = sum(2 + width for width in column_widths([[*cells, _EMPTY] for cells in places]))
+    most = max((out.width - left - 26) // 2, 10) if out.file.isatty() else len(marks)
     for start in range(0, len(marks), most):
         names = list(marks)[start : start + most]
         heads = [(": ".join([name, *marks[name]]), _MARK_STYLES.get("".join(marks[name][:1]), "")) for name in names]
@@ -117,7 +114,7 @@ def _print_matrix(out: "Console", fleet: FleetOverview, colours: Mapping[str, st
         for cells, servers in zip(places, fleet.matrix, strict=True):
             ticks = " ".join("✓" if name in servers.products else "·" for name in names)
             table.append([*cells, (ticks, ""), (" ".join(servers.servers), colours[servers.zone])])
-        _print_table(out, table, _widths(table))
+        print_table(out, table, column_widths(table))
 
 
 def _print_stairs(out: "Console", left: int, names: Iterable[Cell], step: int) -> None:
@@ -125,30 +122,3 @@ def _print_stairs(out: "Console", left: int, names: Iterable[Cell], step: int) -
     for i, (text, style) in enumerate(names):
         out.print(" " * left + f"{'│':<{step}}" * i, style="dim", end="")
         out.print(text, style=style)
-
-
-def _widths(table: Sequence[Sequence[Cell]]) -> list[int]:
-    """The width of every column but the last."""
-    return [max(len(text) for text, _ in column) for column in zip(*table, strict=True)][:-1]
-
-
-def _room(out: "Console", widths: Sequence[int]) -> int:
-    """What is left of a line for the last column; a pipe has no end."""
-    return max(out.width - sum(widths) - 2 * len(widths), 20) if sys.stdout.isatty() else sys.maxsize
-
-
-def _print_table(out: "Console", table: Iterable[Sequence[Cell]], widths: Sequence[int]) -> None:
-    """Lines in columns. The last column is folded below itself where a terminal is too narrow, and never in a pipe."""
-    from rich.text import Text
-
-    left, room = sum(widths) + 2 * len(widths), _room(out, widths)
-    for *cells, (last, style) in table:
-        first, *folded = textwrap.wrap(last, room, break_on_hyphens=False, break_long_words=False) or [""]
-        line = Text()
-        for (text, colour), width in zip(cells, widths, strict=True):
-            line.append(f"{text:<{width}}  ", colour)
-        line.append(first, style)
-        line.rstrip()
-        out.print(line)
-        for text in folded:
-            out.print(" " * left + text, style=style)

@@ -4,9 +4,11 @@ from collections.abc import Sequence
 
 from rolecall.cli.fleet_tables import print_tables
 from rolecall.cli.plan_view import print_changes
-from rolecall.cli.terminal import console, count
+from rolecall.cli.tables import print_paragraph
+from rolecall.cli.terminal import console
 from rolecall.forms.mistakes import Mistake
 from rolecall.operator.answers import FleetCheck, FleetDiff, FleetOverview, Publication, Unplannable
+from rolecall.quantities import count
 
 _MOST_WARNINGS = 200  # in words; JSON has them all
 
@@ -18,7 +20,7 @@ def show_check(answer: FleetCheck) -> None:
         f"databases: {answer.databases}, caches: {answer.caches}"
     )
     head = f"{answer.source}: no mistakes. {answer.fleet}, serial {answer.serial}: {counts}"
-    print(head + _expiry(answer), flush=True)
+    print_paragraph(console(), head + _expiry(answer))
     _print_warnings(answer.source, answer.warnings)
 
 
@@ -33,7 +35,7 @@ def show_overview(answer: FleetOverview) -> None:
         "cache": len(answer.caches),
     }
     counts = ", ".join(count(number, noun) for noun, number in numbers.items())
-    out.print(f"{answer.fleet}, serial {answer.serial}: {counts}{_expiry(answer)}", style="bold")
+    print_paragraph(out, f"{answer.fleet}, serial {answer.serial}: {counts}{_expiry(answer)}", "bold")
     print_tables(out, answer)
     _print_warnings(answer.source, answer.warnings)
 
@@ -44,8 +46,7 @@ def show_diff(answer: FleetDiff) -> None:
     for server, changes in answer.servers.items():
         if isinstance(changes, Unplannable):
             unknown += 1
-            out.print(server, style="bold", end=" ")
-            out.print(f"unknown: {changes.error}", style="yellow")
+            print_paragraph(out, f"{server} unknown: {changes.error}", "yellow")
             continue
         old, new = answer.generations[server]
         if old != new:
@@ -62,7 +63,7 @@ def show_publication(answer: Publication) -> None:
     replaced = f"in place of serial {answer.before}" if answer.before else "the first one"
     signer = f", signed by {answer.signer}" if answer.signer else ""
     until = f"good until {answer.not_after:%Y-%m-%d %H:%M} UTC"
-    print(f"published serial {answer.serial}, {replaced}: {answer.url}{signer}; {until}", flush=True)
+    print_paragraph(console(), f"published serial {answer.serial}, {replaced}: {answer.url}{signer}; {until}")
     _print_warnings(answer.source, answer.warnings)
 
 
@@ -71,9 +72,9 @@ def _print_warnings(source: str, warnings: Sequence[Mistake]) -> None:
     if not warnings:
         return
     errors = console(errors=True)
-    errors.print(f"{source} has {count(len(warnings), 'warning')}:", style="yellow")
+    print_paragraph(errors, f"{source} has {count(len(warnings), 'warning')}:", style="yellow")
     for warning in warnings[:_MOST_WARNINGS]:
-        errors.print(f"  {warning}", style="yellow")
+        print_paragraph(errors, f"  {warning}", "yellow")
     if len(warnings) > _MOST_WARNINGS:
         errors.print(f"  … and {len(warnings) - _MOST_WARNINGS} more", style="yellow")
 

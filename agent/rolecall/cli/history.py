@@ -6,13 +6,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from rolecall.cli.node_views import NO_RUNS, print_checks
-from rolecall.cli.terminal import console, count, duration, size_in_words
+from rolecall.cli.tables import plain, print_paragraph, print_table
+from rolecall.cli.terminal import console
 from rolecall.errors import HostFault
 from rolecall.fleet.check import CheckResult
 from rolecall.forms.answers import Answer
 from rolecall.forms.stored import typed
 from rolecall.node.evidence import Evidence, Piece
 from rolecall.node.node import open_ready_node
+from rolecall.node.reports import headline
+from rolecall.quantities import count, duration, size_in_words
 from rolecall.settings import load_settings
 
 if TYPE_CHECKING:
@@ -64,13 +67,10 @@ def show_history(answer: HistoryAnswer | PastRun) -> None:
     if not answer.runs:
         print(NO_RUNS)
         return
-    from rich.table import Table
-
-    columns = ("run", "when", "command", "outcome", "serial", "generation", "took", "what")
-    table = Table(*columns, box=None, pad_edge=False)
+    rows = [plain("run", "when", "command", "outcome", "serial", "generation", "took", "what")]
     for report in answer.runs:
-        what = report["error"].splitlines()[0] if report["error"] else count(len(report["changes"]), "change")
-        table.add_row(
+        what = headline(report) if report["error"] else count(len(report["changes"]), "change")
+        texts = (
             str(report.get("number", "")),
             report["started"][:19].replace("T", " "),
             report["command"],
@@ -79,30 +79,30 @@ def show_history(answer: HistoryAnswer | PastRun) -> None:
             report["generation"][:12],
             duration(report["seconds"]),
             f"{what} (with evidence)" if report["evidence"] else what,
-            style="red" if report["outcome"] in _FAILURES else None,
         )
-    console().print(table, soft_wrap=False)
+        rows.append([(text, "red" if report["outcome"] in _FAILURES else "") for text in texts])
+    print_table(console(), rows)
 
 
 def _show_run(report: Mapping[str, Any]) -> None:
     out = console()
     style = "bold red" if report["outcome"] in _FAILURES else "bold"
     out.print(f"run {report.get('number', 0)}: {report['command']}, {report['outcome']}", style=style)
-    for name, value in _rows(report):
-        if value:
-            out.print(f"  {name:<10} {value}")
+    print_table(out, [plain(f"  {name:<9}", value) for name, value in _rows(report) if value])
+    rows = []
     for step in report["steps"]:
         note = step["note"] if step["outcome"] == "done" else f"{step['outcome']}: {step['note']}"
-        out.print(f"  {step['name']:<10} {duration(step['seconds']):>8}  {note}")
+        rows.append(plain(f"  {step['name']:<10} {duration(step['seconds']):>8}", note))
+    print_table(out, rows)
     print_checks(out, (typed(CheckResult, dict(check)) for check in report.get("checks", ())))
     for change in report["changes"]:
-        out.print(f"{change['action']:<8} {change['path']} {change['note']}".rstrip())
+        print_paragraph(out, f"{change['action']:<8} {change['path']} {change['note']}")
     for warning in report["warnings"]:
-        out.print(f"note: {warning}", style="yellow")
+        print_paragraph(out, f"note: {warning}", "yellow")
     if report["error"]:
-        out.print(report["error"], style="red")
+        print_paragraph(out, report["error"], "red")
     if report.get("hint"):
-        out.print(f"  hint: {report['hint']}")
+        print_paragraph(out, f"  hint: {report['hint']}")
 
 
 def _rows(report: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -123,7 +123,7 @@ def _show_evidence(evidence: Evidence) -> None:
         _show_piece(out, f"{log.name}, since the switch", log.lines)
     _show_piece(out, f"what was to change from {evidence.live[:12]} to {evidence.generation[:12]}", evidence.diff)
     for reason in evidence.missing:
-        out.print(f"missing: {reason}", style="yellow")
+        print_paragraph(out, f"missing: {reason}", "yellow")
 
 
 def _show_piece(out: "Console", title: str, piece: Piece) -> None:

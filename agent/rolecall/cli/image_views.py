@@ -1,20 +1,22 @@
 """What a person sees of the answers about an image."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 
 from rolecall.cli.answers import AttachedPaths, DetachedPaths, ImageCheck, RoleInstallation
+from rolecall.cli.tables import print_faults, print_marked
 from rolecall.cli.terminal import console
 
 
 def show_check(answer: ImageCheck) -> None:
     """`image check`: what was mended, and what is left with its remedy."""
-    out = console()
+    out, faults = console(), defaultdict[str, list[str]](list)
     for finding in answer.mended:
-        out.print(f"✓ {finding.name}: mended: {finding.what}", style="green")
+        print_marked(out, "✓", f"{finding.name}: mended: {finding.what}", "green")
     for finding in answer.findings:
-        out.print("✗", style="red", end=" ")
-        remedy = f"\n  remedy: {finding.remedy}" if finding.remedy else ""
-        out.print(f"{finding.name}: {finding.what}{remedy}")
+        faults[finding.remedy].append(f"{finding.name}: {finding.what}")
+    for remedy, words in faults.items():
+        print_faults(out, words, remedy)
     if not answer.findings:
         out.print("✓ nothing is wrong with it", style="green")
 

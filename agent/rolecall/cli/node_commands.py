@@ -1,6 +1,7 @@
 """The commands of a node: its runs, where it stands, and its past."""
 
 import argparse
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,6 +12,7 @@ from rolecall.cli.command import Command
 from rolecall.cli.terminal import progress
 from rolecall.errors import HostFault
 from rolecall.fleet.check import CheckResult
+from rolecall.host import boot
 from rolecall.node.aside import lying_aside
 from rolecall.node.node import Node, open_ready_node
 from rolecall.node.notes import Hold, Leaving
@@ -86,9 +88,15 @@ def status(arguments: argparse.Namespace) -> answers.StatusAnswer:
         releases=releases,
         checks=tuple(results),
         last_run=last_run,
+        last_run_age_seconds=_age(last_run) if last_run else None,
         why=why,
         next=remedy,
     )
+
+
+def _age(report: Mapping[str, Any]) -> float | None:
+    """How many seconds ago a run ended, whatever the clock has done since; None where it was not in this boot."""
+    return boot.uptime() - report["uptime"] if report.get("boot") == boot.boot_id() else None
 
 
 def _failing(results: list[CheckResult]) -> tuple[str, str]:

@@ -1,13 +1,16 @@
 """What a person sees of a node's answers."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from rolecall.cli import answers
-from rolecall.cli.terminal import ago, console, count, duration, since, size_in_words
+from rolecall.cli.tables import plain, print_faults, print_marked, print_paragraph, print_table, room
+from rolecall.cli.terminal import console
 from rolecall.fleet.check import CheckResult
 from rolecall.host import journal
 from rolecall.node.aside import Aside
+from rolecall.quantities import ago, count, duration, size_in_words
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -23,13 +26,13 @@ def show_run(answer: answers.RunAnswer) -> None:
         return
     errors = console(errors=True)
     for warning in report.warnings:
-        errors.print(f"note: {warning}", style="yellow")
+        print_paragraph(errors, f"note: {warning}", "yellow")
     if report.degraded:
-        errors.print(f"degraded: {report.degraded}", style="yellow")
+        print_paragraph(errors, f"degraded: {report.degraded}", "yellow")
     if report.error:
-        errors.print(f"rolecall: {report.error}", style="red")
+        print_paragraph(errors, f"rolecall: {report.error}", "red")
     if report.hint:
-        errors.print(f"  hint: {report.hint}")
+        print_paragraph(errors, f"  hint: {report.hint}")
     if report.cause:
         errors.print(f"  cause: {report.cause} (docs/reference/causes.md)")
     outcome = f"{report.outcome}, nothing was changed" if report.outcome == "refused" else report.outcome
@@ -52,15 +55,16 @@ def show_status(answer: answers.StatusAnswer) -> None:
     out = console()
     state, style = _state(answer)
     out.print(f"{answer.server or 'this machine'}: {state}", style=style)
-    for name, value in _status_rows(answer).items():
-        if value:
-            out.print(f"  {name:<9} {value}")
-    for item in answer.aside:
-        out.print(f"  {'aside':<9} {_aside(item)}; `rolecall adopt` lists it and takes it, or remove the folder")
+    rows = [(name, value) for name, value in _status_rows(answer).items() if value]
+    rows += [
+        ("aside", f"{_aside(item)}; `rolecall adopt` lists it and takes it, or remove the folder")
+        for item in answer.aside
+    ]
+    print_table(out, [plain(f"  {name:<8}", value) for name, value in rows])
     print_checks(out, answer.checks)
     if answer.why:
-        out.print(f"why:  {answer.why}")
-        out.print(f"next: {answer.next}")
+        print_paragraph(out, f"why:  {answer.why}", hang=6)
+        print_paragraph(out, f"next: {answer.next}", hang=6)
 
 
 def _state(answer: answers.StatusAnswer) -> tuple[str, str]:
@@ -88,7 +92,7 @@ def _status_rows(answer: answers.StatusAnswer) -> dict[str, str]:
         "ailing": "; ".join(product.ailment for product in answer.products.values() if product.ailment),
         "owed": ", ".join(answer.owed) or "nothing",
         "held": "by `rolecall rollback`" if answer.held else "",
-        "last run": _run(last_run) if last_run else "none",
+        "last run": _run(last_run, answer.last_run_age_seconds) if last_run else "none",
         "degraded": last_run.get("degraded", ""),
         "leaving": answer.leaving,
         "foreign": f"the state in use is that of another instance, {answer.foreign}" if answer.foreign else "",
@@ -101,12 +105,16 @@ def _aside(item: Aside) -> str:
 
 def _document(answer: answers.StatusAnswer) -> str:
     trust = "unsigned" if answer.unsigned else f"signed by {answer.signer}"
-    age = ago(answer.document_age_seconds)
-    return f"serial {answer.serial} of {answer.fleet} from {answer.source}, first read {age} ago, {trust}"
+    age = "never" if answer.document_age_seconds is None else ago(answer.document_age_seconds)
+    return f"serial {answer.serial} of {answer.fleet} from {answer.source}, first read {age}, {trust}"
 
 
-def _run(report: Mapping[str, Any]) -> str:
-    return f"{report['command']}, {report['outcome']}, {since(report['started'])} ago"
+def _run(report: Mapping[str, Any], age: float | None) -> str:
+    """How the last run ended, and how long ago; by the clock alone nobody can tell how long before this boot."""
+    moment = f"{report['started'][:16].replace('T', ' ')} UTC by this machine's clock"
+    before = "before this boot, at" if report.get("boot") else "at"
+    when = f"{before} {moment}" if age is None else ago(age)
+    return f"{report['command']}, {report['outcome']}, {when}"
 
 
 def show_selftest(answer: answers.SelftestAnswer) -> None:
@@ -116,6 +124,7 @@ def show_selftest(answer: answers.SelftestAnswer) -> None:
 
 def print_checks(out: "Console", results: Iterable[CheckResult]) -> None:
     """A line for each self-test."""
+    rows = []
     for result in results:
         if result.ok:
             mark, style = "✓ pass", "green"
@@ -123,17 +132,22 @@ def print_checks(out: "Console", results: Iterable[CheckResult]) -> None:
             mark, style = "✗ FAIL", "red"
         else:
             mark, style = "! note", "yellow"
-        out.print(mark, style=style, end=" ")
-        out.print(f"{duration(result.seconds):>8}  {result.name}" + (f": {result.reason}" if result.reason else ""))
+        words = f"{result.name}: {result.reason}" if result.reason else result.name
+        rows.append([(f"{mark} {duration(result.seconds):>8}", style), (words, "")])
+    print_table(out, rows)
 
 
 def show_diagnoses(answer: answers.DoctorAnswer) -> None:
-    """What doctor has to say, with a remedy for whatever is wrong."""
-    out = console()
+    """What doctor has to say; below all that one remedy is for, the remedy."""
+    out, faults = console(), defaultdict[str, list[str]](list)
     for diagnosis in answer.diagnoses:
-        out.print("✓" if diagnosis.ok else "✗", style="green" if diagnosis.ok else "red", end=" ")
-        remedy = f"\n  remedy: {diagnosis.remedy}" if diagnosis.remedy and not diagnosis.ok else ""
-        out.print(diagnosis.what + remedy)
+        if not diagnosis.ok:
+            faults[diagnosis.remedy].append(diagnosis.what)
+    for diagnosis in answer.diagnoses:
+        if diagnosis.ok:
+            print_marked(out, "✓", diagnosis.what, "green")
+        else:
+            print_faults(out, faults.pop(diagnosis.remedy, ()), diagnosis.remedy)
 
 
 def show_adoption(answer: answers.AsideListing | answers.Adoption) -> None:
@@ -143,15 +157,16 @@ def show_adoption(answer: answers.AsideListing | answers.Adoption) -> None:
             print(f"{move.product}: {move.path}")
         print(f"{count(len(answer.adopted), 'folder')} taken; the sites have them at once")
         return
+    out = console()
     if not answer.aside:
-        print("nothing lies aside")
+        out.print("nothing lies aside")
     for content in answer.aside:
-        print(f"{content.aside.name}: {_aside(content.aside)}")
+        print_paragraph(out, f"{content.aside.name}: {_aside(content.aside)}")
         for product in content.products:
             sizes = f"{size_in_words(product.shared)} in shared/, {size_in_words(product.private)} in private/"
-            print(f"  {product.name}: {sizes}")
+            print_paragraph(out, f"  {product.name}: {sizes}")
         if not content.products:
-            print("  no product has written anything")
+            out.print("  no product has written anything")
 
 
 def show_blame(answer: answers.BlameAnswer) -> None:
@@ -161,9 +176,13 @@ def show_blame(answer: answers.BlameAnswer) -> None:
         return
     out, total = console(), sum(times.mean for times in answer.steps)
     out.print(f"the mean of the last {answer.runs} runs, the slowest step first:", style="bold")
+    widths = [10, 16, 10]
+    longest_bar = min(30, room(out, widths))
+    rows = []
     for times in answer.steps:
-        bar = "█" * max(1, round(30 * times.mean / total)) if total else ""
-        out.print(f"  {duration(times.mean):>8}  {times.step:<10} {bar:<30} at most {duration(times.longest)}")
+        bar = "█" * max(1, round(longest_bar * times.mean / total)) if total else ""
+        rows.append(plain(f"  {duration(times.mean):>8}", f"at most {duration(times.longest):>8}", times.step, bar))
+    print_table(out, rows, widths)
     longest, budget = duration(answer.longest_run), duration(answer.budget)
     share = f"{100 * answer.longest_run / answer.budget:.2g} %"
-    out.print(f"the longest run took {longest}: {share} of the boot budget of {budget}")
+    print_paragraph(out, f"the longest run took {longest}: {share} of the boot budget of {budget}")

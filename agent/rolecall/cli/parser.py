@@ -4,7 +4,9 @@ import argparse
 from pathlib import Path
 from typing import TypeAlias
 
-Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+from rolecall.cli.suggestions import Parser
+
+Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
 
 _EXIT_CODES = """\
 exit codes:
@@ -25,7 +27,7 @@ keys are OpenSSH's own:
 
 def parser() -> argparse.ArgumentParser:
     """The parser of `rolecall`."""
-    top = argparse.ArgumentParser(
+    top = Parser(
         prog="rolecall",
         description="Learns who this machine is, reads the fleet's one document, becomes its role and proves it.",
         epilog=_EXIT_CODES,

@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rolecall.cli.answers import PlanAnswer
-from rolecall.cli.terminal import console, count
+from rolecall.cli.tables import print_paragraph, print_table
+from rolecall.cli.terminal import console
+from rolecall.quantities import count
 from rolecall.render.plan import Change
 
 if TYPE_CHECKING:
@@ -23,7 +25,7 @@ def show_plan(answer: PlanAnswer) -> None:
     """`plan`: the diff, then the changes; warnings on standard error."""
     out, errors = console(), console(errors=True)
     for warning in answer.warnings:
-        errors.print(f"note: {warning}", style="yellow")
+        print_paragraph(errors, f"note: {warning}", "yellow")
     for line in answer.diff:
         out.print(line, style="bold" if line[:3] in ("+++", "---") else _DIFF_STYLES.get(line[:1]))
     if answer.current == answer.wanted:
@@ -35,6 +37,8 @@ def show_plan(answer: PlanAnswer) -> None:
 def print_changes(out: "Console", changes: Sequence[Change], old: str, new: str) -> None:
     """A line for each change between the generations `old` and `new`."""
     out.print(f"{count(len(changes), 'change')}, generation {old[:12] or 'none'} → {new[:12]}:", style="bold")
+    rows = []
     for change in changes:
-        line = f"  {change.action:<8} {change.path:<28} {change.note}"
-        out.print(line.rstrip(), style=_CHANGE_STYLES[change.action])
+        style = _CHANGE_STYLES[change.action]
+        rows.append([(f"  {change.action:<8} {change.path:<28}", style), (change.note, style)])
+    print_table(out, rows)

@@ -7,11 +7,13 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from rolecall.cli.command import Command
-from rolecall.cli.terminal import console, count, size_in_words
+from rolecall.cli.tables import plain, print_paragraph, print_table
+from rolecall.cli.terminal import console
 from rolecall.operator import offline
 from rolecall.operator.answers import StoreCheck, StoreCopy
 from rolecall.operator.store_check import check_store
 from rolecall.operator.store_copy import Progress, copy_store
+from rolecall.quantities import count, size_in_words
 from rolecall.store.proofs import Proof
 
 if TYPE_CHECKING:
@@ -98,7 +100,8 @@ def show_copy(answer: StoreCopy) -> None:
     """`store copy`: what the target has now."""
     would = "would be " if answer.dry_run else ""
     counts = f"{would}copied: {len(answer.copied)} ({size_in_words(answer.bytes)}), unchanged: {answer.unchanged}"
-    print(f"{answer.target}: {answer.fleet}, serial {answer.serial}. {counts}, {would}deleted: {len(answer.deleted)}")
+    head = f"{answer.target}: {answer.fleet}, serial {answer.serial}"
+    print_paragraph(console(), f"{head}. {counts}, {would}deleted: {len(answer.deleted)}")
     if answer.dry_run:
         for verb, keys in (("copy", answer.copied), ("delete", answer.deleted)):
             print("".join(f"  {verb} {key}\n" for key in keys), end="")
@@ -106,20 +109,16 @@ def show_copy(answer: StoreCopy) -> None:
 
 def show_check(answer: StoreCheck) -> None:
     """`store check`: a row for each experiment; below, what follows from those that failed."""
-    from rich.box import SIMPLE
-    from rich.table import Table
-
-    table = Table(box=SIMPLE, pad_edge=False, show_edge=False)
-    for title in ("", "for", "what was tried", "what was seen"):
-        table.add_column(title, overflow="fold")
-    for proof in answer.proofs:
-        table.add_row("✓" if proof.holds else "✗", proof.purpose, proof.name, proof.seen)
     out = console()
-    out.print(table, soft_wrap=False)
+    rows = [[(title, "dim") for title in ("", "for", "what was tried", "what was seen")]]
+    for proof in answer.proofs:
+        mark = ("✓", "green") if proof.holds else ("✗", "red")
+        rows.append([mark, *plain(proof.purpose, proof.name, proof.seen)])
+    print_table(out, rows)
     for consequence, proofs in _by_consequence(answer.proofs).items():
-        out.print(f"{', '.join(proofs)}: {consequence}", style="yellow")
+        print_paragraph(out, f"{', '.join(proofs)}: {consequence}", "yellow")
     verdict = "can be published to by several people" if answer.publish else _refusal(answer)
-    out.print(f"{answer.url} {verdict}", style="bold")
+    print_paragraph(out, f"{answer.url} {verdict}", "bold")
 
 
 def _by_consequence(proofs: Iterable[Proof]) -> dict[str, list[str]]:

@@ -1,4 +1,4 @@
-"""The terminal: the answer on standard output, progress on standard error, times in words.
+"""The terminal: the answer on standard output, progress on standard error.
 
 Colour only where a terminal is, and never with NO_COLOR; no meaning is in a colour alone.
 """
@@ -7,12 +7,13 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
+from rolecall.cli.tables import print_table
 from rolecall.forms.answers import Answer
 from rolecall.host import journal
+from rolecall.quantities import duration
 from rolecall.readiness import systemd
 from rolecall.report import Report, Step
 
@@ -54,8 +55,8 @@ def progress(*, quiet: bool, patience: float) -> Iterator[Callable[[Report], Cal
                 status.update(step.name)
                 return
             mark, style = ("✓", "green") if step.outcome == "done" else ("✗", "red")
-            out.print(mark, style=style, end=" ")
-            out.print(f"{step.name:<10} {duration(step.seconds):>8}  {step.note}")
+            head = f"{mark} {step.name:<10} {duration(step.seconds):>8}"
+            print_table(out, [[(head, style), (step.note, "")]])
 
         yield lambda _: watch
 
@@ -65,44 +66,3 @@ def _record_step(report: Report, patience: float, step: Step) -> None:
         systemd.working(step.name, patience)
     else:
         journal.step_ended(report, step)
-
-
-def count(number: int, noun: str) -> str:
-    """`1 change`, `19 changes`."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
-def size_in_words(size: int) -> str:
-    """`17 bytes`, `1.2 MiB`."""
-    if size < 1024:
-        return count(size, "byte")
-    value = float(size)
-    for unit in ("KiB", "MiB", "GiB"):
-        value /= 1024
-        if value < 1024:
-            return f"{value:.1f} {unit}"
-    return f"{value / 1024:.1f} TiB"
-
-
-def duration(seconds: float) -> str:
-    """`68 ms`, `1.2 s`, `20 min`."""
-    if seconds < 1:
-        return f"{seconds * 1000:.0f} ms"
-    return f"{seconds:.1f} s" if seconds < 120 else f"{seconds / 60:g} min"
-
-
-def since(moment: str) -> str:
-    """How long ago an ISO 8601 moment was."""
-    return ago((datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds())
-
-
-def ago(seconds: float | None) -> str:
-    """`3 min`."""
-    if seconds is None:
-        return "never"
-    if seconds < -60:
-        return "less than 0 s (this machine's clock was set back)"
-    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds:.0f} s"

@@ -13,6 +13,7 @@ from rolecall.database.replication import Address, RemoteState, ServerState, is_
 from rolecall.errors import FetchFault, HostFault, UnsettledFault
 from rolecall.forms.quoting import sql
 from rolecall.host import programs
+from rolecall.quantities import duration
 from rolecall.render.contents import Replication
 
 Row: TypeAlias = dict[str, str]
@@ -132,7 +133,9 @@ class Client:
         if not (state.receiving and state.applying and lag.isdigit()):
             reason = state.error_text or "replication is stopped, or has only just begun"
             return f"it does not follow its upstream: {reason}"
-        return "" if int(lag) <= max_lag else f"it is {lag} s behind, at most {max_lag:g} s are allowed"
+        if int(lag) <= max_lag:
+            return ""
+        return f"it is {duration(int(lag))} behind, and may be at most {duration(max_lag)}"
 
     def redacted(self, message: str) -> str:
         """A message without secrets: a server quotes any part of a statement, and cuts it anywhere."""

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Mapping
 
 from rolecall.errors import Fault
+from rolecall.quantities import duration
 from rolecall.report import Report, Step
 
 # Never changed once released: what is watched for them is not ours.
@@ -41,7 +42,7 @@ def _connected() -> bool:
 def step_ended(report: Report, step: Step) -> None:
     """A step is over."""
     failed = step.outcome == "failed"
-    words = f"{step.name}: {step.note or step.outcome}, {step.seconds:.3f} s"
+    words = f"{step.name}: {step.note or step.outcome}, {duration(step.seconds)}"
     fields = {"STEP": step.name, "OUTCOME": step.outcome, "SECONDS": f"{step.seconds:.4f}"}
     level, event = (_WARNING, STEP_FAILED) if failed else (_INFO, STEP_DONE)
     _write(level, event, words, _run_fields(report) | fields)

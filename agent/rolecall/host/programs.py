@@ -12,6 +12,7 @@ from typing import Any
 
 from rolecall.errors import MACHINE_WORDS, HostFault, MachineFault, fault_of
 from rolecall.host import files
+from rolecall.quantities import duration
 
 _KILLED = (-signal.SIGKILL, -signal.SIGTERM)  # by the kernel for want of memory, or by a person
 _UNLOADED = "error while loading shared libraries"  # of ld.so(8): the program has not even begun
@@ -75,7 +76,7 @@ def run(
     except OSError as error:
         raise _not_started(error, argv) from error
     except subprocess.TimeoutExpired as error:
-        raise HostFault(f"{' '.join(argv)} did not end within {timeout:g} s") from error
+        raise HostFault(f"{' '.join(argv)} did not end within {duration(timeout)}") from error
     return Result(argv, process.returncode, process.stdout.decode("utf-8", "replace"))
 
 
@@ -126,7 +127,7 @@ def pipe(source: tuple[str, ...], sink: tuple[str, ...], preamble: bytes, timeou
             output.seek(0)
             return Result((*source, "|", *sink), status, output.read().decode("utf-8", "replace"))
     except subprocess.TimeoutExpired as error:
-        raise HostFault(f"{source[0]} did not end within {timeout:g} s") from error
+        raise HostFault(f"{source[0]} did not end within {duration(timeout)}") from error
     except OSError as error:
         raise _not_started(error, (error.filename or source[0],)) from error
 

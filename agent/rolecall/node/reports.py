@@ -150,11 +150,14 @@ def explanation(reports: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
     wanted = reports[0]["generation"]
     tries = (run for run in reports if run["outcome"] != "waiting" and run["generation"] == wanted and run["exit_code"])
     cause = reports[0] if reports[0]["outcome"] != "waiting" else next(tries, reports[0])
-    words, *rest = cause["error"].splitlines() or [cause["outcome"]]
-    if words.endswith(":") and rest:
-        words = f"{words} {rest[0].strip()}"
-    why = f"{cause['command']}, run {cause.get('number', 0)}, ended {cause['outcome']!r}: {words}"
+    why = f"{cause['command']}, run {cause.get('number', 0)}, ended {cause['outcome']!r}: {headline(cause)}"
     return why, reports[0].get("hint") or "`rolecall history` has the whole reason"
+
+
+def headline(report: Mapping[str, Any]) -> str:
+    """How a run failed, in one line: of a list of reasons the first one."""
+    words, *rest = report["error"].splitlines() or [report["outcome"]]
+    return f"{words} {rest[0].strip()}" if words.endswith(":") and rest else str(words)
 
 
 def read_report(path: Path) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from rolecall.causes import is_skewed
 from rolecall.errors import FetchFault
 from rolecall.node.verified import MOST
 from rolecall.operator.answers import StoreCheck
+from rolecall.quantities import duration
 from rolecall.store import DOCUMENT, Store, Stored
 from rolecall.store.proofs import CONDITIONS, LIMIT, RACES, Bench, Disproof, Experiment, Proof, bench, prove
 
@@ -98,7 +99,8 @@ def _clock(stored: Stored) -> str:
     if stored.date is None:
         return "it does not tell its time"
     seconds = (datetime.now(UTC) - stored.date).total_seconds()
-    words = f"this machine's clock is {abs(seconds):.0f} s {'ahead of' if seconds > 0 else 'behind'} the store's"
+    side = "ahead of" if seconds > 0 else "behind"
+    words = f"this machine's clock is {duration(round(abs(seconds)))} {side} the store's"
     if is_skewed(stored.date):
         raise Disproof(words)
     return words

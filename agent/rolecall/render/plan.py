@@ -2,8 +2,10 @@
 
 import difflib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
+from rolecall.quantities import count
+from rolecall.render.contents import DeployedRelease
 from rolecall.render.generation import Generation, ManagedFile, by_path, shown
 
 
@@ -32,7 +34,7 @@ class Plan:
     @property
     def count(self) -> str:
         """`1 change`, `19 changes`."""
-        return "1 change" if len(self.changes) == 1 else f"{len(self.changes)} changes"
+        return count(len(self.changes), "change")
 
     def diff(self) -> Iterator[str]:
         """A unified diff of all files, line by line."""
@@ -57,7 +59,21 @@ def _files(old: Generation, new: Generation) -> Iterator[Change]:
         elif path not in after:
             yield Change("remove", path)
         elif before[path] != after[path] or _secrets_differ(before[path], old, new):
-            yield Change("change", path, "a secret has a new value" if before[path] == after[path] else "")
+            yield Change("change", path, _file_change(before[path], after[path]))
+
+
+def _file_change(old: ManagedFile, new: ManagedFile) -> str:
+    """What is not seen in the lines of a diff."""
+    if old == new:
+        return "a secret has a new value"
+    if rights := _rights_change(old, new):
+        return rights
+    return "other units read it" if old.text == new.text else ""
+
+
+def _rights_change(old: ManagedFile, new: ManagedFile) -> str:
+    before, after = (f"{file.mode:04o} {file.owner}:{file.group}" for file in (old, new))
+    return f"{before} → {after}" if before != after else ""
 
 
 def _secrets_differ(file: ManagedFile, old: Generation, new: Generation) -> bool:
@@ -72,7 +88,16 @@ def _releases(old: Generation, new: Generation) -> Iterator[Change]:
         elif product not in before:
             yield Change("deploy", product, f"release {after[product].version}")
         elif before[product] != after[product]:
-            yield Change("deploy", product, f"release {before[product].version} → {after[product].version}")
+            yield Change("deploy", product, _release_change(before[product], after[product]))
+
+
+def _release_change(old: DeployedRelease, new: DeployedRelease) -> str:
+    if old.version != new.version:
+        return f"release {old.version} → {new.version}" + (", the same archive" if old.sha256 == new.sha256 else "")
+    if old.sha256 != new.sha256:
+        return f"release {new.version}: same version, other archive (sha256 {old.sha256[:8]}… → {new.sha256[:8]}…)"
+    names = [item.name for item in fields(old) if getattr(old, item.name) != getattr(new, item.name)]
+    return f"release {new.version}: same archive, other {', '.join(names).replace('_', ' ')}"
 
 
 def _units(old: Generation, new: Generation) -> Iterator[Change]:
@@ -117,5 +142,5 @@ def _file_diff(path: str, old: ManagedFile | None, new: ManagedFile | None) -> I
         f"b/{path}" if new else "/dev/null",
         lineterm="",
     )
-    if old and new and (old.mode, old.owner, old.group) != (new.mode, new.owner, new.group):
-        yield f"# {path}: {old.mode:04o} {old.owner}:{old.group} → {new.mode:04o} {new.owner}:{new.group}"
+    if old and new and (rights := _rights_change(old, new)):
+        yield f"# {path}: {rights}"

@@ -15,6 +15,7 @@ from rolecall.node.notes import Leaving, MachineFaults
 from rolecall.node.outbox import Outbox
 from rolecall.node.owner import foreign_owner, own_verified
 from rolecall.node.redaction import redacted
+from rolecall.quantities import duration
 from rolecall.readiness import Notice, open_reporter
 from rolecall.report import ProductStatus, Report, with_left_out
 from rolecall.shortcut import stamps
@@ -143,7 +144,7 @@ def tell_reporters(node: Node, report: Report) -> None:
         try:
             problem = within(timeout, partial(problem_of, node, kind, report.snapshot()))
         except TimeoutError:
-            problem = f"it did not end within {timeout:g} s"
+            problem = f"it did not end within {duration(timeout)}"
         if problem:
             report.warn(f"the reporter {kind!r} could not be told: {problem}")
 

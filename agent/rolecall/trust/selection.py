@@ -14,6 +14,7 @@ from rolecall.fleet.schema import Fleet
 from rolecall.node.node import Node
 from rolecall.node.owner import own_folder, own_verified
 from rolecall.node.verified import MOST, Verified, prune_documents, read_document, write_document
+from rolecall.quantities import ago
 from rolecall.report import Report
 from rolecall.store import DOCUMENT, Store, Stored
 from rolecall.store.chain import all_of
@@ -136,8 +137,9 @@ def _fallbacks(
 ) -> Iterator[Callable[[], Document]]:
     note = own_verified(node, identity)
     if last and note.fetched:
-        hours = (datetime.now(UTC) - note.fetched).total_seconds() / 3600
-        why = f"going on with serial {note.serial}, first read {note.fetched.isoformat()}, {hours:.1f} hours ago"
+        hours = (datetime.now(UTC) - note.fetched).total_seconds() // 3600  # whole ones: other words are another report
+        age = ago(hours * 3600) if hours > 0 else "less than an hour ago"
+        why = f"going on with serial {note.serial}, first read {note.fetched.isoformat()}, {age}"
         yield partial(_unsealed, last.raw, last.source, degraded=f"no store answers ({out.message}); {why}")
     seed = node.settings.paths.seed
     if seed and Path(seed).is_file():
