@@ -17,8 +17,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-from box import PHP_INDEX, ROLECALL, archive, document
+from box import PHP_INDEX, archive, document
 from rolecall.deadline import within
+from rolecall.operator import offline
+from rolecall.operator.publish import Signing, publish_file
 from roots import sh, write
 from servers.imds import Imds, facts
 from servers.s3 import AccessKey, S3Server
@@ -200,12 +202,15 @@ class World:
         return {"version": version, "artifact": artifact, "sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
 
     def publish(self) -> None:
-        """`rolecall fleet publish`, as an operator does it."""
+        """What `rolecall fleet publish` does, as an operator has it."""
         write(self.folder / "fleet.json", json.dumps(self.document, indent=1))
-        signers, config = (self.folder / name for name in ("allowed_signers", "operator.toml"))
-        sh("nsenter", f"--net=/run/netns/{self.outside}", *ROLECALL, "fleet", "publish", self.folder / "fleet.json",
-           "--store", f"s3://{BUCKET}/{PREFIX}", "--key", self.keys.file(OPERATOR), "--signers", signers,
-           "--config", config)  # fmt: skip
+        signing = Signing(str(self.keys.file(OPERATOR)), str(self.folder / "allowed_signers"), 7 * 86400)
+
+        def act() -> None:
+            store = offline.store_at(f"s3://{BUCKET}/{PREFIX}", self.folder / "operator.toml")
+            publish_file(self.folder / "fleet.json", (), store, signing)
+
+        self.within(act)
         self.document = json.loads((self.folder / "fleet.json").read_text())
 
     def reported(self, server: str = "web1") -> Any:
