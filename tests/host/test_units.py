@@ -1,10 +1,11 @@
 """Daemons are told once each, in the role's order, of what they have not loaded: by systemd or directly."""
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
-from box import Box
+from box import ROOT, Box
 
 # systemctl as far as the agent uses it, for a node in a folder: it logs its words, and does what units would do.
 SYSTEMCTL = """#!/bin/sh
@@ -129,6 +130,46 @@ def test_what_was_attached_can_be_taken_away_again_and_what_stood_there_comes_ba
     assert not apache.exists()
     assert list((box.machine.root / "etc/systemd/system").rglob("*.conf")) == []
     assert box.json("image", "detach") == []
+
+
+def test_whatever_an_attachment_replaces_is_kept_and_named_before_and_after(box: Box) -> None:
+    munin, plugin = (box.machine.root / "etc/munin" / name for name in ("munin-node.conf", "plugins/cpu"))
+    plugin.parent.mkdir(parents=True, exist_ok=True)
+    munin.write_text("mine\n")
+    munin.with_name("munin-node.conf.orig").write_text("older\n")
+    plugin.symlink_to("/opt/mine/cpu")
+    box.publish()
+    told = box.rolecall("doctor", ok=1).stdout
+    assert "what stands there would be kept as munin-node.conf.orig.1" in told
+    told = box.rolecall("image", "attach").stdout
+    kept = munin.with_name("munin-node.conf.orig.1")
+    assert f"laid {munin} (what stood there is {kept} now)" in told
+    assert (kept.read_text(), munin.with_name("munin-node.conf.orig").read_text()) == ("mine\n", "older\n")
+    assert plugin.with_name("cpu.orig").readlink() == Path("/opt/mine/cpu")
+    assert told.count("what stood there") == 2
+
+
+def test_the_attachments_of_another_version_are_laid_by_the_run_where_nothing_of_others_stands(box: Box) -> None:
+    roles = box.machine.root / "roles"
+    shutil.copytree(ROOT / "templates", roles)
+    box.machine.config.write_text(box.machine.config.read_text().replace("[paths]", f'[paths]\ntemplates = "{roles}"'))
+    table = roles / "common/role.toml"
+    newest = table.read_text()
+    table.write_text(newest.replace('path = "/etc/motd.d/rolecall"', 'path = "/etc/motd"'))
+    motd, own = (box.machine.root / name for name in ("etc/motd", "etc/motd.d/rolecall"))
+    motd.write_text("welcome\n")
+    box.product("blog", runtime="static")
+    box.publish()
+    box.boot()
+    assert motd.is_symlink()
+    table.write_text(newest)
+    assert f"other attachments, which were laid: {own}" in box.rolecall("refresh").stderr
+    assert own.is_symlink()
+    box.rolecall("image", "attach")
+    assert motd.read_text() == "welcome\n", "what the earlier version had replaced comes back"
+    box.rolecall("image", "detach")
+    table.write_text(newest.replace("rolecall.prom", "rolecall-agent.prom"))
+    assert "attachments are not in place" in box.rolecall("refresh", ok=False).stderr, "who detached it meant it"
 
 
 def test_who_attaches_a_machine_whose_daemons_run_is_told_what_that_means(box: Box) -> None:

@@ -20,7 +20,11 @@ from database_fleet import Fleet
 from munin import fetched, munin_node
 from reporters import notice
 from rolecall.demo.folder_node import free_port
+from rolecall.fleet.assignment import Assignment
+from rolecall.host.roles import read_role
 from rolecall.readiness import open_reporter
+from rolecall.render.rendering import render
+from rolecall.render.settings import RenderSettings
 from rolecall.report import ProductStatus, Report, Step
 from roles.test_golden import HERE, generation
 from samples import ANY_TEXT, fuzz
@@ -135,7 +139,7 @@ def test_every_figure_stands_in_the_reference() -> None:
 
 
 def test_the_message_of_the_day_tells_what_the_machine_is(node: Box) -> None:
-    motd = node.machine.root / "etc/motd"
+    motd = node.machine.root / "etc/motd.d/rolecall"
     current = (node.state / "current").resolve().name
     assert motd.read_text().splitlines()[:4] == [
         "web1: web of the fleet test, zone a", "", "  product    blog 7", f"  generation {current[:12]}",
@@ -294,8 +298,31 @@ def test_munin_sees_what_a_database_server_does_and_whether_it_follows(fleet: Fl
     assert unreachable == dict.fromkeys(follower)
 
 
-def test_the_clock_is_told_to_ask_the_providers_and_the_distributions_servers(node: Box) -> None:
-    config = (node.machine.root / "etc/chrony/chrony.conf").read_text()
-    assert re.findall(r"^(server|pool) (\S+)", config, re.MULTILINE) == [
-        ("server", "169.254.169.123"), ("pool", "2.debian.pool.ntp.org"),
-    ]  # fmt: skip
+def test_the_clock_asks_the_providers_server_beside_those_of_chrony_conf(node: Box) -> None:
+    sources = (node.machine.root / "etc/chrony/sources.d/rolecall.sources").read_text()
+    assert re.findall(r"^(server|pool) (\S+)", sources, re.MULTILINE) == [("server", "169.254.169.123")]
+    assert not (node.machine.root / "etc/chrony/chrony.conf").exists(), "an admin's own file is left alone"
+
+
+def test_on_centos_the_server_is_laid_where_its_chrony_conf_looks_for_those_of_dhcp(tmp_path: Path) -> None:
+    nobody = Assignment("image", "image", "web", "none", "127.0.0.1", ())
+    bare = render(read_role(ROOT / "templates", "web"), nobody, RenderSettings("centos"))
+    [laid] = [each for each in bare.attachments if "chrony" in each.path]
+    assert laid.path == "/etc/tmpfiles.d/rolecall-chrony.conf"
+    config = tmp_path / "usr/lib/tmpfiles.d/chrony.conf"
+    config.parent.mkdir(parents=True)
+    config.write_text(laid.content or "")
+    subprocess.run(["systemd-tmpfiles", "--create", f"--root={tmp_path}", "chrony.conf"], check=True)
+    sources = (tmp_path / "run/chrony-dhcp/rolecall.sources").read_text()
+    assert sources == "server 169.254.169.123 prefer iburst minpoll 4 maxpoll 4"
+
+
+def test_what_attachments_may_replace_is_named_where_a_person_decides_to_lay_them() -> None:
+    page = (ROOT / "docs/how-to/physical-machine.md").read_text()
+    for role in ("web", "database", "memcached", "monitor"):
+        for platform in ("centos", "debian"):
+            nobody = Assignment("image", "image", role, "none", "127.0.0.1", ())
+            bare = render(read_role(ROOT / "templates", role), nobody, RenderSettings(platform))
+            for attachment in bare.attachments:
+                if "rolecall" not in attachment.path:
+                    assert f"`{Path(attachment.path).name}`" in page, attachment.path

@@ -201,11 +201,12 @@ class DrainUndone(Answer):
 
 @dataclass(frozen=True)
 class AttachedPaths(Answer):
-    """The attachments that were laid."""
+    """The attachments that were laid, and where that is kept which stood in their places."""
 
     sole_field: ClassVar[str] = "paths"
 
     paths: tuple[str, ...]
+    kept: Mapping[str, str]
 
 
 @dataclass(frozen=True)

@@ -22,14 +22,17 @@ def attach(arguments: argparse.Namespace) -> AttachedPaths:
     settings = node.settings
     role = bare_role(node, settings.role)
     with locked(settings.run, "image attach"):
-        paths = attachments.attach(role, settings.state, settings.paths.root)
+        kept_generations = filter(None, map(node.generations.load, node.generations.ids()))
+        known = [attachment for generation in kept_generations for attachment in generation.attachments]
+        laid = attachments.attach(role, settings.state, settings.paths.root, known)
         node.manager.reload_unit_files()
     if not node.generations.current():
         for unit in role.units:
             if node.manager.manages(unit) and node.manager.active(unit):
                 note = f"{unit.service} runs, and would not start again before this node's first run: rolecall boot"
                 print(f"note: {note}", file=sys.stderr)
-    return AttachedPaths(tuple(map(str, paths)))
+    kept = {str(path): str(original) for path, original in laid.items() if original}
+    return AttachedPaths(tuple(map(str, laid)), kept)
 
 
 def detach(arguments: argparse.Namespace) -> DetachedPaths:

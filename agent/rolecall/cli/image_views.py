@@ -1,7 +1,7 @@
 """What a person sees of the answers about an image."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rolecall.cli.answers import AttachedPaths, DetachedPaths, ImageCheck, RoleInstallation
 from rolecall.cli.tables import print_faults, print_marked
@@ -23,7 +23,7 @@ def show_check(answer: ImageCheck) -> None:
 
 def show_attached(answer: AttachedPaths) -> None:
     """`image attach`."""
-    _print_paths("laid", answer.paths)
+    _print_paths("laid", [_with_kept(path, answer.kept) for path in answer.paths])
 
 
 def show_detached(answer: DetachedPaths) -> None:
@@ -34,6 +34,10 @@ def show_detached(answer: DetachedPaths) -> None:
 def show_role(answer: RoleInstallation) -> None:
     """`image install`."""
     print(f"this machine has the role {answer.role}")
+
+
+def _with_kept(path: str, kept: Mapping[str, str]) -> str:
+    return f"{path} (what stood there is {kept[path]} now)" if path in kept else path
 
 
 def _print_paths(verb: str, paths: Sequence[str]) -> None:

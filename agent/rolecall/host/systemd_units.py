@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rolecall.host import programs
+from rolecall.host.attachments import MARK
 from rolecall.render.contents import Attachment, Unit
 from rolecall.render.generation import Generation
 
@@ -94,7 +95,7 @@ class SystemdManager:
 
 def _drop_in(unit: Unit, bare: Generation, state: Path) -> str:
     lines = [
-        "# Laid by `rolecall image attach`.",
+        MARK,
         "[Unit]",
         f"After={BOOT_UNIT}",
         f"Before={DRAIN_UNIT}",

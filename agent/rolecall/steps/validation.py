@@ -11,6 +11,9 @@ from rolecall.report import Report
 def rehearse(node: Node, target: Generation, live: Generation, report: Report) -> str:
     """Run every validator on the whole future state; returns "postponed" where this machine allows no namespaces."""
     folder, paths = node.generations.folder, node.settings.paths
+    if laid := attachments.renew(target, live, node.settings.state, paths.root):
+        node.manager.reload_unit_files()
+        report.warn(f"this version of the role has other attachments, which were laid: {', '.join(map(str, laid))}")
     if problems := attachments.problems(target, node.settings.state, paths.root):
         raise HostFault(
             "the role's attachments are not in place, so no daemon would read this generation:\n  "
