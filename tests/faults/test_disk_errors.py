@@ -244,7 +244,7 @@ def call(name: str, *arguments: Any) -> None:
         raise OSError(ctypes.get_errno(), f"{name}: {os.strerror(ctypes.get_errno())}")
 
 
-def with_a_small_disk(root: Path, work: Callable[[Story, Path], None]) -> None:
+def with_a_small_disk(root: Path, work: Callable[[Story, Path], None], options: bytes = b"size=2m") -> None:
     """Do it in a child, on a node whose state lies on a file system of its own, whose mount goes with the child."""
     if os.geteuid() != 0:
         pytest.skip("only root can mount a small file system")
@@ -255,7 +255,7 @@ def with_a_small_disk(root: Path, work: Callable[[Story, Path], None]) -> None:
         try:
             call("unshare", CLONE_NEWNS)
             call("mount", None, b"/", None, MS_REC | MS_PRIVATE, None)
-            call("mount", b"tmpfs", bytes(disk), b"tmpfs", 0, b"size=2m")
+            call("mount", b"tmpfs", bytes(disk), b"tmpfs", 0, options)
         except OSError as error:
             print(error, file=sys.stderr)
             return 77
@@ -305,6 +305,44 @@ def test_a_disk_that_is_full_to_any_degree_leaves_the_old_state_whole(tmp_path: 
         assert (codes[0], codes[-1]) == (1, 0)
 
     with_a_small_disk(tmp_path, fill)
+
+
+def test_a_disk_with_too_few_inodes_is_told_by_plan_and_before_anything_is_unpacked(tmp_path: Path) -> None:
+    def fill(story: Story, disk: Path) -> None:
+        tiny = story.tiny
+        story.begin()
+        before = tiny.look()
+        garbage = tiny.state / "releases/blog" / ("0" * 64)
+        garbage.mkdir()
+        for number in range(20):
+            (garbage / str(number)).touch()
+        (disk / "filler").mkdir()
+        while free := max(os.statvfs(disk).f_favail - 5, 0):
+            (disk / "filler" / str(free)).touch()
+        assert " inodes left" not in tiny.rolecall("plan").stderr, "garbage goes first"
+        shutil.rmtree(garbage)
+        for number in range(21):
+            (disk / "filler" / f"in the place of {number}").touch()
+        words = "inodes left, and the releases blog b, video b need 13 at least: "
+        plan = tiny.rolecall("plan")
+        assert words in plan.stderr + plan.stdout
+        report = tiny.converge()
+        assert (report.exit_code, report.fault) == (1, "machine"), report.error
+        assert "inodes left, and the files of blog b need 6 at least: " in report.error
+        assert before.picture["current"] == tiny.look().picture["current"]
+        shutil.rmtree(disk / "filler")
+        assert after(story) == []
+
+    with_a_small_disk(tmp_path, fill, b"size=4m,nr_inodes=400")
+
+
+def test_a_file_system_that_counts_no_inodes_has_enough_of_them(tmp_path: Path) -> None:
+    def go_on(story: Story, disk: Path) -> None:
+        assert os.statvfs(disk).f_files == 0, "or this kernel counts them"
+        story.begin()
+        assert outcome(story.act)[0] == 0
+
+    with_a_small_disk(tmp_path, go_on, b"size=4m,nr_inodes=0")
 
 
 def test_a_disk_that_was_remounted_read_only_leaves_the_old_state_whole(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ broken more than once (CVE-2025-4138, CVE-2025-4517). Here `tarfile` reads heade
 
 from collections.abc import Iterator
 from pathlib import Path
+from posixpath import dirname, normpath
 from typing import Any, BinaryIO, Self
 
 from rolecall.host import files
@@ -44,6 +45,27 @@ def unpack(archive: Path, into: Path, name: str, limits: Limits = USUAL, skip: t
             files.remove_tree(into)
             raise
     return contents.digests
+
+
+def count(archive: Path, name: str, limits: Limits = USUAL, skip: tuple[str, ...] = ()) -> int:
+    """How many inodes a local archive takes once it is unpacked; it is read up to the limit of entries.
+
+    Raises ConfigFault for one that is damaged.
+    """
+    with files.naming(archive, "read"):
+        raw, size = archive.open("rb"), archive.stat().st_size
+    names: set[str] = set()
+    with raw:
+        verdict, most = Verdict(name), min(limits.bytes, max(_FREE, limits.ratio * size))
+        for entry, _ in _entries(_Stream(raw, archive, verdict, most), verdict):
+            path = normpath(entry.name)
+            while path not in names and path not in (".", "/", ""):
+                names.add(path)
+                path = dirname(path)
+            if len(names) > limits.entries:
+                break
+    laid = {path for path in names if not any(path.startswith(f"{folder}/") for folder in skip)}
+    return len(laid) + 1
 
 
 class _Stream:

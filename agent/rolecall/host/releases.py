@@ -1,21 +1,20 @@
 """Releases on disk: fetched, checked, unpacked once, shared by generations, kept as they were."""
 
-import hashlib
-import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import NoReturn
 
-from rolecall.causes import HINTS
 from rolecall.errors import ConfigFault, FetchFault, MachineFault
-from rolecall.host import archive, files, integrity, manifest, selinux, state_files
+from rolecall.host import archive, files, integrity, manifest, selinux, space, state_files
+from rolecall.host.archive_rules import USUAL
+from rolecall.host.fetching import Stream, fetch
 from rolecall.host.generations import owner_id
 from rolecall.host.links import own_links
+from rolecall.host.space import Room
 from rolecall.render.contents import DeployedRelease
 from rolecall.render.generation import Generation
 
+_FREE_SPACE = "free space on that file system, or keep fewer generations; nothing was changed"
 _WATCHED = 256  # paths of a release among the stamps of a refresh
-Stream = Callable[[str], Iterator[bytes]]
 
 
 class Releases:
@@ -24,6 +23,7 @@ class Releases:
     def __init__(self, state: Path) -> None:
         self.state = state
         self.folder = state / "releases"
+        self._given_up: set[Path] = set()  # damaged, and their archive cannot be had: asked for once in a run
 
     def ensure(self, release: DeployedRelease, stream: Stream) -> bool:
         """Have a release unpacked. Returns False if it was there already; then it may be damaged, see `keep_whole`.
@@ -51,7 +51,7 @@ class Releases:
         taken as it lies there. Raises what `ensure` does.
         """
         folder, name = self.state / release.folder, f"release {release.product} {release.version}"
-        if not folder.is_dir():
+        if not folder.is_dir() or folder in self._given_up:
             return ""
         damage = integrity.damage(folder)
         if damage is None and self._has_document_root(release):
@@ -64,6 +64,7 @@ class Releases:
         try:
             self._unpack(release, stream, tell)
         except FetchFault as fault:
+            self._given_up.add(folder)
             message = f"{name} is damaged ({integrity.shown(damage)}), and {fault.message}"
             raise FetchFault(message, fault.hint, fault.cause) from fault
         return f"repaired {name}: {integrity.shown(damage)}"
@@ -79,26 +80,40 @@ class Releases:
             paths = [folder, root, *sorted(root.iterdir()), *_folders(folder)]
             return [str(path) for path in dict.fromkeys(paths) if not path.is_symlink()][:_WATCHED]
 
-    def shortage(self, releases: Iterable[DeployedRelease]) -> str:
-        """In words, what the disk lacks for those that are not unpacked yet: each unpacks to its archive's size at
-        least, and one archive lies beside them. '' where there is enough."""
+    def shortage(self, releases: Iterable[DeployedRelease], kept: Iterable[Generation] = ()) -> str:
+        """In words, what the disk lacks for those that are not unpacked yet; '' where there is enough.
+
+        Each unpacks to its archive's size at least, and one archive lies beside them. With `kept`, as a plan sees it:
+        what a run removes before is free, and a release has as many files as the product's last one.
+        """
         missing = [release for release in releases if not (self.state / release.folder).is_dir()]
-        sizes = [release.size for release in missing]
-        with files.naming(self.folder, "look at"):
-            status = os.statvfs(next(path for path in (self.folder, *self.folder.parents) if path.is_dir()))
-        free, needed = status.f_bavail * status.f_frsize, sum(sizes) + max(sizes, default=0)
-        if needed <= free:
+        if not missing:
             return ""
+        kept = list(kept)
+        products = {release.product for release in missing}
+        known = [release for generation in kept for release in generation.releases if release.product in products]
+        unpacked = [release for release in known if release not in missing]
+        last = {release.product: space.taken([self.state / release.folder]).inodes for release in unpacked}
+        inodes = [last.get(release.product) or 1 for release in missing]
+        sizes = [release.size for release in missing]
+        needed = Room(sum(sizes) + max(sizes), sum(inodes) + 1)
         names = ", ".join(f"{release.product} {release.version}" for release in missing)
-        return (
-            f"{self.folder} has {_mib(free)} MiB left, and the releases {names} need {_mib(needed)} MiB at least: "
-            f"{_mib(needed - free)} MiB are missing"
-        )
+        free = space.free(self.folder) + space.taken(self._unused(kept) if kept else ())
+        return space.shortage(self.folder, f"the releases {names}", needed, free)
 
     def require_space(self, releases: Iterable[DeployedRelease]) -> None:
         """Raise MachineFault before anything is fetched that the disk has no room for."""
         if words := self.shortage(releases):
-            raise MachineFault(words, "free space on that file system, or keep fewer generations; nothing was changed")
+            raise MachineFault(words, _FREE_SPACE)
+
+    def _require_inodes(self, release: DeployedRelease, archive_file: Path) -> None:
+        """Raise MachineFault before an archive is unpacked that has more in it than the disk has inodes for."""
+        free = space.free(self.folder)
+        if free.inodes < USUAL.entries:  # else there are enough for any
+            needed = Room(0, archive.count(archive_file, release.artifact, skip=release.writable))
+            subject = f"the files of {release.product} {release.version}"
+            if words := space.shortage(self.folder, subject, needed, free):
+                raise MachineFault(words, _FREE_SPACE)
 
     def _unpack(self, release: DeployedRelease, stream: Stream, tell: Callable[[], None] = lambda: None) -> None:
         final = self.state / release.folder
@@ -107,7 +122,8 @@ class Releases:
         files.remove(fetched)
         files.remove_tree(unpacked)
         try:
-            self._fetch(release, stream, fetched)
+            fetch(release, stream, fetched)
+            self._require_inodes(release, fetched)
             digests = archive.unpack(fetched, unpacked, release.artifact, skip=release.writable)
             self._lay_writable(release, unpacked)
             selinux.relabel(unpacked)
@@ -122,24 +138,6 @@ class Releases:
         finally:
             files.remove(fetched)
             files.remove_tree(unpacked)
-
-    def _fetch(self, release: DeployedRelease, stream: Callable[[str], Iterator[bytes]], target: Path) -> None:
-        """Download an archive. One that is not what the document says is fetched once more, whole: the way may be at
-        fault. Raises ConfigFault where both are the same, FetchFault where they differ."""
-        first = _download(release, stream(release.artifact), target)
-        if first == (release.size, release.sha256):
-            return
-        files.remove(target)
-        second = _download(release, stream(release.artifact), target)
-        if second == (release.size, release.sha256):
-            return
-        if first != second:
-            raise FetchFault(
-                f"cannot read {release.artifact}: it was downloaded twice, and was another one each time",
-                HINTS["broken-answer"],
-                "broken-answer",
-            )
-        _refuse(release, *second)
 
     def _lay_writable(self, release: DeployedRelease, unpacked: Path) -> None:
         """Links from the release's writable folders to those that outlive releases."""
@@ -170,15 +168,17 @@ class Releases:
 
     def prune(self, generations: Iterable[Generation]) -> None:
         """Remove every release that none of these generations uses, and what an interrupted run left behind."""
-        used = {self.state / release.folder for generation in generations for release in generation.releases}
-        if not self.folder.is_dir():
-            return
-        for product in sorted(self.folder.iterdir()):
-            for path in sorted(product.iterdir()) if product.is_dir() else ():
-                if product / path.name.partition(".")[0] not in used:
-                    _discard(path)
+        for path in self._unused(generations):
+            _discard(path)
+        for product in sorted(self.folder.iterdir()) if self.folder.is_dir() else ():
             if not product.is_dir() or not any(product.iterdir()):
                 _discard(product)
+
+    def _unused(self, generations: Iterable[Generation]) -> list[Path]:
+        used = {self.state / release.folder for generation in generations for release in generation.releases}
+        products = [path for path in self.folder.iterdir() if path.is_dir()] if self.folder.is_dir() else []
+        paths = [path for product in products for path in product.iterdir()]
+        return sorted(path for path in paths if path.parent / path.name.partition(".")[0] not in used)
 
 
 def _put_in_place(new: Path, final: Path) -> None:
@@ -198,41 +198,6 @@ def _folders(top: Path) -> list[Path]:
         if len(folders) <= _WATCHED:
             folders += [path for path in sorted(folder.iterdir()) if path.is_dir() and not path.is_symlink()]
     return folders[1:]
-
-
-def _mib(count: int) -> str:
-    return f"{count / 2**20:,.0f}"
-
-
-def _download(release: DeployedRelease, pieces: Iterator[bytes], target: Path) -> tuple[int, str]:
-    """Write an archive's bytes; returns how many there are, and their SHA-256. It ends once there are too many."""
-    digest, size = hashlib.sha256(), 0
-
-    def counted() -> Iterator[bytes]:
-        nonlocal size
-        for piece in pieces:
-            size += len(piece)
-            digest.update(piece)
-            if size > release.size:
-                break
-            yield piece
-
-    files.create_passing(target, counted(), 0o600)
-    return size, digest.hexdigest()
-
-
-def _refuse(release: DeployedRelease, size: int, digest: str) -> NoReturn:
-    """Say what an archive has that the document does not. Raises ConfigFault."""
-    if size != release.size:
-        difference = "more than" if size > release.size else f"{size} bytes, not"
-        raise ConfigFault(
-            f"{release.artifact} has {difference} the {release.size} bytes that the document says",
-            "publish the archive again, or correct size and sha256 in the document",
-        )
-    raise ConfigFault(
-        f"{release.artifact} has the SHA-256 {digest}, the document says {release.sha256}",
-        "the archive was changed after the document was written, or the wrong one was uploaded",
-    )
 
 
 def _discard(path: Path) -> None:

@@ -26,8 +26,10 @@ def make_plan(
         step.note = f"generation {target.id[:12]}"
     with report.step("plan") as step:
         plan = plan_between(own_generation(node, identity), target)
-        if dry and (shortage := node.releases.shortage(target.releases)):
-            report.warn(shortage)
+        if dry:
+            kept = [*filter(None, map(node.generations.load, node.generations.ids())), target]
+            if shortage := node.releases.shortage(target.releases, kept):
+                report.warn(shortage)
         check_accounts(target, node.settings.paths.root, foreign_state=bool(foreign_owner(node, identity)))
         step.note = "nothing to do" if plan.empty else plan.count
     return plan, secrets
