@@ -35,6 +35,8 @@ HINTS = {
     "tls": "does the server present the right certificate? A private authority belongs in network.ca of agent.toml",
 }
 
+# What a service says of a single thing that was asked for: all others of the same service may be well.
+OF_ONE_THING = frozenset("no-key access-denied refused".split())
 # Causes that say nothing against what was asked for: a store, or what stands behind it, is out.
 OUT = frozenset("unreachable too-slow throttled server-error clock-skew tls".split())
 # The same of a provider, which then has no credentials for its stores. Another provider adds its own.

@@ -69,7 +69,7 @@ class Report:
     # not get so far repeats what the last one found.
     serving: bool | None = None
     products: dict[str, ProductStatus] = field(default_factory=dict)
-    left_out: dict[str, str] = field(default_factory=dict)  # products that lack their release: why
+    left_out: dict[str, str] = field(default_factory=dict)  # products that lack their release or a secret: why
     seconds: float = 0.0
     boot: str = ""  # which boot of the machine it was in
     uptime: float = 0.0  # seconds from that boot to the end of the run: what pauses are measured by
@@ -121,6 +121,10 @@ class Report:
         text = self._redact(text)
         if text not in self.warnings:
             self.warnings.append(text)
+
+    def leave_out(self, reasons: Mapping[str, str]) -> None:
+        """Products that are not as the document says, each with the reason."""
+        self.left_out = {name: self._redact(reason) for name, reason in reasons.items()}
 
     def tested(self, results: Sequence[CheckResult], releases: Mapping[str, str]) -> None:
         """The self-tests' results of what is current, whose products have these releases; the last round counts."""
@@ -177,7 +181,7 @@ def product_statuses(results: Sequence[CheckResult], releases: Mapping[str, str]
 
 
 def with_left_out(products: Mapping[str, ProductStatus], left_out: Mapping[str, str]) -> dict[str, ProductStatus]:
-    """The products, and those that lack their release: they go on with the one before, or do not serve at all."""
+    """The products, and those that lack something: they go on with what they had, or do not serve at all."""
     lacking = {
         name: replace(products[name], ailment=why)
         if name in products

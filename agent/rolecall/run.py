@@ -23,17 +23,16 @@ from rolecall.node.refusals import Refusals
 from rolecall.node.unreadable import set_aside_unreadable
 from rolecall.node.verified import Verified
 from rolecall.render.generation import Generation
-from rolecall.render.plan import Plan
 from rolecall.report import Report, Watcher
 from rolecall.shortcut import stamps
 from rolecall.shortcut.record import leave_stamps, source_paths
 from rolecall.steps.activation import activate
 from rolecall.steps.choice import choose, earlier_generation
-from rolecall.steps.deployment import RefusedReleases, conclude, without_refused
+from rolecall.steps.deployment import RefusedReleases, conclude, refused_releases
 from rolecall.steps.evidence import Before, keep_evidence
 from rolecall.steps.finish import IDLE, recorded
 from rolecall.steps.identification import identify_machine, note_identity, settle_state
-from rolecall.steps.planning import make_plan
+from rolecall.steps.planning import Prospect, make_plan
 from rolecall.steps.remarks import warn_of_settings, warn_of_tags, warn_of_what_lies_aside
 from rolecall.steps.replication import replicate
 from rolecall.steps.selftest import examine, observe, roll_back, self_test
@@ -53,8 +52,7 @@ class Decision:
     fleet: Fleet
     signer: Signer
     assignment: Assignment
-    plan: Plan
-    secrets: Mapping[str, str]
+    prospect: Prospect
     stamps: Mapping[str, str]  # of every path that was read, taken before it was: no change meanwhile is missed
 
 
@@ -75,7 +73,8 @@ def converge(
     def leave_record() -> None:
         if decision and config and report.exit_code == 0 and not report.owing:
             try:
-                leave_stamps(node, decision.document, decision.plan.new, {**decision.stamps, **settings_stamps})
+                generation = decision.prospect.plan.new
+                leave_stamps(node, decision.document, generation, {**decision.stamps, **settings_stamps})
             except HostFault as fault:
                 report.warn(f"the next refresh looks at everything again: {fault.message}")
 
@@ -90,23 +89,23 @@ def converge(
         )
         try:
             follow(node, decision, report, resume=resume)
-        except RefusedReleases:  # noted by now: the other products go on
-            assignment = without_refused(node, decision.assignment, report, again=False)
-            plan, secrets = make_plan(node, decision.identity, assignment, report)
-            decision = replace(decision, assignment=assignment, plan=plan, secrets=secrets)
+        except RefusedReleases as refusal:  # the other products go on
+            refused = {**decision.prospect.refused, **refusal.faults}
+            prospect = make_plan(node, decision.identity, decision.assignment, refused, report)
+            decision = replace(decision, prospect=prospect)
             follow(node, decision, report, resume=resume)
-        conclude(node, report)
+        conclude(node, report, decision.prospect.lacking)
     return report
 
 
 def follow(node: Node, decision: Decision, report: Report, *, resume: bool) -> None:
     """The second half: choose what is to be current, and become it."""
-    if target := choose(node, decision.document, decision.plan, report, resume=resume):
-        newest = target.id == decision.plan.new.id
+    if target := choose(node, decision.document, decision.prospect.plan, report, resume=resume):
+        newest = target.id == decision.prospect.plan.new.id
         # An older generation holds older secrets, and those it keeps.
-        act(node, target, decision.secrets if newest else None, report, decision)
+        act(node, target, decision.prospect.secrets if newest else None, report, decision.prospect)
         if newest and report.exit_code == 0:
-            node.secrets.keep_values()
+            node.secrets.keep_values(decision.prospect.secrets.values())
 
 
 def decide(node: Node, report: Report, *, dry: bool = False) -> Decision:
@@ -137,10 +136,11 @@ def decide(node: Node, report: Report, *, dry: bool = False) -> Decision:
     if not dry:
         settle_state(node, identity, report)
         warn_of_what_lies_aside(node, report)
-    assignment = without_refused(node, assignment, report, again=True)
     stamps_read |= stamps.stamps_of(paths_of(assignment.secrets))
-    plan, secrets = make_plan(node, identity, assignment, report, dry=dry)
-    return Decision(identity, document, fleet, signer, assignment, plan, secrets, stamps_read)
+    # A boot tries all again.
+    refused = refused_releases(node, assignment, waiting=True) if report.command != "boot" else {}
+    prospect = make_plan(node, identity, assignment, refused, report, dry=dry)
+    return Decision(identity, document, fleet, signer, assignment, prospect, stamps_read)
 
 
 def act(
@@ -148,11 +148,11 @@ def act(
     target: Generation,
     secrets: Mapping[str, str] | None,
     report: Report,
-    decision: Decision | None = None,
+    prospect: Prospect | None = None,
 ) -> None:
     """Become it. Every step passes over what is done already, so an interrupted run is completed by the next one.
 
-    `decision`: what the document says; without it, as in a roll-back, databases stay as they are.
+    `prospect`: what the document asks; without it, as in a roll-back, databases stay as they are.
     """
     live = node.generations.ensure_current()
     unproven = target.id != node.generations.ready() or target.id != live.id
@@ -170,10 +170,9 @@ def act(
     try:
         with report.step("activate") as step:
             step.note = activate(node, target) or IDLE
-        if decision and decision.plan.new.replication:
+        if prospect and prospect.plan.new.replication:
             with report.step("replicate") as step:
-                databases = decision.assignment.databases
-                step.note = replicate(node, decision.plan.new, databases, decision.secrets, report) or IDLE
+                step.note = replicate(node, prospect, report) or IDLE
         with report.step("self-test") as step:
             step.note = self_test(node, target, report, ailing=before.ailing, answers=before.answers)
     except AilingFault as fault:

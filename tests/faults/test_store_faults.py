@@ -271,6 +271,10 @@ def release_fails(stage: Stage, name: str, cause: str) -> None:
         stage.heal()
         assert stage.run().outcome == "refused"
         assert stage.run(resume=True).outcome == "ready"
+    elif cause in ("access-denied", "no-key"):  # of this archive, and so of its product alone
+        assert (report.outcome, report.exit_code, report.cause) == ("incomplete", 75, cause), report.error
+        assert report.hint
+        assert report.products["blog"].version == str(before)
     elif cause:
         assert (report.outcome, report.exit_code, report.cause) == ("failed", 75, cause), report.error
         assert report.hint

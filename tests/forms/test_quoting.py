@@ -1,9 +1,9 @@
 """How values are written. What real readers make of it is in test_hostile_values.py; here, what is refused and why."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 
-from rolecall.forms.quoting import FORMATS
+from rolecall.forms.quoting import FORMATS, read_back
 from rolecall.forms.scalars import MOST_BYTES
 from samples import ANY_TEXT, fuzz
 
@@ -67,3 +67,24 @@ def test_no_format_writes_a_second_line_or_a_control_character(text: str) -> Non
             continue
         assert len(f"x{written}x".splitlines()) == 1
         assert not any(sign < " " or sign == "\x7f" for sign in written)
+
+
+@pytest.mark.parametrize("form", ["apache", "php_ini", "shell", "my_cnf", "sql", "systemd", "word"])
+@given(value=ANY_TEXT)
+@example(value="a\"b\\c'd''e\\\\f%%g")
+@example(value="${rolecall_dollar}{HOME} ${rolecall_dollar} ${")
+@example(value="'")
+@example(value="a.b")
+@fuzz(60)
+def test_what_was_written_is_read_back(form: str, value: str) -> None:
+    try:
+        written = FORMATS[form](value)
+    except ValueError:
+        return
+    assert read_back(form, written) == value
+
+
+def test_what_was_not_written_so_is_not_read_back() -> None:
+    for form, text in (("apache", "a"), ("apache", '"a"b"'), ("shell", "a b"), ("shell", "'a"), ("sql", "'a'b'")):
+        with pytest.raises(ValueError):  # noqa: PT011 - its words are nobody's
+            read_back(form, text)

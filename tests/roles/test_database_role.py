@@ -277,6 +277,28 @@ def test_a_password_that_changes_reaches_everybody_and_accounts_that_are_not_wan
     assert fleet.sql("db2", accounts) == "127.0.0.11"
 
 
+def test_an_account_whose_password_cannot_be_read_stays_as_it_is_while_others_are_made(fleet: Fleet) -> None:
+    fleet.settle("db1", "db2")
+    fleet.arrives("db1", "db2")
+    node, password = fleet.nodes["db1"], fleet.folder / "app"
+    second = fleet.folder / "second"
+    second.touch(0o600)
+    second.write_text("2")
+    node.product("shop", runtime="static", databases=["blog"], secrets={"DB_PASSWORD": f"file:{second}"})
+    away = password.rename(fleet.folder / "away")
+    fleet.publish()
+    accounts = "SELECT user FROM mysql.user WHERE user LIKE 'p-%' ORDER BY user"
+    try:
+        report = node.json("refresh", ok=1)
+        assert f"cannot read the secret blog.DB_PASSWORD from {password}" in report["error"]
+        assert (report["outcome"], report["serving"], report["left_out"]) == ("incomplete", True, {})
+        assert fleet.sql("db1", accounts) == "p-blog\np-shop"
+    finally:
+        away.rename(password)
+    fleet.run("db1")
+    assert fleet.sql("db1", accounts) == "p-blog\np-shop"
+
+
 def test_a_server_that_is_taken_out_takes_no_writes_and_keeps_its_data(fleet: Fleet) -> None:
     fleet.settle("db1", "db2")
     fleet.sql("db1", "INSERT INTO blog.t (k) VALUES ('kept')")

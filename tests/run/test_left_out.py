@@ -1,6 +1,7 @@
-"""A product whose release is refused keeps no other product of its node from being deployed."""
+"""A product that lacks its release or a secret keeps no other product of its node from being deployed."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 from box import Box
@@ -25,7 +26,7 @@ def test_a_first_boot_leaves_out_what_is_refused_says_all_of_it_and_serves_the_o
     spoil(box, "wiki")
     box.publish()
     done = box.boot(ok=78)
-    assert "the releases of 2 products are refused" in done.stderr
+    assert "2 products cannot be deployed as the document says" in done.stderr
     assert "blog: releases/blog/1.tar.gz has the SHA-256" in done.stderr
     assert "wiki: releases/wiki/1.tar.gz has the SHA-256" in done.stderr
     assert box.get("shop.example.com")[2] == "release=1\n"
@@ -42,7 +43,7 @@ def test_a_first_boot_leaves_out_what_is_refused_says_all_of_it_and_serves_the_o
     assert "release 1 is refused: releases/blog/1.tar.gz has the SHA-256" in box.rolecall("status", ok=1).stdout
     doctor = box.rolecall("doctor", ok=1).stdout.splitlines()
     assert doctor[-2].startswith(
-        "✗ why: boot, run 1, ended 'incomplete': the releases of 2 products are refused: blog: rel"
+        "✗ why: boot, run 1, ended 'incomplete': 2 products cannot be deployed as the document says: blog: rel"
     )
     assert doctor[-1].startswith("  remedy: ")
     # Nothing changes until the document does, and no archive is downloaded again meanwhile.
@@ -76,3 +77,97 @@ def test_later_the_last_release_goes_on_while_the_others_change(box: Box) -> Non
     box.release("blog", "2", {"public/health": "ok", "VERSION": "2\n", "public/index.html": "release=2\n"})
     box.rolecall("refresh", "--resume")
     assert box.get("blog.example.com")[2] == "release=2\n"
+
+
+def secret_file(box: Box, name: str, value: bytes | None, mode: int = 0o600) -> Path:
+    """A file for a secret; without a value none is there."""
+    path = box.machine.root / "etc/rolecall" / name
+    path.unlink(missing_ok=True)
+    if value is not None:
+        path.touch(mode)
+        path.chmod(mode)
+        path.write_bytes(value)
+    return path
+
+
+def test_a_first_boot_goes_on_without_what_lacks_a_secret_or_its_archive_and_takes_it_in_once_it_is_there(
+    box: Box,
+) -> None:
+    absent, opened, binary = (box.machine.root / "etc/rolecall" / name for name in ("absent", "opened", "binary"))
+    secret_file(box, "opened", b"1", 0o644)
+    secret_file(box, "binary", b"\xff")
+    box.product("blog", runtime="static", secrets={"ABSENT": f"file:{absent}", "OPENED": f"file:{opened}"})
+    box.product("news", runtime="static", secrets={"BINARY": f"file:{binary}"})
+    box.product("wiki", runtime="static")
+    box.product("shop", runtime="static")
+    archive = box.machine.store / "releases/wiki/1.tar.gz"
+    archive.rename(archive.with_name("away"))
+    box.publish()
+    said = box.boot(ok=75).stderr
+    for words in (
+        "3 products cannot be deployed as the document says:",
+        f"blog: cannot read the secret blog.ABSENT from {absent}: No such file or directory; the secret blog.OPENED in",
+        f"news: the secret news.BINARY in {binary} is not UTF-8",
+        f"wiki: cannot read {archive}: No such file or directory",
+    ):
+        assert words in said
+    assert box.get("shop.example.com")[2] == "release=1\n"
+    assert [box.get(f"{product}.example.com")[0] for product in ("blog", "news", "wiki")] == [503] * 3
+    report = reported(box)
+    assert (report["outcome"], report["exit_code"], report["serving"]) == ("incomplete", 75, True)
+    assert {name: product["serving"] for name, product in report["products"].items()} == {
+        "blog": False, "news": False, "shop": True, "wiki": False,
+    }  # fmt: skip
+    assert 'rolecall_product_serving{product="news"} 0' in (box.state / "metrics/rolecall.prom").read_text()
+    assert "can be read by everybody" in box.rolecall("status", ok=1).stdout
+    assert "ended 'incomplete': 3 products cannot be deployed" in box.rolecall("doctor", ok=1).stdout
+    plan = box.rolecall("plan")
+    assert "the secret news.BINARY" in plan.stdout + plan.stderr
+    secret_file(box, "absent", b"1")
+    opened.chmod(0o600)
+    secret_file(box, "binary", b"1")
+    archive.with_name("away").rename(archive)
+    box.rolecall("refresh")
+    assert [box.get(f"{product}.example.com")[2] for product in ("blog", "news", "wiki")] == ["release=1\n"] * 3
+    assert reported(box)["left_out"] == {}
+
+
+def test_later_a_product_without_its_secret_goes_on_with_its_release_and_value_and_a_promotion_reaches_it(
+    box: Box,
+) -> None:
+    value, odd = "c4n4ry", """it's "odd" ${x} \\"""
+    secret, other = secret_file(box, "secret", value.encode()), secret_file(box, "other", odd.encode())
+    its = {"DB_PASSWORD": f"file:{secret}", "OTHER": f"file:{other}"}
+    box.product("blog", secrets=its)
+    box.product("shop", runtime="static")
+    box.publish()
+    box.boot()
+    vhost = box.state / "current/apache/50-blog.conf"
+    before = [line for line in vhost.read_text().splitlines() if "DB_PASSWORD" in line or "OTHER" in line]
+    secret.unlink()
+    other.unlink()
+    box.product("blog", "2", secrets={**its, "NEW": f"file:{box.machine.root}/etc/rolecall/new"})
+    box.product("shop", "2", runtime="static")
+    box.document["databases"]["blog"] |= {"epoch": 2, "master": "db2", "candidate": "db1"}
+    box.publish()
+    said = box.rolecall("refresh", ok=1).stderr
+    assert all(f"cannot read the secret blog.{name} from" in said for name in ("DB_PASSWORD", "OTHER", "NEW"))
+    assert (value in said, odd in said) == (False, False)
+    page = box.get("blog.example.com")[2]
+    assert ("release=1" in page, "master=db2" in page) == (True, True), page
+    assert box.get("shop.example.com")[2] == "release=2\n"
+    now = [line for line in vhost.read_text().splitlines() if "DB_PASSWORD" in line or "OTHER" in line]
+    assert now == before
+    assert "NEW" not in vhost.read_text()
+    report = reported(box)
+    assert (report["outcome"], report["serving"], report["products"]["blog"]["version"]) == ("incomplete", True, "1")
+    box.rolecall("refresh", ok=1)
+    assert reported(box)["outcome"] == "refused"
+    secret_file(box, "other", odd.encode())
+    secret_file(box, "new", b"1")
+    secret_file(box, "secret", b"two\nlines")
+    assert "the secret blog.DB_PASSWORD cannot be written to " in box.rolecall("refresh", ok=78).stderr
+    assert "release=1" in box.get("blog.example.com")[2]
+    secret_file(box, "secret", value.encode())
+    box.rolecall("refresh")
+    assert "release=2" in box.get("blog.example.com")[2]

@@ -7,6 +7,7 @@ from pathlib import Path
 from rolecall.aws import signer
 from rolecall.aws.credentials import Credentials, parse_lines
 from rolecall.aws.session import AwsSession
+from rolecall.errors import Fault
 from rolecall.fleet.identity import Identity
 from rolecall.settings import Aws, Network
 from rolecall.store import Store
@@ -32,7 +33,7 @@ class AwsProvider:
 
         return ec2.identify(self.session.imds, until, root)
 
-    def read_secrets(self, references: list[str]) -> dict[str, str]:
+    def read_secrets(self, references: list[str]) -> dict[str, str | Fault]:
         """From the Parameter Store and the Secrets Manager."""
         from rolecall.aws import secrets
 

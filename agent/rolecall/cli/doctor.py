@@ -139,7 +139,9 @@ def _diagnose_machine(settings: Settings, node: Node, decision: Decision | None)
         )
     yield Diagnosis(ok=True, what=namespaces, remedy="")
     if decision:
-        yield from _diagnose_generation(settings, node, decision.plan.new)
+        for name, lack in decision.prospect.lacking.items():
+            yield Diagnosis(ok=False, what=f"product {name}: {lack.message}", remedy=lack.hint)
+        yield from _diagnose_generation(settings, node, decision.prospect.plan.new)
 
 
 def _diagnose_generation(settings: Settings, node: Node, target: Generation) -> Iterator[Diagnosis]:

@@ -138,16 +138,18 @@ def print_checks(out: "Console", results: Iterable[CheckResult]) -> None:
 
 
 def show_diagnoses(answer: answers.DoctorAnswer) -> None:
-    """What doctor has to say; below all that one remedy is for, the remedy."""
-    out, faults = console(), defaultdict[str, list[str]](list)
+    """What doctor has to say; below all that one remedy is for, the remedy, where the last of them stands: why the last
+    run did not end well is the end."""
+    out, faults, last = console(), defaultdict[str, list[str]](list), {}
     for diagnosis in answer.diagnoses:
         if not diagnosis.ok:
             faults[diagnosis.remedy].append(diagnosis.what)
+            last[diagnosis.remedy] = diagnosis
     for diagnosis in answer.diagnoses:
         if diagnosis.ok:
             print_marked(out, "✓", diagnosis.what, "green")
-        else:
-            print_faults(out, faults.pop(diagnosis.remedy, ()), diagnosis.remedy)
+        elif diagnosis is last[diagnosis.remedy]:
+            print_faults(out, faults[diagnosis.remedy], diagnosis.remedy)
 
 
 def show_adoption(answer: answers.AsideListing | answers.Adoption) -> None:

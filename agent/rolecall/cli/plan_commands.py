@@ -19,8 +19,9 @@ def plan_of_this_node(arguments: argparse.Namespace) -> PlanAnswer:
     from rolecall.settings import load_settings
 
     report = Report("plan")
-    plan = decide(open_ready_node(load_settings(arguments.config)), report, dry=True).plan
-    return plan_answer(plan, report.warnings, summary=arguments.summary)
+    plan = decide(open_ready_node(load_settings(arguments.config)), report, dry=True).prospect.plan
+    notes = [*report.warnings, *(f"{name} is not as the document says: {why}" for name, why in report.left_out.items())]
+    return plan_answer(plan, notes, summary=arguments.summary)
 
 
 def plan_of_any_server(arguments: argparse.Namespace) -> PlanAnswer:

@@ -18,7 +18,7 @@ def account_names(target: NodeDatabase, replication_user: str) -> set[str]:
     if target.replication_password:
         names |= {f"{sql(replication_user)}@{sql(member.address)}" for member in target.members}
     for account in target.accounts:
-        if account.password:
+        if account.password or account.withheld:
             names |= {f"{sql(account.user)}@{sql(address)}" for address in account.addresses}
     return names
 

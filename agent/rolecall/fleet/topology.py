@@ -65,6 +65,7 @@ class DatabaseAccount:
     user: str
     password: Secret | None
     addresses: tuple[str, ...]  # of the servers that run the product
+    withheld: bool = False  # its password cannot be had just now: what the server has of the account stays
 
 
 @dataclass(frozen=True)

@@ -92,6 +92,29 @@ def schedule(value: str) -> str:
     return value
 
 
+def read_back(form: str, text: str) -> str:
+    """The value that is written so in a format. Raises ValueError where the text is not of it."""
+    value = text[1:-1] if text[:1] in ('"', "'") else text
+    match form:
+        case "apache":
+            value = _unescaped(value.replace("${rolecall_dollar}{", "${"))
+        case "my_cnf":
+            value = _unescaped(value)
+        case "systemd":
+            value = _unescaped(value).replace("%%", "%")
+        case "sql" | "sql_user" | "sql_password":
+            value = value.replace("''", "'").replace("\\\\", "\\")
+        case "shell":
+            value = "".join(shlex.split(text))
+    if FORMATS[form](value) != text:
+        raise ValueError(f"this is not the format {form}")
+    return value
+
+
+def _unescaped(text: str) -> str:
+    return re.sub(r"\\(.)", r"\1", text)
+
+
 FORMATS: dict[str, Callable[[str], str]] = {
     "apache": apache,
     "php_ini": php_ini,

@@ -5,11 +5,11 @@ import hmac
 import json
 import os
 import stat
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
 from rolecall.causes import OUT, PROVIDER_BUSY, PROVIDER_OUT
-from rolecall.errors import FetchFault, HostFault, fault_of
+from rolecall.errors import Fault, FetchFault, HostFault, MachineFault, fault_of
 from rolecall.fleet.topology import Secret
 from rolecall.forms.stored import json_object
 from rolecall.host import files, state_files
@@ -25,38 +25,49 @@ _OUT = OUT | PROVIDER_OUT | PROVIDER_BUSY | {"broken-answer"}
 class Secrets:
     """The values that references stand for. `keep`: the last good ones stay on disk, for when their store is out.
 
-    `fetch` reads those that are in a provider's store.
+    `fetch` reads those that are in a provider's store: each value, or why it alone cannot be had.
     """
 
-    def __init__(self, state: Path, fetch: Callable[[list[str]], dict[str, str]], *, keep: bool) -> None:
+    def __init__(self, state: Path, fetch: Callable[[list[str]], dict[str, str | Fault]], *, keep: bool) -> None:
         self.state, self.fetch, self.keep = state, fetch, keep
         self._read: dict[str, str] = {}
         self._known: set[str] = set()
 
-    def read(self, secrets: Iterable[Secret], warn: Callable[[str], None]) -> dict[str, str]:
-        """The value of each secret by its key. Raises HostFault, ConfigFault, FetchFault; no message holds a value."""
+    def read(self, secrets: Iterable[Secret], warn: Callable[[str], None]) -> tuple[dict[str, str], dict[str, Fault]]:
+        """The value of each secret by its key, and why others cannot be had, by theirs.
+
+        Raises MachineFault, and FetchFault where their store is out. No message holds a value.
+        """
         references = {secret.key: secret for secret in secrets}
-        values = {key: _of_file(secret) for key, secret in references.items() if secret.reference.startswith("file:")}
-        stored = {key: secret.reference for key, secret in references.items() if key not in values}
+        answers = {key: _of_file(secret) for key, secret in references.items() if secret.reference.startswith("file:")}
+        stored = {key: secret.reference for key, secret in references.items() if key not in answers}
         if stored:
-            self._read = self._stored(list(dict.fromkeys(stored.values())), warn)
-            values |= {key: self._read[reference] for key, reference in stored.items()}
+            fetched = self._stored(list(dict.fromkeys(stored.values())), warn)
+            self._read = {key: value for key, value in fetched.items() if isinstance(value, str)}
+            answers |= {key: fetched[reference] for key, reference in stored.items()}
+        values = {key: answer for key, answer in answers.items() if isinstance(answer, str)}
         self._known |= set(values.values())
-        return values
+        return values, {key: answer for key, answer in answers.items() if isinstance(answer, Fault)}
 
     def known(self) -> frozenset[str]:
         """Every value that was read so far, and those that are kept: what no text may show."""
         return frozenset({*self._known, *self._kept().values()})
 
-    def keep_values(self) -> None:
-        """Keep the values that were read last, or none: for a run that ended well, never for a mere look."""
-        if not self.keep or not self._read:
+    def keep_values(self, used: Collection[str]) -> None:
+        """Keep the values that were read last, or none: for a run that ended well, never for a mere look.
+
+        In the place of one that is not among those `used`, as no file can hold it, the one kept before stays.
+        """
+        kept = self._kept()
+        values = {reference: kept[reference] for reference in self._read if reference in kept}
+        values |= {reference: value for reference, value in self._read.items() if value in used}
+        if not self.keep or not values:
             files.remove(self.state / KEPT)
-        elif self._read != self._kept():
-            content = {"format": FORMAT, "values": self._read}
+        elif values != kept:
+            content = {"format": FORMAT, "values": values}
             files.replace(self.state / KEPT, json.dumps(content).encode(), 0o600)
 
-    def _stored(self, references: list[str], warn: Callable[[str], None]) -> dict[str, str]:
+    def _stored(self, references: list[str], warn: Callable[[str], None]) -> dict[str, str | Fault]:
         try:
             return self.fetch(references)
         except FetchFault as fault:
@@ -93,7 +104,8 @@ def paths_of(secrets: Iterable[Secret]) -> list[str]:
     return sorted(reference.removeprefix("file:") for reference in references if reference.startswith("file:"))
 
 
-def _of_file(secret: Secret) -> str:
+def _of_file(secret: Secret) -> str | Fault:
+    """The text of a file, or what is wrong with it. Raises MachineFault."""
     path = Path(secret.reference.removeprefix("file:"))
     try:
         status = path.stat()
@@ -101,13 +113,16 @@ def _of_file(secret: Secret) -> str:
     except OSError as error:
         hint = "put the value there, root:root, mode 0600"
         message = f"cannot read the secret {secret.key} from {path}: {error.strerror}"
-        raise fault_of(error, message, hint, HostFault) from None
+        fault = fault_of(error, message, hint, HostFault)
+        if isinstance(fault, MachineFault):
+            raise fault from None
+        return fault
     if stat.S_IMODE(status.st_mode) & 0o007:
-        raise HostFault(f"the secret {secret.key} in {path} can be read by everybody", f"chmod 0600 {path}")
+        return HostFault(f"the secret {secret.key} in {path} can be read by everybody", f"chmod 0600 {path}")
     try:
         return raw.decode("utf-8").removesuffix("\n").removesuffix("\r")
     except UnicodeDecodeError:
-        raise HostFault(f"the secret {secret.key} in {path} is not UTF-8") from None
+        return HostFault(f"the secret {secret.key} in {path} is not UTF-8", "write it there as text in UTF-8")
 
 
 def fingerprints(values: dict[str, str], state: Path) -> dict[str, str]:

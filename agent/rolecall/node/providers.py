@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from rolecall.errors import ConfigFault
+from rolecall.errors import ConfigFault, Fault
 from rolecall.fleet.identity import Identity
 from rolecall.settings import Access
 from rolecall.store import Store
@@ -35,8 +35,9 @@ class Provider(Protocol):
         `until`: a monotonic time. `root`: the folder below which this machine lies. Raises FetchFault with the cause.
         """
 
-    def read_secrets(self, references: list[str]) -> dict[str, str]:
-        """The value of each reference. Raises FetchFault with the cause, ConfigFault; no message holds a value."""
+    def read_secrets(self, references: list[str]) -> dict[str, str | Fault]:
+        """The value of each reference, or why that one alone cannot be had. Raises FetchFault with the cause where the
+        provider's store of secrets is out; no message holds a value."""
 
     def locate(self, region: str | None) -> None:
         """The region of this machine's identity: the default wherever agent.toml names none."""
@@ -99,15 +100,15 @@ class Providers:
             case _:
                 raise ConfigFault(f"there is no identity source {kind!r}", f"one of: {', '.join(SOURCES)}")
 
-    def read_secrets(self, references: Iterable[str]) -> dict[str, str]:
-        """The values of references to providers' stores of secrets. Raises FetchFault with the cause, ConfigFault."""
+    def read_secrets(self, references: Iterable[str]) -> dict[str, str | Fault]:
+        """What references to providers' stores of secrets stand for, as `Provider.read_secrets` has it."""
         by_provider: dict[str, list[str]] = {}
         for reference in references:
             scheme = reference.partition(":")[0]
             if scheme not in SECRETS:
                 raise ConfigFault(f"there is no store of secrets {scheme!r}", f"one of: {', '.join(SECRETS)}")
             by_provider.setdefault(SECRETS[scheme], []).append(reference)
-        values: dict[str, str] = {}
+        values: dict[str, str | Fault] = {}
         for name, batch in by_provider.items():
             values |= self._provider(name).read_secrets(batch)
         return values

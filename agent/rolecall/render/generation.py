@@ -10,13 +10,14 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
-from rolecall.errors import ConfigFault
+from rolecall.errors import ConfigFault, Fault
 from rolecall.fleet.check import Check
 from rolecall.forms.mistakes import Mistake
-from rolecall.forms.quoting import FORMATS
+from rolecall.forms.quoting import FORMATS, read_back
 from rolecall.forms.stored import json_object, typed
 from rolecall.render.contents import Attachment, DeployedRelease, Replication, Unit, Validator
 
@@ -103,11 +104,7 @@ class Generation:
             try:
                 return FORMATS[match[2]](values[match[1]])
             except ValueError:
-                raise ConfigFault(
-                    f"the secret {match[1]} cannot be written to {file.path}: it is too long, or has a character that "
-                    f"the format {match[2]} cannot express",
-                    "give it a value of printable characters on one line",
-                ) from None
+                raise _unwritable(match[1], match[2], file) from None
 
         return _SECRET.sub(value, self.with_tags(file.text))
 
@@ -128,6 +125,27 @@ class Generation:
 
         return [as_rendered(line) for line in content.split("\n")]
 
+    def secret_values(self, file: ManagedFile, content: str) -> dict[str, str]:
+        """The values of a file's secrets by their keys, as far as its content is what was written."""
+        constants = _SECRET.split(self.with_tags(file.text))[::3]
+        match = re.fullmatch("(.*?)".join(map(re.escape, constants)), content)
+        values = {}
+        for (key, form), text in zip(_SECRET.findall(file.text), match.groups() if match else (), strict=False):
+            with suppress(ValueError):
+                values[key] = read_back(form, text)
+        return values
+
+    def unwritable(self, values: Mapping[str, str]) -> dict[str, Fault]:
+        """The keys of secrets whose values cannot be written to a file that needs them, each with the reason."""
+        faults: dict[str, Fault] = {}
+        for file in self.files:
+            for key, form in _SECRET.findall(file.text):
+                try:
+                    FORMATS[form](values[key])
+                except ValueError:
+                    faults[key] = _unwritable(key, form, file)
+        return faults
+
     def mark_of(self, file: ManagedFile) -> str:
         """Tells a file's content apart without telling anything of its secrets."""
         return _digest([file.text, [self.secrets.get(key, "") for key in sorted(file.secrets)]])
@@ -144,6 +162,14 @@ class Generation:
     def to_json(self) -> str:
         """As it stands in generation.json."""
         return json.dumps({"format": FORMAT, **asdict(self)}, indent=1, sort_keys=True) + "\n"
+
+
+def _unwritable(key: str, form: str, file: ManagedFile) -> ConfigFault:
+    return ConfigFault(
+        f"the secret {key} cannot be written to {file.path}: it is too long, or has a character that the format {form} "
+        "cannot express",
+        "give it a value of printable characters on one line",
+    )
 
 
 def shown(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Which products can be deployed: one whose release is refused keeps no other product of the node from it.
+"""Releases put on disk, and those that are refused: one that is keeps no other product of the node from its own.
 
 What was refused is noted in the run folder, so that a large archive is not downloaded each minute to be refused again.
 """
@@ -6,18 +6,25 @@ What was refused is noted in the run folder, so that a large archive is not down
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
-from rolecall.errors import ConfigFault
-from rolecall.fleet.assignment import AssignedProduct, Assignment
+from rolecall.causes import OF_ONE_THING
+from rolecall.errors import ConfigFault, Fault, FetchFault
+from rolecall.fleet.assignment import Assignment
 from rolecall.host import boot
 from rolecall.node.node import Node
 from rolecall.node.refusals import Refusal, Refusals
 from rolecall.render.contents import DeployedRelease, deployed_release
 from rolecall.report import Report
 from rolecall.steps.choice import pause_after
+from rolecall.steps.shortcomings import all_of
 
 
 class RefusedReleases(ConfigFault):
-    """Releases that are not what the document says, or break the rules. They are noted; the others can go on."""
+    """Releases that are not what the document says, break the rules, or are not there; the others can go on."""
+
+    def __init__(self, faults: Mapping[str, Fault]) -> None:
+        fault = all_of(faults)
+        super().__init__(fault.message, fault.hint, fault.cause)
+        self.exit_code, self.faults = fault.exit_code, faults
 
 
 def deploy(node: Node, releases: Iterable[DeployedRelease], tell: Callable[[], None] | None = None) -> list[str]:
@@ -28,8 +35,10 @@ def deploy(node: Node, releases: Iterable[DeployedRelease], tell: Callable[[], N
     """
     unpacked: list[str] = []
     notes: list[str] = []
-    faults: dict[DeployedRelease, ConfigFault] = {}
-    noted = dict(node.run_notes.read(Refusals).products)
+    refused: dict[DeployedRelease, ConfigFault] = {}
+    absent: dict[str, Fault] = {}
+    before = node.run_notes.read(Refusals).products
+    noted = dict(before)
     for release in releases:
         try:
             if tell and (note := node.releases.keep_whole(release, node.store.stream, tell)):
@@ -39,10 +48,16 @@ def deploy(node: Node, releases: Iterable[DeployedRelease], tell: Callable[[], N
             if _noted(noted, release):
                 del noted[release.product]
         except ConfigFault as fault:
-            faults[release] = fault
-    if faults:
-        node.run_notes.write(Refusals({**noted, **_refusals(faults, noted)}))
-        raise RefusedReleases(*_in_words({release.product: fault for release, fault in faults.items()}))
+            refused[release] = fault
+        except FetchFault as fault:
+            if fault.cause not in OF_ONE_THING:
+                raise
+            absent[release.product] = fault  # not noted: to ask again costs nothing
+    noted |= _refusals(refused, noted)
+    if noted != before:
+        node.run_notes.write(Refusals(noted))
+    if faults := {release.product: fault for release, fault in refused.items()} | absent:
+        raise RefusedReleases(faults)
     return [f"unpacked {', '.join(unpacked)}", *notes] if unpacked else notes
 
 
@@ -58,71 +73,34 @@ def _refusals(faults: Mapping[DeployedRelease, ConfigFault], noted: Mapping[str,
 def _noted(noted: Mapping[str, Refusal], release: DeployedRelease) -> Refusal | None:
     """The refusal of exactly this release: one that the document has corrected is another one."""
     refusal = noted.get(release.product)
-    return refusal if refusal and _is_same(refusal.release, release) else None
+    return refusal if refusal and is_same(refusal.release, release) else None
 
 
-def _is_same(release: DeployedRelease, other: DeployedRelease) -> bool:
+def is_same(release: DeployedRelease, other: DeployedRelease) -> bool:
     """Whether two are one release, laid out in one way; whose its writable folders are is no matter of the archive."""
     return replace(release, user="") == replace(other, user="")
 
 
-def without_refused(node: Node, assignment: Assignment, report: Report, *, again: bool) -> Assignment:
-    """The assignment as far as it can be deployed: a product that was refused goes on with the release that is live;
-    where there is none, it is left out. `again`: what was refused is tried again at a boot, and after its pause."""
+def refused_releases(node: Node, assignment: Assignment, *, waiting: bool = False) -> dict[str, Fault]:
+    """Products whose releases were refused, each with the reason. `waiting`: only those whose pause is not over."""
     noted = node.run_notes.read(Refusals).products
-    live = node.generations.load(node.generations.current())
-    deployed = {release.product: release for release in live.releases} if live else {}
-    products, left_out = [], list(assignment.left_out)
-    for product in assignment.products:
-        refusal = _noted(noted, deployed_release(product, product.user))
-        if refusal is None or (again and _is_due(refusal, report)):
-            products.append(product)
-            continue
-        report.left_out[product.name] = f"release {product.release.version} is refused: {refusal.reason}"
-        earlier = deployed.get(product.name)
-        if earlier and not _is_same(earlier, refusal.release) and (node.settings.state / earlier.folder).is_dir():
-            products.append(_with_release(product, earlier))
-        else:
-            left_out.append(product)
-    return replace(assignment, products=tuple(products), left_out=tuple(left_out))
+    releases = (deployed_release(product, product.user) for product in assignment.products)
+    refusals = (refusal for release in releases if (refusal := _noted(noted, release)))
+    return {
+        refusal.release.product: ConfigFault(refusal.reason, refusal.hint)
+        for refusal in refusals
+        if not waiting or pause_after(refusal.failures, refusal.uptime) > 0
+    }
 
 
-def _is_due(refusal: Refusal, report: Report) -> bool:
-    return report.command == "boot" or pause_after(refusal.failures, refusal.uptime) <= 0
-
-
-def _with_release(product: AssignedProduct, earlier: DeployedRelease) -> AssignedProduct:
-    release = product.release.model_copy(
-        update={
-            "version": earlier.version,
-            "artifact": earlier.artifact,
-            "sha256": earlier.sha256,
-            "size": earlier.size,
-        }
-    )
-    return replace(product, release=release, document_root=earlier.document_root, writable=earlier.writable)
-
-
-def conclude(node: Node, report: Report) -> None:
-    """A run that left products out has not done what the document says, however well the others are."""
-    noted = node.run_notes.read(Refusals).products
-    if noted and not report.left_out:
-        node.run_notes.remove(Refusals)
-    if not report.left_out:
+def conclude(node: Node, report: Report, faults: Mapping[str, Fault]) -> None:
+    """A run in which products lack something has not done what the document says, however well the others are."""
+    if not faults:
+        if node.run_notes.read(Refusals).products:
+            node.run_notes.remove(Refusals)
         return
-    faults = {name: ConfigFault(noted[name].reason, noted[name].hint) for name in report.left_out if name in noted}
-    fault = ConfigFault(*_in_words(faults))
+    fault = all_of(faults)
     if report.exit_code:
         report.warn(fault.message)
     else:
         report.failed(fault, "refused" if report.outcome == "unchanged" else "incomplete")
-
-
-def _in_words(faults: Mapping[str, ConfigFault]) -> tuple[str, str]:
-    """The message and the hint of one or of several refusals."""
-    hints = dict.fromkeys(fault.hint for fault in faults.values() if fault.hint)
-    if len(faults) == 1:
-        [fault] = faults.values()
-        return fault.message, fault.hint
-    reasons = "\n".join(f"  {name}: {fault.message}" for name, fault in faults.items())
-    return f"the releases of {len(faults)} products are refused:\n{reasons}", "; ".join(hints)

@@ -1,5 +1,9 @@
 """The steps that render and plan: the role, the secrets, the templates that products bring along in their releases."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from rolecall.errors import Fault, FetchFault
 from rolecall.fleet.assignment import Assignment
 from rolecall.fleet.identity import Identity
 from rolecall.host.accounts import check_accounts
@@ -14,40 +18,99 @@ from rolecall.render.plan import make_plan as plan_between
 from rolecall.render.rendering import render
 from rolecall.render.role import Role
 from rolecall.report import Report
+from rolecall.steps.deployment import RefusedReleases, deploy
+from rolecall.steps.products import without_refused, without_secrets
+from rolecall.steps.shortcomings import joined
 from rolecall.steps.staging import make_room
 
 
+@dataclass(frozen=True)
+class Prospect:
+    """What a node can become of what the document asks."""
+
+    assignment: Assignment  # as far as it can be had
+    plan: Plan
+    secrets: Mapping[str, str]
+    refused: Mapping[str, Fault]  # product → why its release cannot be had
+    lacking: Mapping[str, Fault]  # product → all that keeps it from what the document says
+
+
+@dataclass(frozen=True)
+class _Rendered:
+    assignment: Assignment
+    target: Generation
+    secrets: Mapping[str, str]
+    lacking: Mapping[str, Fault]  # product → which of its secrets cannot be had
+
+
 def make_plan(
-    node: Node, identity: Identity, assignment: Assignment, report: Report, *, dry: bool = False
-) -> tuple[Plan, dict[str, str]]:
-    """What an assignment changes, and the values of its secrets. `dry`: nothing at all is written."""
+    node: Node,
+    identity: Identity,
+    assignment: Assignment,
+    refused: Mapping[str, Fault],
+    report: Report,
+    *,
+    dry: bool = False,
+) -> Prospect:
+    """What an assignment changes. `refused`: products whose release cannot be had. `dry`: nothing at all is written."""
     with report.step("render") as step:
-        target, secrets = _render_target(node, assignment, report, dry=dry)
-        step.note = f"generation {target.id[:12]}"
+        try:
+            rendered = _render_target(node, without_refused(node, assignment, refused), report, dry=dry)
+        except RefusedReleases as refusal:  # of those that bring templates along
+            if refusal.faults.keys() <= refused.keys():
+                raise
+            refused = {**refused, **refusal.faults}
+            rendered = _render_target(node, without_refused(node, assignment, refused), report, dry=dry)
+        step.note = f"generation {rendered.target.id[:12]}"
+    lacking = _tell_lacks(assignment, refused, rendered.lacking, report)
     with report.step("plan") as step:
+        target, is_foreign = rendered.target, bool(foreign_owner(node, identity))
         plan = plan_between(own_generation(node, identity), target)
         if dry:
             kept = [*filter(None, map(node.generations.load, node.generations.ids())), target]
             if shortage := node.releases.shortage(target.releases, kept):
                 report.warn(shortage)
-        check_accounts(target, node.settings.paths.root, foreign_state=bool(foreign_owner(node, identity)))
+        check_accounts(target, node.settings.paths.root, foreign_state=is_foreign)
         step.note = "nothing to do" if plan.empty else plan.count
-    return plan, secrets
+    return Prospect(rendered.assignment, plan, rendered.secrets, refused, lacking)
 
 
-def _render_target(
-    node: Node, assignment: Assignment, report: Report, *, dry: bool
-) -> tuple[Generation, dict[str, str]]:
+def _render_target(node: Node, assignment: Assignment, report: Report, *, dry: bool) -> _Rendered:
     role = read_role(roles_folder(node.settings.paths.templates), node.settings.role)
-    secrets = node.secrets.read(assignment.secrets, report.warn)
+    values, faults = node.secrets.read(assignment.secrets, report.warn)
     if not dry:
         ensure_key(node.settings.state)
-    templates = release_templates(node, role, assignment, dry=dry)
-    digests = fingerprints(secrets, node.settings.state)
     if assignment.everything:
         for note in unknown_parameters(role, assignment.everything.roles):
             report.warn(note)
-    return render(role, assignment, node.render_settings, digests, templates), secrets
+
+    def rendered(unusable: Mapping[str, Fault]) -> tuple[_Rendered, dict[str, Fault]]:
+        possible, known, lacking = without_secrets(node, assignment, unusable)
+        usable = values | known
+        secrets = {secret.key: usable[secret.key] for secret in possible.secrets}
+        templates = release_templates(node, role, possible, dry=dry)
+        target = render(role, possible, node.render_settings, fingerprints(secrets, node.settings.state), templates)
+        return _Rendered(possible, target, secrets, lacking), target.unwritable(secrets)
+
+    result, unwritable = rendered(faults)
+    if unwritable:  # what a format cannot express is as good as absent
+        result, _ = rendered({**faults, **unwritable})
+    return result
+
+
+def _tell_lacks(
+    assignment: Assignment, refused: Mapping[str, Fault], secretless: Mapping[str, Fault], report: Report
+) -> dict[str, Fault]:
+    """What keeps products from what the document says, for the report and as faults."""
+    versions = {product.name: product.release.version for product in assignment.products}
+    words: dict[str, list[str]] = {}
+    for name, fault in refused.items():
+        state = "missing" if isinstance(fault, FetchFault) else "refused"
+        words.setdefault(name, []).append(f"release {versions[name]} is {state}: {fault.message}")
+    for name, fault in secretless.items():
+        words.setdefault(name, []).append(fault.message)
+    report.leave_out({name: "; ".join(reasons) for name, reasons in words.items() if name in versions})
+    return {name: joined(faults[name] for faults in (refused, secretless) if name in faults) for name in words}
 
 
 def release_templates(node: Node, role: Role, assignment: Assignment, *, dry: bool) -> dict[str, dict[str, str]]:
@@ -58,12 +121,8 @@ def release_templates(node: Node, role: Role, assignment: Assignment, *, dry: bo
     allowed = [file.source for file in role.table.file if file.release]
     if not allowed:
         return {}
-    templates = {}
     wanted = render(role, assignment, node.render_settings)
     if not dry:
         make_room(node, wanted)
-    for release in wanted.releases:
-        if not dry:
-            node.releases.ensure(release, node.store.stream)
-        templates[release.product] = node.releases.templates(release, allowed)
-    return templates
+        deploy(node, wanted.releases)
+    return {release.product: node.releases.templates(release, allowed) for release in wanted.releases}

@@ -20,9 +20,9 @@ from rolecall.render.generation import Generation, ManagedFile, shown
 from rolecall.render.origins import Origin, Reads, sourced
 from rolecall.render.role import FileSpec
 from rolecall.render.tracing import TracedFile, TracedLine, trace
-from rolecall.report import Report
-from rolecall.steps.deployment import without_refused
+from rolecall.steps.deployment import refused_releases
 from rolecall.steps.planning import release_templates
+from rolecall.steps.products import without_refused
 from rolecall.trust.envelope import unseal
 
 BY_HAND = "changed by hand: the next run puts it back"
@@ -145,15 +145,13 @@ def _of_report(node: Node, answer: Provenance) -> Provenance:
 
 def _traced(node: Node, file: ManagedFile) -> TracedFile | None:
     """The file as it would be rendered now. Raises Fault or ValueError where it cannot be."""
-    settings, reads, report = node.settings, Reads(), Report("why")
+    settings, reads = node.settings, Reads()
     verified = own_verified(node)
     identity = identity_in_this_boot(node.run_notes) or Identity(instance=verified.instance, server=verified.server)
     fleet = _kept_document(node)
     role = read_role(roles_folder(settings.paths.templates), settings.role)
-    plain, traced = (
-        without_refused(node, assign(identity, document, settings.role), report, again=False)
-        for document in (fleet, sourced(fleet, reads))
-    )
+    assignments = (assign(identity, document, settings.role) for document in (fleet, sourced(fleet, reads)))
+    plain, traced = (without_refused(node, asked, refused_releases(node, asked)) for asked in assignments)
     templates = release_templates(node, role, plain, dry=True)
     return trace(role, traced, node.render_settings, templates, reads, file.path)
 

@@ -1,23 +1,20 @@
 """Have this machine's database server be what the document says. Data is never overwritten, and never rolled back."""
 
-from collections.abc import Iterable, Mapping
-
 from rolecall.database.membership import leave_databases
 from rolecall.database.server import DatabaseServer
-from rolecall.fleet.topology import NodeDatabase
 from rolecall.node.node import Node
-from rolecall.render.generation import Generation
 from rolecall.report import Report
+from rolecall.steps.planning import Prospect
 
 
-def replicate(
-    node: Node, target: Generation, databases: Iterable[NodeDatabase], secrets: Mapping[str, str], report: Report
-) -> str:
+def replicate(node: Node, prospect: Prospect, report: Report) -> str:
     """Make the server master, candidate or replica of each database; returns a note of what was done."""
+    target, secrets = prospect.plan.new, prospect.secrets
     if (use := target.replication) is None:
         return ""
     file = target.file(use.accounts)
     accounts, mark = (target.text_of(file, secrets), target.mark_of(file)) if file else ("", "")
+    databases = prospect.assignment.databases
     servers = [DatabaseServer(use, database, secrets, target.secrets, node.notes) for database in databases]
     notes = [leave_databases(use, [server.target.name for server in servers], node.notes)]
     notes += [server.converge(accounts, mark) for server in servers]
