@@ -199,6 +199,9 @@ _shtab_rolecall_fleet_show_options=(
   "--json[answer as JSON]"
   "--store[the document that this store has now\: s3\:\/\/, https\:\/\/ or file\:\/\/]:URL:"
   "--config[an agent.toml with \[aws\] and \[network\] (default\: the settings of the AWS tools)]:FILE:"
+  "--role[only the servers of this role, and what they are for]:NAME:"
+  "--product[only the servers of this product, and what they are for]:NAME:"
+  "--zone[only the servers of this zone, and what they are for]:NAME:"
   ":a document on disk\; or --store:"
 )
 

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rolecall.fleet.overview import Spread, matrix, server_rows, spreads, warnings, zones
+from rolecall.fleet.overview import Spread, matrix, server_rows, spreads, zones
 from rolecall.fleet.schema import Fleet, parse_fleet
-from rolecall.forms.mistakes import Mistake, dotted
+from rolecall.fleet.warnings import FleetWarning, warnings
+from rolecall.forms.mistakes import dotted
 from rolecall.forms.positions import json_positions
 from samples import FLEET, GONE, edited, fleet, fuzz, path_of
 
@@ -24,7 +25,7 @@ SOUND: dict[str, Any] = {
 }
 
 
-def warnings_of(*edits: dict[str, Any]) -> list[Mistake]:
+def warnings_of(*edits: dict[str, Any]) -> list[FleetWarning]:
     raw = json.dumps(edited(*edits), indent=2).encode()
     return warnings(parse_fleet(raw), raw)
 

@@ -76,16 +76,91 @@ def test_fleet_check_says_nothing_on_standard_error_where_nothing_is_to_be_said(
     assert (process.returncode, process.stderr) == (0, "")
 
 
-def test_a_document_with_thousands_of_warnings_tells_the_first_of_them_and_how_many_there_are(tmp_path: Path) -> None:
-    many = {
-        f"p{n}": {"hostnames": [f"p{n}.org"], "user": f"p{n}", "uid": 2000 + n, "release": RELEASE} for n in range(300)
+def products(names: list[str]) -> dict[str, Any]:
+    return {
+        name: {"hostnames": [f"{name}.org"], "user": f"u{n}", "uid": 20_100 + n, "release": RELEASE}
+        for n, name in enumerate(names)
     }
-    fleet = document(products=many, databases={}, caches={})
-    fleet["servers"]["web1"]["products"] = list(many)
+
+
+def test_what_is_so_of_many_is_said_once_and_json_has_each(tmp_path: Path) -> None:
+    names = [f"p{n:02}" for n in range(21)]
+    fleet = document(products=products(names), databases={}, caches={})
+    parts = {"web1": names[:20], "web2": names[20:]}
+    fleet["servers"] = {
+        name: {"role": "web", "address": f"10.0.0.1{name[-1]}", "zone": "a", "products": part}
+        for name, part in parts.items()
+    }
     path = written(tmp_path, fleet)
-    lines = rolecall("fleet", "check", path).stderr.splitlines()
-    assert (lines[0], len(lines), lines[-1]) == (f"{path} has 300 warnings:", 202, "  … and 100 more")
-    assert len(json.loads(rolecall("fleet", "check", path, "--json").stdout)["warnings"]) == 300
+    publication = ("publish", path, "--store", f"file://{tmp_path}/s", "--unsigned")
+    for command in (("check", path), ("show", path), publication):
+        (tmp_path / "s").mkdir(exist_ok=True)
+        head, *lines = rolecall("fleet", *command).stderr.splitlines()
+        assert (head, len(lines)) == (f"{path} has 21 warnings:", 1), command
+        assert re.fullmatch(
+            r"  \d+:\d+: products: 21 have only one web server: p00, p01, p02, p03, p04 and 16 more"
+            " — give it another one",
+            lines[0],
+        )
+    assert len(json.loads(rolecall("fleet", "check", path, "--json").stdout)["warnings"]) == 21
+    shown = rolecall("fleet", "show", path).stdout
+    assert shown.partition("products by server")[2].count("one server") == 1
+
+
+def many(folder: Path, servers: int) -> str:
+    """So many web servers in three zones, each with the same products but the last, which has another one too."""
+    fleet = document(products=products(["blog", "rare", "shop"]))
+    fleet["servers"] |= {
+        f"web{n}": {"role": "web", "address": f"10.0.{n // 250 + 1}.{n % 250 + 1}", "zone": ZONES[n % 3],
+                    "products": ["blog", "shop", *(["rare"] if n == servers else [])]}
+        for n in range(1, servers + 1)
+    }  # fmt: skip
+    return written(folder, fleet)
+
+
+def test_of_more_servers_than_a_person_reads_there_is_a_line_for_each_role_and_zone(tmp_path: Path) -> None:
+    lines = rolecall("fleet", "show", many(tmp_path, 300)).stdout.splitlines()
+    assert "  web        us-east-1b      100  2 of 3 products" in lines
+    assert "  web        us-east-1a      100  3 of 3 products" in lines
+    assert "  database   a                 2  1 candidate, 1 snapshot" in lines
+    assert any("choose some by --role, --product and --zone" in line for line in lines)
+    assert len(lines) < 30
+    assert max(map(len, lines)) < 120
+
+
+@pytest.mark.parametrize(
+    ("words", "servers"),
+    [
+        (("--role", "database"), ["db2", "db4", "db1", "db3"]),
+        (("--product", "rare"), ["web120"]),
+        (("--role", "web", "--zone", "a"), []),
+        (("--zone", "b", "--role", "database"), ["db1", "db3"]),
+        (("--product", "blog", "--zone", "us-east-1b"), [f"web{n}" for n in range(1, 120, 3)]),
+    ],
+)
+def test_role_product_and_zone_choose_what_is_shown_to_people_and_programs(
+    tmp_path: Path, words: tuple[str, ...], servers: list[str]
+) -> None:
+    path = many(tmp_path, 120)
+    answer = json.loads(rolecall("fleet", "show", path, *words, "--json").stdout)
+    assert [row["name"] for row in answer["servers"]] == servers
+    assert answer["selection"] == {words[n].removeprefix("--"): words[n + 1] for n in range(0, len(words), 2)}
+    shown = rolecall("fleet", "show", path, *words).stdout
+    assert re.findall(r"^  (\w+\d) +\S+ +10\.", shown, re.MULTILINE) == servers
+
+
+def test_a_part_of_a_fleet_has_its_own_warnings_and_counts_zones_for_the_whole_fleet(tmp_path: Path) -> None:
+    process = rolecall("fleet", "show", many(tmp_path, 120), "--product", "rare")
+    assert [line.split(": ")[1] for line in process.stderr.splitlines()[1:]] == ["products.rare"]
+    assert re.search(r"^  role +web +1 +· +40 +40 +40 +121  uneven$", process.stdout, re.MULTILINE)
+    assert "blog" not in process.stdout.partition("servers by zone")[2]
+
+
+def test_what_no_server_has_is_answered_with_what_is_nearest(tmp_path: Path) -> None:
+    process = rolecall("fleet", "show", many(tmp_path, 3), "--role", "wbe", "--zone", "us-east-1", "--product", "x")
+    assert process.returncode == 78
+    assert "the document has no role 'wbe', no product 'x', no zone 'us-east-1'" in process.stderr
+    assert "did you mean 'web'?; products: blog, rare, shop; did you mean 'us-east-1" in process.stderr
 
 
 def test_fleet_show_prints_servers_by_role_then_zones_then_products_and_the_warnings_last(tmp_path: Path) -> None:
@@ -162,9 +237,10 @@ def test_a_terminal_shows_no_line_that_it_would_fold_and_every_server_in_the_col
 ) -> None:
     shown = on_a_terminal(width, "fleet", "show", wide)
     plain = re.sub(r"\x1b\[[0-9;]*m", "", shown)
-    tables, _, after = plain.partition(f"{wide} has 1 warning:\n")
+    tables, _, after = plain.partition(wide)
     assert max(map(len, tables.splitlines())) <= width
-    assert "products.product11: its 8 web servers are all in us-east-1a — have one elsewhere: us-east-1b" in after
+    words = "products.product11: its 8 web servers are all in us-east-1a — have one elsewhere: us-east-1b"
+    assert words in " ".join(after.split()), "folded at words"
     colours_of: dict[str, set[str]] = {}
     for colour, zone in re.findall(r"\x1b\[(\d+)m(us-east-1[abc]) ", shown):
         colours_of.setdefault(zone, set()).add(colour)

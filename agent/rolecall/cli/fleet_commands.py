@@ -8,9 +8,10 @@ from rolecall.cli import fleet_views
 from rolecall.cli.command import Command
 from rolecall.cli.parser import parser
 from rolecall.cli.terminal import print_json
-from rolecall.fleet.overview import warnings
+from rolecall.fleet.overview import Selection
 from rolecall.fleet.schema import parse_fleet
 from rolecall.fleet.succession import succession_mistakes
+from rolecall.fleet.warnings import warnings
 from rolecall.operator import answers, offline
 from rolecall.operator.publish import Signing, publish_file
 from rolecall.operator.roles import document_schema, parse_document
@@ -26,7 +27,7 @@ def check_document(arguments: argparse.Namespace) -> answers.FleetCheck:
 
 
 def show_fleet(arguments: argparse.Namespace) -> answers.FleetOverview:
-    """`fleet show`: a document on disk, or the store's."""
+    """`fleet show`: a document on disk, or the store's; all of it, or a part."""
     if bool(arguments.file) == bool(arguments.store):
         parser().error("a document, or --store URL: rolecall fleet show fleet.json")
     if arguments.store:
@@ -35,7 +36,8 @@ def show_fleet(arguments: argparse.Namespace) -> answers.FleetOverview:
     else:
         payload, source = offline.read_payload(arguments.file), str(arguments.file)
     fleet = parse_fleet(payload, source)
-    return answers.fleet_overview(fleet, source, warnings(fleet, payload))
+    selection = Selection(arguments.role, arguments.product, arguments.zone)
+    return answers.fleet_overview(fleet, source, warnings(fleet, payload), selection)
 
 
 def compare_documents(arguments: argparse.Namespace) -> answers.FleetDiff:

@@ -1,10 +1,14 @@
-"""The tables of `fleet show`. A terminal that is too narrow gets shorter ones; in a pipe nothing is shortened."""
+"""The tables of `fleet show`. A terminal that is too narrow gets shorter ones; in a pipe nothing is shortened.
+
+Of many servers, products or rows there are summaries instead.
+"""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+from rolecall.cli.fleet_summary import MOST, print_balance, print_server_groups
 from rolecall.cli.tables import Cell, column_widths, print_table, room
 from rolecall.fleet.overview import ServerRow
 from rolecall.operator.answers import FleetOverview, SpreadRow
@@ -22,9 +26,11 @@ _EMPTY: Cell = ("", "")
 def print_tables(out: "Console", fleet: FleetOverview) -> None:
     """Servers, servers by zone, products by server; each zone has a colour."""
     colours = {zone: _ZONE_STYLES[i % len(_ZONE_STYLES)] for i, zone in enumerate(fleet.zones)}
-    _print_servers(out, fleet, colours)
+    many = len(fleet.servers) > MOST
+    (print_server_groups if many else _print_servers)(out, fleet, colours)
     _print_spread(out, fleet.spread, colours)
-    _print_matrix(out, fleet, colours)
+    if not many and len(fleet.products) <= MOST:
+        _print_matrix(out, fleet, colours)
 
 
 def _print_servers(out: "Console", fleet: FleetOverview, colours: Mapping[str, str]) -> None:
@@ -40,16 +46,23 @@ def _print_servers(out: "Console", fleet: FleetOverview, colours: Mapping[str, s
     out.print()
     print_table(out, [head], widths)
     for role, rows in groupby(fleet.servers, lambda row: row.role):
-        table = [[*place(row), (_purpose(row, len(fleet.products), space), "")] for row in rows]
+        table = [
+            [*place(row), (_purpose(row, 0 if fleet.selection else len(fleet.products), space), "")] for row in rows
+        ]
         out.print(f"{role}, {count(len(table), 'server')}", style="bold")
         print_table(out, table, widths)
 
 
 def _purpose(row: ServerRow, products: int, room: int) -> str:
-    """Products, duties and caches in words; the number of products alone where their names do not fit into a line."""
+    """Products, duties and caches in words; the number of products alone where their names do not fit into a line.
+
+    `products`: how many the fleet has; 0 where it is not shown whole.
+    """
     words = list(row.products)
     if len(words) == products > 3:
         words = [f"all {products} products"]
+    elif len(words) > 3 and not products and len(", ".join(words)) > room:
+        words = [count(len(words), "product")]
     elif len(words) > 3 and len(", ".join(words)) > room:
         words = [f"{len(words)} of {products} products"]
     words += [f"{duty} of {database}" for database, duty in row.duties.items()]
@@ -58,10 +71,18 @@ def _purpose(row: ServerRow, products: int, room: int) -> str:
 
 
 def _print_spread(out: "Console", spread: Sequence[SpreadRow], colours: Mapping[str, str]) -> None:
-    """How many servers are in each zone; what is out of balance has a word."""
+    """How many servers are in each zone; what is out of balance has a word. Of many rows those of the roles alone."""
     if not spread:
         return
     out.print("\nservers by zone", style="bold")
+    if len(spread) > MOST:
+        _print_spread_rows(out, [row for row in spread if row.kind == "role"], colours)
+        print_balance(out, [row for row in spread if row.kind != "role"])
+    else:
+        _print_spread_rows(out, spread, colours)
+
+
+def _print_spread_rows(out: "Console", spread: Sequence[SpreadRow], colours: Mapping[str, str]) -> None:
     names = _spread_names(spread)
     left = column_widths([[*cells, _EMPTY] for cells in names])
     widths = {name: max(len(name), 5) for name in (*colours, "total")}
@@ -103,6 +124,10 @@ def _print_matrix(out: "Console", fleet: FleetOverview, colours: Mapping[str, st
     marks: dict[str, list[str]] = {}
     for row in products:
         marks.setdefault(row.name, []).extend([row.mark] if row.mark else [])
+    common = {tuple(words) for words in marks.values()}
+    if len(common) == 1 < len(marks) and common != {()}:
+        out.print(f"  each of them: {', '.join(common.pop())}", style="yellow")
+        marks = {name: [] for name in marks}
     places: list[list[Cell]] = [[(f"  {row.role}", ""), (row.zone, colours[row.zone])] for row in fleet.matrix]
     left = sum(2 + width for width in column_widths([[*cells, _EMPTY] for cells in places]))
     most = max((out.width - left - 26) // 2, 10) if out.file.isatty() else len(marks)

@@ -2,15 +2,18 @@
 
 from collections.abc import Sequence
 
+from rolecall.cli.fleet_summary import some_of
 from rolecall.cli.fleet_tables import print_tables
 from rolecall.cli.plan_view import print_changes
 from rolecall.cli.tables import print_paragraph
 from rolecall.cli.terminal import console
+from rolecall.fleet.warnings import FleetWarning
 from rolecall.forms.mistakes import Mistake
 from rolecall.operator.answers import FleetCheck, FleetDiff, FleetOverview, Publication, Unplannable
 from rolecall.quantities import count
 
-_MOST_WARNINGS = 200  # in words; JSON has them all
+_MOST_WARNINGS = 200  # lines; JSON has them all
+_MOST_ALIKE = 3  # that have a line each
 
 
 def show_check(answer: FleetCheck) -> None:
@@ -36,6 +39,9 @@ def show_overview(answer: FleetOverview) -> None:
     }
     counts = ", ".join(count(number, noun) for noun, number in numbers.items())
     print_paragraph(out, f"{answer.fleet}, serial {answer.serial}: {counts}{_expiry(answer)}", "bold")
+    if answer.selection:
+        chosen = ", ".join(f"{kind} {name}" for kind, name in answer.selection.items())
+        out.print(f"only {chosen}; zones are counted for the whole fleet")
     print_tables(out, answer)
     _print_warnings(answer.source, answer.warnings)
 
@@ -73,10 +79,33 @@ def _print_warnings(source: str, warnings: Sequence[Mistake]) -> None:
         return
     errors = console(errors=True)
     print_paragraph(errors, f"{source} has {count(len(warnings), 'warning')}:", style="yellow")
-    for warning in warnings[:_MOST_WARNINGS]:
-        print_paragraph(errors, f"  {warning}", "yellow")
-    if len(warnings) > _MOST_WARNINGS:
-        errors.print(f"  … and {len(warnings) - _MOST_WARNINGS} more", style="yellow")
+    lines = _summarised(warnings)
+    for line in lines[:_MOST_WARNINGS]:
+        print_paragraph(errors, f"  {line}", "yellow")
+    if len(lines) > _MOST_WARNINGS:
+        errors.print(f"  … and {len(lines) - _MOST_WARNINGS} more", style="yellow")
+
+
+def _summarised(warnings: Sequence[Mistake]) -> list[str]:
+    """A line for each warning; more than three of one kind share one, in the place of the first."""
+    alike: dict[tuple[object, ...], list[Mistake]] = {}
+    for number, warning in enumerate(warnings):
+        kind = warning.kind if isinstance(warning, FleetWarning) else ""
+        alike.setdefault((warning.path[0], kind) if kind else (number,), []).append(warning)
+    return [
+        line
+        for group in alike.values()
+        for line in ([_summary(group)] if len(group) > _MOST_ALIKE else map(str, group))
+    ]
+
+
+def _summary(warnings: Sequence[Mistake]) -> str:
+    first = warnings[0]
+    assert isinstance(first, FleetWarning)
+    names = some_of([str(warning.path[1]) for warning in warnings])
+    hints = {warning.hint for warning in warnings}
+    hint = f" — {first.hint}" if len(hints) == 1 else ""
+    return f"{first.line}:{first.column}: {first.path[0]}: {len(warnings)} {first.kind}: {names}{hint}"
 
 
 def _expiry(answer: FleetCheck | FleetOverview) -> str:

@@ -163,6 +163,8 @@ def _add_fleet_commands(commands: Commands) -> None:
     show = add_command(fleet, "show", text, config=False)
     show.add_argument("file", type=Path, metavar="FILE", nargs="?", help="a document on disk; or --store")
     add_store(show, "the document that this store has now", required=False)
+    for name in ("role", "product", "zone"):
+        show.add_argument(f"--{name}", metavar="NAME", help=f"only the servers of this {name}, and what they are for")
     diff = add_command(fleet, "diff", "which servers would change between two documents, and how", config=False)
     diff.add_argument(
         "files", type=Path, metavar="FILE", nargs="+", help="the old and the new; or the new, with --store"

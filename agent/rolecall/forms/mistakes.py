@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from rolecall.errors import ConfigFault
 
@@ -30,6 +30,9 @@ class Mistake:
         """`servers.web1.role: … (line:column)`, then the remedy."""
         at = f"{self.line}:{self.column}: " if self.line else ""
         return f"{at}{dotted(self.path)}: {self.message}" + (f" — {self.hint}" if self.hint else "")
+
+
+M = TypeVar("M", bound=Mistake)
 
 
 def dotted(path: Path) -> str:
@@ -71,7 +74,7 @@ def _nearest(wrong: str, names: tuple[str, ...]) -> str | None:
     return next(iter(difflib.get_close_matches(wrong, names, n=1, cutoff=0.6)), None)
 
 
-def locate(mistakes: Iterable[Mistake], positions: dict[Path, tuple[int, int]]) -> list[Mistake]:
+def locate(mistakes: Iterable[M], positions: dict[Path, tuple[int, int]]) -> list[M]:
     """The mistakes with line and column; what is missing is shown where its parent stands."""
     located = []
     for mistake in mistakes:

@@ -1,12 +1,13 @@
 """What an operator's commands find out about a fleet document, as data."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
-from rolecall.fleet.overview import MatrixRow, ServerRow, matrix, server_rows, spreads, zones
+from rolecall.fleet.overview import MatrixRow, Selection, ServerRow, matrix, spreads, zones
 from rolecall.fleet.schema import Fleet
+from rolecall.fleet.warnings import FleetWarning
 from rolecall.forms.answers import Answer
 from rolecall.forms.mistakes import Mistake
 from rolecall.render.plan import Change, Plan
@@ -25,11 +26,11 @@ class FleetCheck(Answer):
     servers: int
     databases: int
     caches: int
-    warnings: tuple[Mistake, ...]
+    warnings: tuple[FleetWarning, ...]
     mistakes: tuple[Mistake, ...] = ()
 
 
-def fleet_check(fleet: Fleet, source: str, warnings: Sequence[Mistake]) -> FleetCheck:
+def fleet_check(fleet: Fleet, source: str, warnings: Sequence[FleetWarning]) -> FleetCheck:
     """The answer for a document that was read from `source`."""
     return FleetCheck(
         source=source,
@@ -65,6 +66,7 @@ class FleetOverview(Answer):
     serial: int
     not_after: datetime
     expired: bool
+    selection: Mapping[str, str]  # role, product, zone → name: which part of the fleet this is; {}: all of it
     zones: tuple[str, ...]
     servers: tuple[ServerRow, ...]
     spread: tuple[SpreadRow, ...]
@@ -72,30 +74,66 @@ class FleetOverview(Answer):
     databases: tuple[str, ...]
     caches: tuple[str, ...]
     matrix: tuple[MatrixRow, ...]
-    warnings: tuple[Mistake, ...]
+    warnings: tuple[FleetWarning, ...]
 
 
-def fleet_overview(fleet: Fleet, source: str, warnings: Sequence[Mistake]) -> FleetOverview:
-    """The overview of a document that was read from `source`."""
-    servers = server_rows(fleet)
+def fleet_overview(fleet: Fleet, source: str, warnings: Sequence[FleetWarning], selection: Selection) -> FleetOverview:
+    """The overview of a document that was read from `source`, or of a part of it: of its servers and what they are for.
+
+    What is said of a role, product, database or cache is about all of its servers, those of other zones too.
+    Raises ConfigFault for a role, product or zone that the document does not have.
+    """
+    servers = selection.of(fleet)
+    names = _names_of(fleet, servers, selection)
     return FleetOverview(
         source=source,
         fleet=fleet.fleet,
         serial=fleet.serial,
         not_after=fleet.not_after,
         expired=_has_expired(fleet),
+        selection=selection.names,
         zones=tuple(zones(fleet)),
         servers=tuple(servers),
         spread=tuple(
             SpreadRow(spread.kind, spread.name, spread.role, spread.zones, len(spread.servers), spread.mark)
             for spread in spreads(fleet)
+            if spread.name in names[f"{spread.kind}s"]
         ),
-        products={name: tuple(row.name for row in servers if name in row.products) for name in sorted(fleet.products)},
-        databases=tuple(sorted(fleet.databases)),
-        caches=tuple(sorted(fleet.caches)),
-        matrix=tuple(matrix(fleet)),
-        warnings=tuple(warnings),
+        products=_servers_of(names["products"], servers),
+        databases=tuple(sorted(names["databases"])),
+        caches=tuple(sorted(names["caches"])),
+        matrix=tuple(row for row in matrix(fleet) if names["servers"] >= set(row.servers)),
+        warnings=tuple(warning for warning in warnings if warning.path[1] in names[str(warning.path[0])]),
     )
+
+
+def _servers_of(products: Iterable[str], servers: Sequence[ServerRow]) -> dict[str, tuple[str, ...]]:
+    names: dict[str, list[str]] = {product: [] for product in sorted(products)}
+    for row in servers:
+        for product in row.products:
+            if product in names:
+                names[product].append(row.name)
+    return {product: tuple(servers) for product, servers in names.items()}
+
+
+def _names_of(fleet: Fleet, servers: Sequence[ServerRow], selection: Selection) -> Mapping[str, set[str]]:
+    """What these servers are for, by its kind; of a product, what it uses too."""
+    if not selection.names:
+        products, databases, caches = set(fleet.products), set(fleet.databases), set(fleet.caches)
+    elif selection.product:
+        product = fleet.products[selection.product]
+        products, databases, caches = {selection.product}, set(product.databases), set(product.caches)
+    else:
+        products = {name for row in servers for name in row.products}
+        databases = {name for row in servers for name in row.duties}
+        caches = {name for row in servers for name in row.caches}
+    return {
+        "servers": {row.name for row in servers},
+        "roles": {row.role for row in servers},
+        "products": products,
+        "databases": databases,
+        "caches": caches,
+    }
 
 
 @dataclass(frozen=True)
@@ -139,7 +177,7 @@ class Publication(Answer):
     signer: str
     not_after: datetime
     source: str
-    warnings: tuple[Mistake, ...]
+    warnings: tuple[FleetWarning, ...]
 
 
 @dataclass(frozen=True)
