@@ -88,10 +88,14 @@ class Images:
         yield Path(__file__).read_text()
 
     def _bake(self, role: str, folder: Path) -> None:
-        bake(role, folder / role, self._builds.package("debian-12"), self.keys)
+        package, of = self._builds.package("debian-12"), [*debian_sources(), (ROOT / "image-build/build").read_text()]
+        with kept("base", of, lambda _: None) as shared:
+            bake(role, folder / role, package, self.keys, base=shared / "base")
 
 
-def bake(role: str, output: Path, package: Path, keys: Keys, settings: str = SETTINGS) -> Path:
+def bake(
+    role: str, output: Path, package: Path, keys: Keys, settings: str = SETTINGS, base: Path | None = None
+) -> Path:
     """Make an image as an operator would; returns `output`, a folder or FILE.img."""
     with scratch() as given:
         write(given / "agent.toml", settings)
@@ -100,7 +104,7 @@ def bake(role: str, output: Path, package: Path, keys: Keys, settings: str = SET
         # The root of a disk is made in the folder for temporary files, and a root folder is made faster in memory.
         sh("env", f"TMPDIR={given}", ROOT / "image-build/build", role, "--platform", "debian", "--output", output,
            "--package", package, "--settings", given / "agent.toml", "--signers", given / "allowed_signers",
-           "--seed", given / "seed.json", timeout=1500)  # fmt: skip
+           "--seed", given / "seed.json", *(["--base", base] if base else []), timeout=1500)  # fmt: skip
     return output
 
 
