@@ -132,8 +132,8 @@ def test_builds_of_several_roles_share_the_smallest_system(tmp_path: Path, monke
     (tmp_path / "agent.toml").write_text(SETTINGS)
     (tmp_path / "a.deb").write_text("")
     for role, first_words in {"web": "making the smallest system", "memcached": "copying"}.items():
-        told = build(role, "--platform", "debian", "--output", tmp_path / role, "--base", tmp_path / "base", "--settings",
-                     tmp_path / "agent.toml", "--package", tmp_path / "a.deb", ok=1)  # fmt: skip
+        told = build(role, "--platform", "debian", "--output", tmp_path / role, "--base", tmp_path / "base",
+                     "--settings", tmp_path / "agent.toml", "--package", tmp_path / "a.deb", ok=1)  # fmt: skip
         assert told.startswith(first_words), told
         assert "was not finished" in told, "no namespace, no image"
         assert (tmp_path / role / "marked").exists()

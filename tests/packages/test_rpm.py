@@ -138,6 +138,7 @@ def test_a_file_that_somebody_changed_is_found(root: Root) -> None:
     launcher.write_text(text)
 
 
+@pytest.mark.long
 def test_an_upgrade_keeps_what_the_operator_chose_and_restarts_the_timer_alone(root: Root, builds: Builds) -> None:
     root.run("systemctl", "disable", "rolecall-refresh.timer")
     told(root)
@@ -164,6 +165,7 @@ def test_a_removal_leaves_settings_and_state_and_nothing_else(root: Root) -> Non
     assert stopped == ["systemctl stop rolecall-refresh.timer rolecall-refresh.service"]
 
 
+@pytest.mark.long
 def test_where_systemd_has_its_helper_for_packages_it_is_told_the_same(root: Root, builds: Builds) -> None:
     helper = root.path / "usr/lib/systemd/systemd-update-helper"
     helper.write_text(LOGGING.format(then=""))
