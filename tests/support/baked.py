@@ -101,10 +101,11 @@ def bake(
         write(given / "agent.toml", settings)
         write(given / "allowed_signers", f"{keys.line(OPERATOR)}\n")
         (given / "seed.json").write_bytes(keys.seal(OPERATOR, json.dumps(seed()).encode()))
+        more = ("--base", str(base)) if base else ()
         # The root of a disk is made in the folder for temporary files, and a root folder is made faster in memory.
         sh("env", f"TMPDIR={given}", ROOT / "image-build/build", role, "--platform", "debian", "--output", output,
            "--package", package, "--settings", given / "agent.toml", "--signers", given / "allowed_signers",
-           "--seed", given / "seed.json", *(["--base", base] if base else []), timeout=1500)  # fmt: skip
+           "--seed", given / "seed.json", *more, timeout=1500)  # fmt: skip
     return output
 
 
