@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from baked import Images, shared_images
+from sampling import LONG
 
 HERE = Path(__file__).parent
 
@@ -18,5 +19,5 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def images(pytestconfig: pytest.Config) -> Images:
     made = shared_images(pytestconfig)
-    made.begin("web", "memcached", "database", "monitor")  # two at the same time
+    made.begin("web", "database", *(("memcached", "monitor") if LONG else ()))  # two at the same time
     return made

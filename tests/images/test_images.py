@@ -29,6 +29,10 @@ EXPECTED = Path(__file__).parent / "expected"
 ROLES = sorted(path.stem for path in (BUILD / "roles").glob("*.sh"))
 KINDS = [*((role, platform) for role in ROLES for platform in ("centos", "debian")), ("database", "centos-mysql")]
 BAKED = [role for role in ROLES if role != "baseline"]
+# A short run makes those of the machines that it boots.
+every_image = pytest.mark.parametrize(
+    "role", [pytest.param(role, marks=() if role in ("web", "database") else pytest.mark.long) for role in BAKED]
+)
 OF_A_ROLE = [kind for kind in KINDS if kind[0] in BAKED]
 ASKED = {
     "database": ["mariadbd", "--help"],
@@ -202,7 +206,7 @@ def test_the_template_is_valid(tmp_path: Path, platform: str) -> None:
 # Images, made
 
 
-@pytest.mark.parametrize("role", BAKED)
+@every_image
 def test_nothing_is_wrong_with_an_image_that_was_made(images: Images, role: str) -> None:
     root = images.root(role)
     done = subprocess.run([sys.executable, "-m", "rolecall", "image", "check", "--root", root],
@@ -214,14 +218,14 @@ def test_nothing_is_wrong_with_an_image_that_was_made(images: Images, role: str)
     assert not list(root.rglob("libeatmydata*")), "what made the build fast does not stay"
 
 
-@pytest.mark.parametrize("role", BAKED)
+@every_image
 def test_no_product_may_have_the_name_of_an_account_or_group_that_the_image_has(images: Images, role: str) -> None:
     names = {line.split(":")[0] for name in ("passwd", "group")
              for line in (images.root(role) / "etc" / name).read_text().splitlines()}  # fmt: skip
     assert [name for name in sorted(names) if re.fullmatch("[a-z0-9_-]+", name) and not why_reserved(name)] == []
 
 
-@pytest.mark.parametrize("role", BAKED)
+@every_image
 def test_its_daemons_accept_what_the_image_has(images: Images, role: str) -> None:
     done = subprocess.run(
         ["chroot", images.root(role), *ASKED[role]], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -229,7 +233,7 @@ def test_its_daemons_accept_what_the_image_has(images: Images, role: str) -> Non
     assert done.returncode == 0, done.stdout
 
 
-@pytest.mark.parametrize("role", BAKED)
+@every_image
 def test_the_manifest_tells_what_it_was_made_of(images: Images, role: str) -> None:
     told = images.told(role)
     about = (told["format"], told["role"], told["platform"], told["system"])
@@ -253,7 +257,7 @@ def test_the_manifest_tells_what_it_was_made_of(images: Images, role: str) -> No
     assert shipped.items() <= {*pins, ("rolecall", told["agent"])}
 
 
-@pytest.mark.parametrize("role", BAKED)
+@every_image
 def test_the_bill_of_materials_is_cyclonedx(images: Images, role: str) -> None:
     told = images.told(role)
     bill = images.told(role, "sbom.cdx.json")
@@ -269,6 +273,7 @@ def test_the_bill_of_materials_is_cyclonedx(images: Images, role: str) -> None:
     assert bill["dependencies"][0]["dependsOn"] == [one["bom-ref"] for one in components]
 
 
+@pytest.mark.long
 def test_the_same_image_has_the_same_manifest(images: Images, tmp_path: Path) -> None:
     root, made = images.root("memcached"), tmp_path / "made"
     made.mkdir()
@@ -287,6 +292,7 @@ def test_the_same_image_has_the_same_manifest(images: Images, tmp_path: Path) ->
     assert {**again, "size": again["size"] - results} == told
 
 
+@pytest.mark.long
 def test_memcached_is_the_smallest_image(images: Images, capsys: pytest.CaptureFixture[str]) -> None:
     told = {role: images.told(role) for role in BAKED}
     with capsys.disabled():

@@ -1,6 +1,6 @@
 """An image without a role: at its first boot a machine learns what it is for, and installs that.
 
-Two tests with a role of three packages are quick; those with all of the role `web` are for `make machine-disk`.
+Two tests with a role of three packages are for `make long`; those with all of the role `web` for `make machine-disk`.
 """
 
 import socket
@@ -75,6 +75,7 @@ def becomes_ready(node: Machine) -> None:
     assert not (node.root / "usr/sbin/policy-rc.d").exists(), "from here on packages start their services"
 
 
+@pytest.mark.long
 def test_a_machine_without_a_role_says_what_it_lacks_until_it_is_given_one(cache: Machine, apt: AptServer) -> None:
     cache.world.within(apt.start)
     cache.boot()
@@ -97,6 +98,7 @@ def version() -> bytes:
         return connection.recv(100)
 
 
+@pytest.mark.long
 def test_packages_that_cannot_be_had_are_asked_for_until_they_can_and_then_never_again(
     cache: Machine, apt: AptServer
 ) -> None:
