@@ -180,6 +180,15 @@ def test_fleet_schema_is_a_json_schema_that_knows_every_part() -> None:
     assert {"Product", "Server", "Database", "Cache", "Release", "CronJob"} <= schema["$defs"].keys()
 
 
+def test_a_name_that_is_nearly_right_is_answered_with_the_right_one(ready: Box, tmp_path: Path) -> None:
+    assert "did you mean 'blog'?" in ready.rolecall("doctor", "--as-product", "blgo", ok=1).stderr
+    path = tmp_path / "fleet.json"
+    path.write_text(json.dumps(document()))
+    on_a_laptop = ("--fleet", str(path), "--as", "db1", "--config", "/none")
+    assert "did you mean 'debian'?" in rolecall("plan", *on_a_laptop, "--platform", "debiam").stderr
+    assert "did you mean 's3'?" in rolecall("store", "check", "s33://bucket").stderr
+
+
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [

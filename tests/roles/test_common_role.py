@@ -191,7 +191,16 @@ def test_the_plugin_tells_what_the_figures_say(node: Box, shell: str) -> None:
     assert {name.removesuffix(".label") for name in plugin(node, shell, "config") if name.endswith(".label")} == {
         "run_age", "document_age", "exit_code", "ready", "serving", "serial", "clock",
     }  # fmt: skip
-    (node.state / "metrics/rolecall.prom").unlink()
+    figures = node.state / "metrics/rolecall.prom"
+    figures.write_text(re.sub(r"(rolecall_last_run_timestamp_seconds) \d+", r"\1 1", text := figures.read_text()))
+    assert 0 <= int(plugin(node, shell)["run_age.value"]) < 300, "whatever the clock says"
+    figures.write_text(re.sub(r'boot="[^"]+"', 'boot="another"', text))
+    with Path("/proc/uptime").open() as uptime:
+        up = float(uptime.read().split()[0])
+    assert abs(int(plugin(node, shell)["run_age.value"]) - up) < 300, "before this boot: as long ago as that at least"
+    figures.write_text(re.sub(r"(?m)^rolecall_last_run_uptime_seconds.*\n", "", text))
+    assert 0 <= int(plugin(node, shell)["run_age.value"]) < 300, "as an earlier version has told it"
+    figures.unlink()
     assert {value for name, value in plugin(node, shell).items() if name != "clock.value"} == {"U"}
 
 

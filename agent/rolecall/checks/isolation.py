@@ -12,6 +12,7 @@ from posixpath import relpath
 from rolecall.checks.probes import Subject, run_checks
 from rolecall.errors import HostFault
 from rolecall.fleet.check import Check
+from rolecall.forms.mistakes import suggest
 from rolecall.host import files
 from rolecall.host.attachments import path_of
 from rolecall.host.programs import answer_as
@@ -42,8 +43,9 @@ def attempts(product: str, live: Generation, places: Places) -> Iterator[Attempt
     """Try everything. Nothing is changed but for links that are removed again. Raises HostFault where it cannot be."""
     own = next((release for release in live.releases if release.product == product), None)
     if own is None:
-        names = ", ".join(release.product for release in live.releases) or "none"
-        raise HostFault(f"this node has no product {product!r}", f"it has: {names}")
+        names = [release.product for release in live.releases]
+        hint = suggest(product, names, f"it has: {', '.join(names) or 'none'}")
+        raise HostFault(f"this node has no product {product!r}", hint)
     if not own.user:
         raise HostFault(
             "nothing separates the products of this node: all of them run as one user",

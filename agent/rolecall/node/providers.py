@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from rolecall.errors import ConfigFault, Fault
 from rolecall.fleet.identity import Identity
+from rolecall.forms.mistakes import suggest
 from rolecall.settings import Access
 from rolecall.store import Store
 
@@ -85,7 +86,8 @@ class Providers:
             case "s3":
                 return self.aws.open_store(url)
             case _:
-                raise ConfigFault(f"there is no store of the kind {scheme!r}", f"one of: {', '.join(STORES)}")
+                hint = suggest(scheme, STORES, f"one of: {', '.join(STORES)}")
+                raise ConfigFault(f"there is no store of the kind {scheme!r}", hint)
 
     def identify(self, source: str, until: float, root: str) -> Identity | None:
         """What one source says of this machine, as `metadata.identify` asks it."""
@@ -98,7 +100,8 @@ class Providers:
 
                 return file.identify(place)
             case _:
-                raise ConfigFault(f"there is no identity source {kind!r}", f"one of: {', '.join(SOURCES)}")
+                hint = suggest(kind, SOURCES, f"one of: {', '.join(SOURCES)}")
+                raise ConfigFault(f"there is no identity source {kind!r}", hint)
 
     def read_secrets(self, references: Iterable[str]) -> dict[str, str | Fault]:
         """What references to providers' stores of secrets stand for, as `Provider.read_secrets` has it."""
@@ -106,7 +109,8 @@ class Providers:
         for reference in references:
             scheme = reference.partition(":")[0]
             if scheme not in SECRETS:
-                raise ConfigFault(f"there is no store of secrets {scheme!r}", f"one of: {', '.join(SECRETS)}")
+                hint = suggest(scheme, SECRETS, f"one of: {', '.join(SECRETS)}")
+                raise ConfigFault(f"there is no store of secrets {scheme!r}", hint)
             by_provider.setdefault(SECRETS[scheme], []).append(reference)
         values: dict[str, str | Fault] = {}
         for name, batch in by_provider.items():

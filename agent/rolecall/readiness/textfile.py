@@ -16,12 +16,16 @@ class TextfileReporter:
 
     def tell(self, notice: Notice) -> None:
         """Write the figures as they are at the end of this run."""
-        lines = [*figures(notice.report, time.time()), *document_figures(notice)]
+        uptime = time.clock_gettime(time.CLOCK_BOOTTIME)
+        lines = [*figures(notice.report, time.time(), uptime), *document_figures(notice)]
         notice.write_metrics(NAME, "".join(f"{line}\n" for line in lines).encode())
 
 
-def figures(report: Report, now: float) -> Iterator[str]:
-    """The lines of each figure of a run, with its help; the reference of the settings lists the same."""
+def figures(report: Report, now: float, uptime: float) -> Iterator[str]:
+    """The lines of each figure of a run, with its help; the reference of the settings lists the same.
+
+    `now`: seconds since 1970, by a clock that may be wrong; `uptime`: seconds since the boot.
+    """
     labels = {
         "server": report.server,
         "role": report.role,
@@ -48,6 +52,9 @@ def figures(report: Report, now: float) -> Iterator[str]:
     yield from _gauge("rolecall_leaving", "Whether this node is about to leave service", report.leaving)
     words = "When the last run ended that looked at everything"
     yield from _gauge("rolecall_last_run_timestamp_seconds", words, int(now))
+    if report.boot:
+        words = "How long after the boot of this name the last run ended, whatever the clock said"
+        yield from _metric("rolecall_last_run_uptime_seconds", words, {_labelled({"boot": report.boot}): int(uptime)})
     seconds: dict[str, float] = {}
     for step in report.steps:  # of a run that asks two stores, say, there are two steps of one name
         labels_of_step = _labelled({"step": step.name})

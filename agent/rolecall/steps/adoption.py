@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from rolecall.errors import HostFault
+from rolecall.forms.mistakes import suggest
 from rolecall.host import accounts, files, selinux, trees
 from rolecall.host.lock import locked
 from rolecall.node.aside import PRODUCT_FOLDERS, Aside, lying_aside
@@ -76,15 +77,15 @@ def _named(node: Node, name: str) -> Aside:
         )
     items = {item.name: item for item in lying_aside(node.settings.state)}
     if name not in items:
-        names = ", ".join(sorted(items)) or "nothing"
-        raise HostFault(f"nothing of {name!r} lies aside", f"there is: {names}")
+        names, nearest = ", ".join(sorted(items)) or "nothing", suggest(name, items)
+        raise HostFault(f"nothing of {name!r} lies aside", f"{nearest and f'{nearest} '}there is: {names}")
     return items[name]
 
 
 def _unknown(item: Aside, products: Iterable[str]) -> Iterator[str]:
     names = ", ".join(item.products) or "none"
     yield from (
-        f"the product {name!r} has written nothing there; there is: {names}"
+        f"the product {name!r} has written nothing there; {suggest(name, item.products, f'there is: {names}')}"
         for name in products
         if name not in item.products
     )
