@@ -9,9 +9,11 @@ from rolecall.quantities import duration
 SKEW = 240.0  # seconds; S3 refuses at 15 minutes, other services at five
 
 HINTS = {
-    "access-denied": "allow it in the role's policy (packaging/iam/node.json), and in the bucket's and the key's",
-    "no-key": "publish it (`rolecall fleet publish`), or correct the store's prefix in agent.toml",
-    "no-bucket": "correct the bucket in agent.toml, or create it",
+    "access-denied": "allow it in the policy of whoever asks (packaging/iam: node.json, publisher.json), and in those "
+    "of the bucket and of the encryption key",
+    "no-key": "publish it (`rolecall fleet publish`), or correct the prefix in the store's URL",
+    "no-secret": "put it there, or correct its name in the document; is the region right ([aws] in agent.toml)?",
+    "no-bucket": "correct the bucket in the store's URL, or create it",
     "credentials-expired": "the agent asks for new ones by itself; if this persists, detach the instance's role and "
     "attach it again",
     "credentials-refused": "was the key or the role deleted? Do the credentials belong to this endpoint?",
@@ -23,20 +25,20 @@ HINTS = {
     "too-large": "is it the right file? This limit cannot be changed",
     "broken-answer": "the agent asks again by itself; is a proxy in between?",
     "server-error": "the agent asks again by itself; check the provider's status page",
-    "moved": "name the new address in agent.toml: a redirect is never followed",
-    "not-writable": "nothing to do if it is a mirror: reports go to the next store",
+    "moved": "name the new address in the store's URL: a redirect is never followed",
+    "not-writable": "publish to the store that it mirrors; a node's reports go to its next store",
     "no-conditions": "publish to another store; or, if nobody else publishes to this one, with --alone. "
     "`rolecall store check URL` shows what this one does",
     "not-as-written": "is a cache in between? `rolecall store check URL` shows what this store does; then look at the "
     "document (`rolecall fleet fetch`), and publish again",
     "no-folder": "make that folder on the server, whose DAV makes none by itself (nginx: create_full_put_path on)",
     "no-listing": "copy from, or list, the bucket or the folder that the web server serves",
-    "refused": "look the answer up in the server's documentation; is the store's URL right?",
+    "refused": "look the answer up in the server's documentation; is the address right?",
     "tls": "does the server present the right certificate? A private authority belongs in network.ca of agent.toml",
 }
 
 # What a service says of a single thing that was asked for: all others of the same service may be well.
-OF_ONE_THING = frozenset("no-key access-denied refused".split())
+OF_ONE_THING = frozenset("no-key no-secret access-denied refused".split())
 # Causes that say nothing against what was asked for: a store, or what stands behind it, is out.
 OUT = frozenset("unreachable too-slow throttled server-error clock-skew tls".split())
 # The same of a provider, which then has no credentials for its stores. Another provider adds its own.

@@ -64,6 +64,9 @@ class Report:
     degraded: str = ""
     leaving: str = ""  # why nobody should be sent here any more, though the node may be well
     owing: bool = False  # something only needs time: the next run does not pass this machine over as unchanged
+    new_secrets: list[str] = field(
+        default_factory=list
+    )  # whose values are others than in what is current, by their keys
     releases: dict[str, str] = field(default_factory=dict)
     # Whether what is current answers, and which of its products do. None until this run has tested it; a run that does
     # not get so far repeats what the last one found.

@@ -5,13 +5,13 @@
 #    source ~/.local/share/bash_completion/rolecall
 # See also: https://github.com/scop/bash-completion/blob/main/doc/configuration.md
 
-_shtab_rolecall_fleet_subparsers=(check show diff publish fetch schema)
+_shtab_rolecall_fleet_subparsers=(check show diff publish history fetch schema)
 _shtab_rolecall_store_subparsers=(check copy)
 _shtab_rolecall_image_subparsers=(attach detach check install)
 _shtab_rolecall_subparsers=(boot refresh rollback drain plan status selftest doctor history why blame adopt fleet store image demo)
 
 _shtab_rolecall_boot_option_strings=(-h --help --config --json)
-_shtab_rolecall_refresh_option_strings=(-h --help --config --json --resume)
+_shtab_rolecall_refresh_option_strings=(-h --help --config --json --resume --secrets)
 _shtab_rolecall_rollback_option_strings=(-h --help --config --json)
 _shtab_rolecall_drain_option_strings=(-h --help --config --json --undo)
 _shtab_rolecall_plan_option_strings=(-h --help --config --json --fleet --store --as --platform --templates --summary)
@@ -26,7 +26,8 @@ _shtab_rolecall_fleet_check_option_strings=(-h --help --json --templates)
 _shtab_rolecall_fleet_show_option_strings=(-h --help --json --store --config --role --product --zone)
 _shtab_rolecall_fleet_diff_option_strings=(-h --help --json --store --config --platform --templates)
 _shtab_rolecall_fleet_publish_option_strings=(-h --help --json --store --config --key --signers --unsigned --valid --alone --templates)
-_shtab_rolecall_fleet_fetch_option_strings=(-h --help --json --store --config)
+_shtab_rolecall_fleet_history_option_strings=(-h --help --json --store --config --signers -n)
+_shtab_rolecall_fleet_fetch_option_strings=(-h --help --json --store --config --serial)
 _shtab_rolecall_fleet_schema_option_strings=(-h --help --json --templates)
 _shtab_rolecall_fleet_option_strings=(-h --help)
 _shtab_rolecall_store_check_option_strings=(-h --help --json --config)
@@ -42,7 +43,7 @@ _shtab_rolecall_option_strings=(-h --help --version)
 
 
 
-_shtab_rolecall_fleet_pos_0_choices=(check show diff publish fetch schema)
+_shtab_rolecall_fleet_pos_0_choices=(check show diff publish history fetch schema)
 _shtab_rolecall_store_pos_0_choices=(check copy)
 _shtab_rolecall_image_pos_0_choices=(attach detach check install)
 _shtab_rolecall_pos_0_choices=(boot refresh rollback drain plan status selftest doctor history why blame adopt fleet store image demo)
@@ -54,6 +55,7 @@ _shtab_rolecall_refresh__h_nargs=0
 _shtab_rolecall_refresh___help_nargs=0
 _shtab_rolecall_refresh___json_nargs=0
 _shtab_rolecall_refresh___resume_nargs=0
+_shtab_rolecall_refresh___secrets_nargs=0
 _shtab_rolecall_rollback__h_nargs=0
 _shtab_rolecall_rollback___help_nargs=0
 _shtab_rolecall_rollback___json_nargs=0
@@ -101,6 +103,9 @@ _shtab_rolecall_fleet_publish___help_nargs=0
 _shtab_rolecall_fleet_publish___json_nargs=0
 _shtab_rolecall_fleet_publish___unsigned_nargs=0
 _shtab_rolecall_fleet_publish___alone_nargs=0
+_shtab_rolecall_fleet_history__h_nargs=0
+_shtab_rolecall_fleet_history___help_nargs=0
+_shtab_rolecall_fleet_history___json_nargs=0
 _shtab_rolecall_fleet_fetch__h_nargs=0
 _shtab_rolecall_fleet_fetch___help_nargs=0
 _shtab_rolecall_fleet_fetch___json_nargs=0

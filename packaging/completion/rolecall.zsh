@@ -35,6 +35,7 @@ _shtab_rolecall_fleet_commands() {
     check:'All mistakes of a document at once, each with its path and line:column.'
     diff:'Which servers would change between two documents, and how.'
     fetch:'The document that a store has now, as its author wrote it.'
+    history:'Who published what, and when: the documents that a store keeps, the newest first.'
     publish:'Sign a document, raise its serial and replace the store'"'"'s document with it.'
     schema:'The JSON Schema of the document, for editors.'
     show:'Servers, zones and products as tables, and what is out of balance among them.'
@@ -163,10 +164,23 @@ _shtab_rolecall_fleet_fetch_options=(
   "--json[answer as JSON]"
   "--store[where from\: s3\:\/\/, https\:\/\/ or file\:\/\/]:URL:"
   "--config[an agent.toml with \[aws\] and \[network\] (default\: the settings of the AWS tools)]:FILE:"
+  "--serial[the one that had this serial, if it is kept]:NUMBER:"
 )
 
 # guard to ensure default positional specs are added only once per session
 _shtab_rolecall_fleet_fetch_defaults_added=0
+
+_shtab_rolecall_fleet_history_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--json[answer as JSON]"
+  "--store[the store\: s3\:\/\/, https\:\/\/ or file\:\/\/]:URL:"
+  "--config[an agent.toml with \[aws\] and \[network\] (default\: the settings of the AWS tools)]:FILE:"
+  "--signers[the images\' allowed_signers, which gives keys their names and judges them]:FILE:"
+  "-n[how many (default\: 20)]:COUNT:"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_rolecall_fleet_history_defaults_added=0
 
 _shtab_rolecall_fleet_publish_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
@@ -286,6 +300,7 @@ _shtab_rolecall_refresh_options=(
   "--config[the settings (default\: \/etc\/rolecall\/agent.toml)]:FILE:"
   "--json[answer as JSON]"
   "--resume[end an operator\'s roll-back, and try a failed generation at once]"
+  "--secrets[read every secret anew from its store, whether or not anything else has changed]"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -419,6 +434,7 @@ _shtab_rolecall_fleet() {
         check) _arguments -C -s $_shtab_rolecall_fleet_check_options ;;
         diff) _arguments -C -s $_shtab_rolecall_fleet_diff_options ;;
         fetch) _arguments -C -s $_shtab_rolecall_fleet_fetch_options ;;
+        history) _arguments -C -s $_shtab_rolecall_fleet_history_options ;;
         publish) _arguments -C -s $_shtab_rolecall_fleet_publish_options ;;
         schema) _arguments -C -s $_shtab_rolecall_fleet_schema_options ;;
         show) _arguments -C -s $_shtab_rolecall_fleet_show_options ;;

@@ -24,6 +24,7 @@ DOCUMENT = f"{PREFIX}/fleet.json"
 RELEASE = f"{PREFIX}/releases/blog/1.tar.gz"
 REPORT = f"{PREFIX}/reports/web1.json"
 CHECK = f"{PREFIX}/check-0123456789ab-create"
+KEPT = f"{PREFIX}/history/2.json"
 PARAMETERS = [f"/{PREFIX}/blog/{n}" for n in range(10)]
 TEN = {"Names": PARAMETERS, "WithDecryption": True}
 SECRET = {"SecretId": f"{PREFIX}/blog"}
@@ -106,6 +107,9 @@ PUBLISHER_MAY: dict[str, Call] = {
     "write a release": put(RELEASE),
     "prove that the store keeps to conditions": put(CHECK),
     "remove what proved it": delete(CHECK),
+    "keep a document": put(f"{PREFIX}/history/3.json", IfNoneMatch="*"),
+    "read a kept document": get(KEPT),
+    "remove an old document": delete(KEPT),
 }
 PUBLISHER_MAY_NOT: dict[str, Call] = {
     "write a report": put(REPORT),
@@ -130,7 +134,7 @@ def moto() -> Iterator[Moto]:
         s3, ssm, secrets = (started.client(service) for service in ("s3", "ssm", "secretsmanager"))
         s3.create_bucket(Bucket="another-bucket")
         s3.create_bucket(Bucket=BUCKET)
-        for key in (DOCUMENT, RELEASE, REPORT):
+        for key in (DOCUMENT, RELEASE, REPORT, KEPT):
             s3.put_object(Bucket=BUCKET, Key=key, Body=b"old")
             s3.put_object(Bucket=BUCKET, Key=key.replace(PREFIX, OTHER), Body=b"old")
         for name in [*PARAMETERS, f"/{OTHER}/blog"]:
@@ -312,17 +316,25 @@ def test_what_may_be_listed_is_limited_by_the_prefix(name: str, may: list[str], 
     assert [key for key in [*may, *may_not] if any(fnmatchcase(key, pattern) for pattern in patterns)] == may
 
 
-def test_a_publisher_writes_the_document_only_with_a_conditional_header() -> None:
-    arn = f"arn:aws:s3:::{BUCKET}/{DOCUMENT}"
-    writing = [
-        statement
+def conditions_of_writing(key: str) -> list[dict[str, Any]]:
+    """On which conditions a publisher may write a key."""
+    arn = f"arn:aws:s3:::{BUCKET}/{key}"
+    return [
+        statement["Condition"]
         for statement in permitting("publisher", "s3:PutObject")
         if any(fnmatchcase(arn, resource) for resource in listed(statement["Resource"]))
     ]
-    assert [statement["Condition"] for statement in writing] == [
+
+
+def test_a_publisher_writes_the_document_only_with_a_conditional_header() -> None:
+    assert conditions_of_writing(DOCUMENT) == [
         {"Null": {"s3:if-none-match": "false"}},
         {"Null": {"s3:if-match": "false"}},
     ]
+
+
+def test_a_publisher_writes_over_no_document_that_is_kept() -> None:
+    assert conditions_of_writing(KEPT) == [{"Null": {"s3:if-none-match": "false"}}]
 
 
 def test_a_node_decrypts_with_one_key_and_by_way_of_the_two_services_only() -> None:

@@ -259,6 +259,36 @@ def test_a_changed_value_is_a_new_generation_at_the_next_run_that_looks_at_every
     assert node.page() == expected
 
 
+def test_a_refresh_with_secrets_reads_them_anew_and_tells_by_their_keys_which_have_changed(
+    aws: Aside, node: QuietBox
+) -> None:
+    expected = values(aws, mark="3")
+    report = node.json("refresh", "--secrets", ok=0)
+    assert report["outcome"] == "ready"
+    assert report["new_secrets"] == ["blog.API_KEY", "blog.DB_PASSWORD", "blog.WHOLE"]
+    assert node.page() == expected
+    done = node.rolecall("refresh", "--secrets")
+    assert "unchanged: " in done.stdout
+    assert "secrets read: 4, new values: none" in done.stderr
+    values(aws)
+    assert "new values: blog.API_KEY, blog.DB_PASSWORD, blog.WHOLE\n" in node.rolecall("refresh", "--secrets").stderr
+
+
+def test_a_refresh_with_secrets_goes_by_no_value_that_is_kept(aws: Aside, node: QuietBox) -> None:
+    node.set_keep(True)
+    try:
+        node.full()
+        before = node.generation
+        aws.relay.stop()
+        assert "last known values are used" in node.full().stderr
+        report = node.json("refresh", "--secrets", ok=75)
+        assert (report["outcome"], report["cause"], node.generation) == ("failed", "unreachable", before)
+    finally:
+        aws.relay.start()
+        node.set_keep(False)
+        node.full()
+
+
 def test_each_secret_is_asked_for_once_whoever_uses_it(aws: Aside, node: QuietBox) -> None:
     again = {"A": "ssm:/prod/blog/db", "B": "secretsmanager:prod/blog#other", "C": "secretsmanager:prod/whole"}
     with secrets_of_blog(node, **again):
@@ -317,8 +347,8 @@ def test_a_parameter_may_be_named_by_its_version_its_label_or_its_arn(
 
 # --- what is wrong is told by its name -----------------------------------------------------------------------------
 WRONG = {
-    "no such parameter": ("ssm:/prod/blog/none", FetchFault, "no-key", "no such parameter"),
-    "no such secret": ("secretsmanager:prod/none", FetchFault, "no-key", "can't find"),
+    "no such parameter": ("ssm:/prod/blog/none", FetchFault, "no-secret", "no such parameter"),
+    "no such secret": ("secretsmanager:prod/none", FetchFault, "no-secret", "can't find"),
     "a parameter of others": ("ssm:/other/db", FetchFault, "access-denied", "AccessDenied"),
     "a secret of others": ("secretsmanager:other/db", FetchFault, "access-denied", "AccessDenied"),
     "no such member": ("secretsmanager:prod/blog#none", ConfigFault, "", "has no member 'none'"),
@@ -355,7 +385,8 @@ def test_a_product_whose_new_secret_cannot_be_had_goes_on_without_it(node: Quiet
     before, page = node.generation, node.page()
     with secrets_of_blog(node, NEW="ssm:/prod/blog/none"):
         report = node.json("refresh", ok=75)
-        assert (report["outcome"], report["cause"]) == ("refused", "no-key")
+        assert (report["outcome"], report["cause"]) == ("refused", "no-secret")
+        assert "correct its name in the document" in report["hint"]
         assert "ssm:/prod/blog/none" in report["error"]
         assert "ssm:/prod/blog/none" in report["left_out"]["blog"]
         assert (node.generation, node.page()) == (before, page)

@@ -42,6 +42,7 @@ COMMAND_LINES = {
     "fleet show": "{file}",
     "fleet diff": "{file} {file}",
     "fleet publish": "{file} --store {store} --unsigned",
+    "fleet history": "--store {store}",
     "fleet fetch": "--store {store}",
     "fleet schema": "",
     "store check": "{copy}",

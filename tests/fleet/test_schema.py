@@ -489,7 +489,7 @@ def outcome(raw: bytes) -> Fleet | Mistakes:
 def test_the_schema_names_every_key_of_the_example_and_refuses_others() -> None:
     document_schema = schema()
     assert document_schema["$schema"].endswith("2020-12/schema")
-    assert {*edited(), "roles"} == set(document_schema["properties"])
+    assert {*edited(), "roles", "history"} == set(document_schema["properties"])
     parts = document_schema["$defs"]
     assert set(edited()["products"]["blog"]) <= set(parts["Product"]["properties"])
     assert all(part.get("additionalProperties") is False for part in (document_schema, *parts.values()))

@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from rolecall.errors import FetchFault
 from rolecall.host.releases import Releases
 from rolecall.render.contents import DeployedRelease
+from rolecall.store.file import FileStore
 
 RELEASE = DeployedRelease("blog", "1", "a.tar", "0" * 64, 1, "releases/blog/0", "public", ("var",))
 
@@ -39,3 +41,10 @@ def test_a_link_or_a_folder_in_the_place_of_a_template_is_none(state: Path) -> N
     release = state / RELEASE.folder
     (release / "link.j2").symlink_to("rolecall/app.conf.j2")
     assert Releases(state).templates(RELEASE, ["link.j2", "rolecall"]) == {}
+
+
+def test_an_archive_that_is_not_in_the_store_is_told_with_its_product(tmp_path: Path) -> None:
+    with pytest.raises(FetchFault) as caught:
+        Releases(tmp_path).ensure(RELEASE, FileStore(str(tmp_path)).stream)
+    assert caught.value.cause == "no-key"
+    assert caught.value.hint == "put the archive there, or correct products.blog.release in the document"

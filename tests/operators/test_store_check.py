@@ -104,7 +104,7 @@ def test_a_store_that_ignores_conditions_is_found_out_and_published_to_by_one_al
     assert "cause: no-conditions" in refusal
     assert desk.objects() == {}
     desk.publish(kind, "--alone")
-    assert desk.objects().keys() == {"fleet.json"}
+    assert desk.objects().keys() == {"fleet.json", "history/2.json"}
     desk.write(1)
     assert "already has serial" in desk.publish(kind, "--alone", ok=75).stderr, "an older one than is there"
 

@@ -154,6 +154,12 @@ def test_reports_are_left_to_the_nodes_in_each_store(stores: Stores) -> None:
     assert stores.copied("file")[REPORT] == b'{"newer": true}'
 
 
+def test_the_documents_of_the_past_are_copied_too(stores: Stores) -> None:
+    stores.write(stores.source / "history/1.json", stores.objects["fleet.json"])
+    stores.copy("source", "s3")
+    assert stores.copied("s3")["history/1.json"] == stores.objects["fleet.json"]
+
+
 @pytest.mark.parametrize("target", ["file", "s3", "https"])
 def test_an_object_with_other_bytes_of_the_same_length_is_copied(stores: Stores, target: str) -> None:
     stores.copy("source", target)

@@ -24,12 +24,14 @@ from rolecall.cli.answers import Diagnosis
 from rolecall.database import promotion
 from rolecall.node.node import open_node
 from rolecall.settings import load_settings
+from servers.http import Answer, Request, Server
 from servers.s3 import AccessKey
 
 PAGE = ROOT / "docs/reference/causes.md"
 WRITES = "What only a write shows"  # the parts of the page whose rows doctor cannot see
 COPIES = "What only a copy of a store shows"
 DATABASE = "A server is not what its database needs"
+OF_ONE_PRODUCT = ("no-secret",)  # all other products of the node go on
 BY_THE_PROGRAM = ("imds-off", "no-key", "access-denied", "no-credentials", "signature")
 SHORT = {"timeout": "200ms"}  # where the end of a deadline is what happens
 REPLICATION = "rolecall_replication@127.0.0.1"
@@ -249,6 +251,35 @@ def nothing_on_the_mirror(node: AwsNode) -> None:
 @scene("no-key")
 def nothing_in_the_folder(node: AwsNode) -> None:
     node.configure(store=[f"file://{node.machine.root}/etc"])
+
+
+class NoSecrets(Server):
+    """Stores of secrets in which there is nothing."""
+
+    def answer(self, request: Request) -> Answer:
+        names = json.loads(request.body).get("Names")
+        if names:
+            return Answer(200, json.dumps({"Parameters": [], "InvalidParameters": names}).encode())
+        error = {"__type": "ResourceNotFoundException", "Message": "Secrets Manager can't find the specified secret."}
+        return Answer(400, json.dumps(error).encode())
+
+
+def ask_for_a_secret(node: AwsNode, reference: str) -> None:
+    """A product of the node has a secret that is not there."""
+    secrets = node._ends.enter_context(NoSecrets())
+    node.configure(aws={"endpoints": {"s3": node.s3.url, "ssm": secrets.url, "secretsmanager": secrets.url}})
+    node.product("blog", runtime="static", secrets={"TOKEN": reference})
+    node.publish()
+
+
+@scene("no-secret")
+def no_such_parameter(node: AwsNode) -> None:
+    ask_for_a_secret(node, "ssm:/prod/token")
+
+
+@scene("no-secret")
+def no_such_secret(node: AwsNode) -> None:
+    ask_for_a_secret(node, "secretsmanager:prod/token")
 
 
 @scene("wrong-region")
@@ -625,7 +656,8 @@ def test_a_run_and_doctor_tell_the_cause_with_its_remedy(row: Row, node: AwsNode
     assert (report["cause"], report["exit_code"]) == (row.cause, row.code), report["error"]
     assert re.search(row.pattern, report["error"]), report["error"]
     assert report["hint"]
-    assert report["outcome"] == ("refused" if row.code == 78 else "failed")
+    outcome = "refused" if row.code == 78 else "incomplete" if row.cause in OF_ONE_PRODUCT else "failed"
+    assert report["outcome"] == outcome
     named = [diagnosis for diagnosis in diagnoses if not diagnosis.ok and diagnosis.what.endswith(f" [{row.cause}]")]
     assert any(re.search(row.pattern, diagnosis.what) for diagnosis in named), diagnoses
     assert all(diagnosis.remedy for diagnosis in named), named

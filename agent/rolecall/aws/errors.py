@@ -10,7 +10,8 @@ if TYPE_CHECKING:
 
 _CAUSES = {
     "access-denied": "AccessDenied AccessDeniedException AllAccessDisabled AccountProblem 403 Forbidden",
-    "no-key": "NoSuchKey 404 ParameterNotFound ResourceNotFoundException",
+    "no-key": "NoSuchKey 404",
+    "no-secret": "ParameterNotFound ResourceNotFoundException",
     "no-bucket": "NoSuchBucket",
     "credentials-expired": "ExpiredToken ExpiredTokenException TokenRefreshRequired RequestExpired",
     "credentials-refused": "InvalidAccessKeyId SignatureDoesNotMatch InvalidToken UnrecognizedClientException "

@@ -15,7 +15,6 @@ from rolecall.causes import OF_ONE_THING, fault
 from rolecall.errors import ConfigFault, Fault, FetchFault
 
 _AT_ONCE = 10  # names in one GetParameters
-_ABSENT = "create it, or correct the reference in the document"
 
 
 def fetch(references: list[str], session: AwsSession) -> dict[str, str | Fault]:
@@ -54,8 +53,8 @@ def _of_parameters(batch: Sequence[str], session: AwsSession) -> Iterator[tuple[
     if not by_name.keys() <= {*values, *missing}:
         raise fault(action, "the answer lacks some of them", "broken-answer")
     for name, reference in by_name.items():
-        absence = FetchFault(f"cannot read the secret {reference}: there is no such parameter", _ABSENT, "no-key")
-        yield reference, values.get(name, absence)
+        why = f"there is no such parameter in {session.region()}"
+        yield reference, values.get(name, fault(f"read the secret {reference}", why, "no-secret"))
 
 
 def _get_parameters(client: Any, names: list[str]) -> Any:
@@ -81,10 +80,7 @@ def _of_secretsmanager(references: list[str], session: AwsSession) -> Iterator[t
         except FetchFault as refusal:
             if refusal.cause not in OF_ONE_THING:
                 raise
-            yield (
-                reference,
-                FetchFault(refusal.message, _ABSENT if refusal.cause == "no-key" else refusal.hint, refusal.cause),
-            )
+            yield reference, refusal
 
 
 def _secret(name: str, action: str, session: AwsSession) -> Any:

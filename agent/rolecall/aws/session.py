@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from rolecall.aws.credentials import Credentials, find
 from rolecall.aws.errors import errors, fault_of
 from rolecall.aws.imds import Imds
-from rolecall.causes import too_slow
+from rolecall.causes import HINTS, too_slow
 from rolecall.deadline import within
 from rolecall.errors import FetchFault
 from rolecall.settings import Aws, Network
@@ -81,12 +81,19 @@ class AwsSession:
             except errors() as error:
                 fault = fault_of(error, action)
                 if last or fault.cause not in _STALE:
+                    fault.hint = self._renewal() if fault.cause == "credentials-expired" else fault.hint
                     raise fault from None
                 self._credentials = None
                 left -= time.monotonic() - began
             except TimeoutError:
                 raise too_slow(action, seconds) from None
         raise AssertionError
+
+    def _renewal(self) -> str:
+        """What to do about credentials that have expired."""
+        kind, _, path = self.settings.credentials.partition(":")
+        own = {"boto3": "log in again, as with `aws sso login`", "file": f"write new ones into {path}"}
+        return own.get(kind, HINTS["credentials-expired"])
 
     def _until(self) -> float:
         return time.monotonic() + self.network.timeout

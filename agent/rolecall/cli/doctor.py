@@ -90,8 +90,7 @@ def _try(diagnoses: list[Diagnosis], title: str, question: Callable[[], T]) -> T
     try:
         answer = question()
     except Fault as fault:
-        cause = f" [{fault.cause}]" if fault.cause else ""
-        diagnoses.append(Diagnosis(ok=False, what=f"{title}: {fault.message}{cause}", remedy=fault.hint))
+        diagnoses.append(_failure(title, fault))
         return None
     diagnoses.append(Diagnosis(ok=True, what=title, remedy=""))
     return answer
@@ -124,6 +123,11 @@ def _diagnose_stores(diagnoses: list[Diagnosis], node: Node, identity: Identity 
         )
 
 
+def _failure(title: str, fault: Fault) -> Diagnosis:
+    cause = f" [{fault.cause}]" if fault.cause else ""
+    return Diagnosis(ok=False, what=f"{title}: {fault.message}{cause}", remedy=fault.hint)
+
+
 def _diagnose_machine(settings: Settings, node: Node, decision: Decision | None) -> Iterator[Diagnosis]:
     if settings.accounts != "none":
         yield Diagnosis(os.geteuid() == 0, "runs as root", "accounts and file owners need root: sudo rolecall doctor")
@@ -140,7 +144,7 @@ def _diagnose_machine(settings: Settings, node: Node, decision: Decision | None)
     yield Diagnosis(ok=True, what=namespaces, remedy="")
     if decision:
         for name, lack in decision.prospect.lacking.items():
-            yield Diagnosis(ok=False, what=f"product {name}: {lack.message}", remedy=lack.hint)
+            yield _failure(f"product {name}", lack)
         yield from _diagnose_generation(settings, node, decision.prospect.plan.new)
 
 

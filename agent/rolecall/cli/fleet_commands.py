@@ -6,6 +6,7 @@ from typing import Any
 
 from rolecall.cli import fleet_views
 from rolecall.cli.command import Command
+from rolecall.cli.fleet_history import print_history
 from rolecall.cli.parser import parser
 from rolecall.cli.terminal import print_json
 from rolecall.fleet.overview import Selection
@@ -13,6 +14,8 @@ from rolecall.fleet.schema import parse_fleet
 from rolecall.fleet.succession import succession_mistakes
 from rolecall.fleet.warnings import warnings
 from rolecall.operator import answers, offline
+from rolecall.operator.history import past_payload
+from rolecall.operator.lineage import FleetHistory, read_history
 from rolecall.operator.publish import Signing, publish_file
 from rolecall.operator.roles import document_schema, parse_document
 from rolecall.store import DOCUMENT
@@ -70,12 +73,22 @@ def publish_document(arguments: argparse.Namespace) -> answers.Publication:
         not_after=fleet.not_after,
         source=str(arguments.file),
         warnings=tuple(warnings(fleet, published.payload)),
+        notes=published.notes,
     )
 
 
 def fetch_document(arguments: argparse.Namespace) -> answers.FetchedDocument:
-    """`fleet fetch`: the store's document as its author wrote it."""
-    return answers.FetchedDocument(offline.live_payload(offline.store_at(arguments.store, arguments.config)))
+    """`fleet fetch`: the store's document, or one that it had before, as its author wrote it."""
+    store = offline.store_at(arguments.store, arguments.config)
+    if arguments.serial is None:
+        return answers.FetchedDocument(offline.live_payload(store))
+    return answers.FetchedDocument(past_payload(store, arguments.serial))
+
+
+def show_history(arguments: argparse.Namespace) -> FleetHistory:
+    """`fleet history`: who published what, and when."""
+    store = offline.store_at(arguments.store, arguments.config)
+    return read_history(store, arguments.signers, arguments.n)
 
 
 def show_schema(arguments: argparse.Namespace) -> answers.DocumentSchema:
@@ -92,6 +105,7 @@ COMMANDS: dict[str, Command[Any]] = {
     "show": Command(show_fleet, fleet_views.show_overview),
     "diff": Command(compare_documents, fleet_views.show_diff),
     "publish": Command(publish_document, fleet_views.show_publication),
+    "history": Command(show_history, print_history),
     "fetch": Command(fetch_document, _write_document),
     "schema": Command(show_schema, print_json),
 }

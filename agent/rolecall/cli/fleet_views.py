@@ -70,6 +70,8 @@ def show_publication(answer: Publication) -> None:
     signer = f", signed by {answer.signer}" if answer.signer else ""
     until = f"good until {answer.not_after:%Y-%m-%d %H:%M} UTC"
     print_paragraph(console(), f"published serial {answer.serial}, {replaced}: {answer.url}{signer}; {until}")
+    for note in answer.notes:
+        print_paragraph(console(errors=True), f"note: {note}", "yellow")
     _print_warnings(answer.source, answer.warnings)
 
 

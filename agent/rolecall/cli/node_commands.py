@@ -29,6 +29,8 @@ _DRAIN_PATIENCE = 60.0  # seconds beyond `drain.wait`: for the run that is under
 def converge(arguments: argparse.Namespace) -> answers.RunAnswer:
     """`boot` and `refresh`."""
     node = _open_node(arguments)
+    if arguments.secrets:
+        node.secrets.require_anew()
     with progress(quiet=arguments.json, patience=node.settings.boot.budget) as watch:
         report = run.converge(node, arguments.command, config=arguments.config, resume=arguments.resume, watch=watch)
     return answers.RunAnswer(report)

@@ -126,6 +126,20 @@ class Cache(Frozen):
     memory_mb: int = Field(64, ge=1)
 
 
+class Previous(Frozen):
+    """The document that one replaced."""
+
+    serial: int = Field(ge=1)
+    sha256: Sha256 = Field(description="Of the object in the store, signature and all: of history/SERIAL.json")
+
+
+class History(Frozen):
+    """How this document is tied to those before it, which the store keeps. No node looks at it."""
+
+    previous: Previous | None = Field(None, description="Set by `rolecall fleet publish`; null for the first one")
+    keep: int | None = Field(None, ge=2, description="How many documents the store keeps; by default all")
+
+
 class Header(Frozen):
     """What is judged before all the rest is looked at."""
 
@@ -152,6 +166,7 @@ class Fleet(Header):
     roles: dict[Name, dict[ParameterName, ParameterValue]] = Field(
         {}, description="What the servers of a role are told: the parameters that its role.toml declares"
     )
+    history: History | None = None
 
 
 def parse_header(raw: bytes, source: str) -> Header:

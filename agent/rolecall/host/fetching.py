@@ -45,7 +45,12 @@ def _download(release: DeployedRelease, pieces: Iterator[bytes], target: Path) -
                 break
             yield piece
 
-    files.create_passing(target, counted(), 0o600)
+    try:
+        files.create_passing(target, counted(), 0o600)
+    except FetchFault as fault:
+        remedy = f"put the archive there, or correct products.{release.product}.release in the document"
+        fault.hint = remedy if fault.cause == "no-key" else fault.hint
+        raise
     return size, digest.hexdigest()
 
 

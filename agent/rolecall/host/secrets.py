@@ -32,6 +32,11 @@ class Secrets:
         self.state, self.fetch, self.keep = state, fetch, keep
         self._read: dict[str, str] = {}
         self._known: set[str] = set()
+        self._anew = False
+
+    def require_anew(self) -> None:
+        """From now on only what the stores themselves tell: the kept values stand in for nothing."""
+        self._anew = True
 
     def read(self, secrets: Iterable[Secret], warn: Callable[[str], None]) -> tuple[dict[str, str], dict[str, Fault]]:
         """The value of each secret by its key, and why others cannot be had, by theirs.
@@ -72,7 +77,7 @@ class Secrets:
             return self.fetch(references)
         except FetchFault as fault:
             values = self._kept()
-            if not self.keep or fault.cause not in _OUT or not values.keys() >= set(references):
+            if not self.keep or self._anew or fault.cause not in _OUT or not values.keys() >= set(references):
                 raise
             warn(f"{fault.message}; the secrets' last known values are used (secrets.keep)")
             return {reference: values[reference] for reference in references}

@@ -178,6 +178,7 @@ class Publication(Answer):
     not_after: datetime
     source: str
     warnings: tuple[FleetWarning, ...]
+    notes: tuple[str, ...]  # what could not be done about the documents that are kept
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 from pydantic_core import from_json
@@ -18,7 +19,8 @@ from rolecall.fleet.succession import succession_mistakes
 from rolecall.forms.editing import Edit, edited
 from rolecall.forms.mistakes import Mistakes
 from rolecall.host import files
-from rolecall.node.verified import MOST
+from rolecall.node.verified import MOST, digest
+from rolecall.operator.history import keep_document, prune_history
 from rolecall.operator.roles import parse_document
 from rolecall.store import DOCUMENT, Store
 from rolecall.store.proofs import CONDITIONS, PREFIX, bench, prove
@@ -46,16 +48,23 @@ class Published:
     before: int  # the serial that it had; 0 if there was none
     signer: str  # as allowed_signers calls the key, where that was looked at
     payload: bytes  # the document as it is published now
+    notes: tuple[str, ...]  # what could not be done about the documents that are kept
 
 
 @dataclass(frozen=True)
 class _Predecessor:
     """The document that is replaced. By default none; all of it but the header may be as wrong as it likes."""
 
+    raw: bytes = b""  # as the store has it
     payload: bytes = b"{}"
     etag: str = ""
     fleet: str = ""
     serial: int = 0
+
+    @property
+    def reference(self) -> dict[str, Any] | None:
+        """How the next document names it."""
+        return {"serial": self.serial, "sha256": digest(self.raw)} if self.raw else None
 
 
 def publish(
@@ -87,15 +96,19 @@ def publish(
     now = datetime.now(UTC).replace(microsecond=0)
     # The first time too: another first document, made from nothing as well, then has a lower one.
     serial = max(fleet.serial, predecessor.serial) + 1
+    reference = [Edit("add", ("history", "previous"), predecessor.reference)] if fleet.history else []
+    text = edited(text, reference, "the document")
     payload = renewed(text, serial, now, now + timedelta(seconds=signing.valid)).encode()
     fleet = parse_fleet(payload, source)
     signature, signer = _signature(payload, signing, now)
     if not alone:
         _prove_conditions(store)
     data = seal(payload, signature) if signature else payload
+    notes = _keep(store, predecessor.serial, predecessor.raw, alone=alone) if predecessor.raw else []
     store.put(DOCUMENT, data, replacing=None if alone else predecessor.etag)
     _read_back(store, data, serial, url)
-    return Published(url, fleet, predecessor.serial, signer, payload)
+    notes += _keep(store, serial, data, alone=alone, most=fleet.history.keep if fleet.history else None)
+    return Published(url, fleet, predecessor.serial, signer, payload, tuple(notes))
 
 
 def publish_file(
@@ -163,7 +176,7 @@ def _predecessor(store: Store, url: str, *, signed: bool) -> _Predecessor:
         raise ConfigFault(
             f"{url} is not a fleet document", "look at it; to replace it, remove it from the store first"
         ) from None
-    return _Predecessor(envelope.payload, stored.etag, header.fleet, header.serial)
+    return _Predecessor(stored.data, envelope.payload, stored.etag, header.fleet, header.serial)
 
 
 def _prove_conditions(store: Store) -> None:
@@ -182,6 +195,18 @@ def _prove_conditions(store: Store) -> None:
             if proof.cause == "access-denied":
                 hint = f"allow objects {PREFIX}… too, which prove that the store keeps to conditions: publisher.json"
             raise FetchFault(proof.seen, hint, proof.cause)
+
+
+def _keep(store: Store, serial: int, data: bytes, *, alone: bool, most: int | None = None) -> list[str]:
+    """Keep a document, and no more than so many. What fails is no reason not to publish: it is returned, in words."""
+    try:
+        keep_document(store, serial, data, alone=alone)
+        if most:
+            prune_history(store, most)
+    except FetchFault as fault:
+        hint = "allow objects history/… too: publisher.json" if fault.cause == "access-denied" else fault.hint
+        return [f"the history is not as it should be: {fault.message}; {hint}"]
+    return []
 
 
 def _read_back(store: Store, data: bytes, serial: int, url: str) -> None:

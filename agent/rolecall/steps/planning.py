@@ -1,6 +1,6 @@
 """The steps that render and plan: the role, the secrets, the templates that products bring along in their releases."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rolecall.errors import Fault, FetchFault
@@ -65,14 +65,23 @@ def make_plan(
     lacking = _tell_lacks(assignment, refused, rendered.lacking, report)
     with report.step("plan") as step:
         target, is_foreign = rendered.target, bool(foreign_owner(node, identity))
-        plan = plan_between(own_generation(node, identity), target)
+        live = own_generation(node, identity)
+        plan = plan_between(live, target)
+        report.new_secrets = [
+            key for key in sorted(live.secrets) if target.secrets.get(key, "") not in ("", live.secrets[key])
+        ]
         if dry:
             kept = [*filter(None, map(node.generations.load, node.generations.ids())), target]
             if shortage := node.releases.shortage(target.releases, kept):
                 report.warn(shortage)
         check_accounts(target, node.settings.paths.root, foreign_state=is_foreign)
-        step.note = "nothing to do" if plan.empty else plan.count
+        note = "nothing to do" if plan.empty else plan.count
+        step.note = note + _secrets_note(rendered.secrets, report.new_secrets)
     return Prospect(rendered.assignment, plan, rendered.secrets, refused, lacking)
+
+
+def _secrets_note(secrets: Mapping[str, str], changed: Sequence[str]) -> str:
+    return f"; secrets read: {len(secrets)}, new values: {', '.join(changed) or 'none'}" if secrets else ""
 
 
 def _render_target(node: Node, assignment: Assignment, report: Report, *, dry: bool) -> _Rendered:

@@ -15,6 +15,7 @@ from rolecall.host import programs
 
 _KEY = re.compile(r"(?:^|\s)((?:sk-)?(?:ssh|ecdsa)-[A-Za-z0-9@.-]+)\s+(AAAA[A-Za-z0-9+/]+=*)")
 _FORMATS = {8: "%Y%m%d", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}  # of valid-after and valid-before, ssh-keygen(1)
+_VALID = re.compile(r'Good "[^"]*" signature with [A-Za-z0-9-]+ key (SHA256:[A-Za-z0-9+/]{43})')
 _GOOD = re.compile(r'Good "[^"]*" signature for (?P<name>.+) with [A-Za-z0-9-]+ key (?P<key>SHA256:[A-Za-z0-9+/]{43})')
 
 
@@ -52,6 +53,18 @@ def signer_of(
     if match is None:
         raise _refused(_reason(verification.output) or "it is revoked or damaged")
     return Signer(match["name"], match["key"])
+
+
+def key_of(payload: bytes, signature: str, namespace: str) -> str:
+    """The fingerprint of the key that signed this, whosever it is. Raises ConfigFault for a signature of other bytes,
+    HostFault if that cannot be told."""
+    with _readable(signature.encode()) as file:
+        argv = ("ssh-keygen", "-Y", "check-novalidate", "-n", namespace, "-s", f"/dev/fd/{file}")
+        check = programs.run(argv, stdin=payload, fds=(file,))
+    match = _VALID.search(check.output) if check.ok else None
+    if match is None:
+        raise _refused(_reason(check.output) or "it is damaged")
+    return match[1]
 
 
 def sign(payload: bytes, key: str, namespace: str) -> str:
