@@ -186,10 +186,14 @@ def test_the_plugin_tells_what_the_figures_say(node: Box, shell: str) -> None:
     ages = [int(values.pop(f"{name}.value")) for name in ("run_age", "document_age")]
     assert all(0 <= age < 300 for age in ages)
     assert abs(int(values.pop("clock.value")) - time.time()) < 300
+    assert values.pop("multigraph") == "rolecall_products"
     serial = str(node.document["serial"])
-    assert values == {"exit_code.value": "0", "ready.value": "1", "serving.value": "1", "serial.value": serial}
+    assert values == {
+        "exit_code.value": "0", "ready.value": "1", "serving.value": "1", "serial.value": serial,
+        "product_blog.value": "1",
+    }  # fmt: skip
     assert {name.removesuffix(".label") for name in plugin(node, shell, "config") if name.endswith(".label")} == {
-        "run_age", "document_age", "exit_code", "ready", "serving", "serial", "clock",
+        "run_age", "document_age", "exit_code", "ready", "serving", "serial", "clock", "product_blog",
     }  # fmt: skip
     figures = node.state / "metrics/rolecall.prom"
     figures.write_text(re.sub(r"(rolecall_last_run_timestamp_seconds) \d+", r"\1 1", text := figures.read_text()))
@@ -201,7 +205,9 @@ def test_the_plugin_tells_what_the_figures_say(node: Box, shell: str) -> None:
     figures.write_text(re.sub(r"(?m)^rolecall_last_run_uptime_seconds.*\n", "", text))
     assert 0 <= int(plugin(node, shell)["run_age.value"]) < 300, "as an earlier version has told it"
     figures.unlink()
-    assert {value for name, value in plugin(node, shell).items() if name != "clock.value"} == {"U"}
+    values = plugin(node, shell)
+    assert values.pop("multigraph") == "rolecall", "and no graph of products"
+    assert {value for name, value in values.items() if name != "clock.value"} == {"U"}
 
 
 def test_what_the_reader_of_munin_node_does_not_take_is_refused(node: Box) -> None:

@@ -519,6 +519,15 @@ def agent(*bad: str, serial: int = 7, age: int = 20) -> str:
         ({"exit_code": "75", "ready": "0"}, 2, agent("its last run ended with 75")),
         ({"exit_code": "1", "ready": "0", "serving": "1"}, 1, agent("its last run ended with 1, but it serves")),
         ({"exit_code": "1", "ready": "0", "serving": "0"}, 2, agent("it does not serve", "its last run ended with 1")),
+        (
+            {"exit_code": "75", "ready": "0", "serving": "1", "product_blog": "1", "product_us_web": "0"},
+            2, agent("it does not serve us-web", "its last run ended with 75"),
+        ),
+        (
+            {"exit_code": "1", "ready": "0", "serving": "0", "product_blog": "0", "product_shop": "0"},
+            2, agent("it does not serve blog and shop", "its last run ended with 1"),
+        ),
+        ({"serving": "1", "product_blog": "1"}, 0, agent()),
         ({"ready": "0", "serving": "1"}, 1, agent("nobody is sent there")),
         ({"ready": "0"}, 1, agent("nobody is sent there")),
         ({"run_age": "2401"}, 1, agent("its last full run was 40 min ago", age=2401)),
@@ -529,7 +538,7 @@ def agent(*bad: str, serial: int = 7, age: int = 20) -> str:
         ({"serial": "6"}, 2, agent("it has not followed serial 7 for 50 min", serial=6)),
         ({"serial": "8"}, 0, agent(serial=8)),
     ],
-)
+)  # fmt: skip
 def test_the_agent_of_a_server_is_judged_by_what_it_tells(
     tmp_path: Path, node: Node, fields: dict[str, str], state: int, words: str
 ) -> None:
