@@ -15,6 +15,7 @@ import pytest
 from rolecall.checks.probes import Subject, run_checks
 from rolecall.fleet.check import Check, CheckResult
 from rolecall.host.direct_units import DirectManager
+from rolecall.host.redaction import Redaction
 from rolecall.render.contents import Attachment, Unit
 from rolecall.render.generation import Generation, ManagedFile, sealed
 
@@ -188,3 +189,14 @@ def test_a_unit_that_this_node_does_not_run_is_said_to_be_so(tmp_path: Path) -> 
     unit = Unit("cron", "cron.service", "restart")
     result = ask(tmp_path, Check("cron is running", "unit", "cron"), units=(unit,))
     assert (result.ok, result.reason) == (True, "not run on this node")
+
+
+def test_no_reason_of_any_kind_of_check_has_a_secret(tmp_path: Path) -> None:
+    text = "is the c4n4ry alive"
+    checks = (
+        Check("a", "tcp", text), Check("b", "unit", text), Check("c", "process", text), Check("d", "file", f"/{text}"),
+    )  # fmt: skip
+    generation = sealed(Generation("web", "debian", "web1", checks=checks))
+    subject = Subject(generation, tmp_path, "", DirectManager(tmp_path), Redaction(["c4n4ry"]))
+    reasons = [result.reason for result in run_checks(subject, 0)]
+    assert all("is the <secret> alive" in reason for reason in reasons), reasons

@@ -191,3 +191,22 @@ def test_no_message_has_a_secret_however_the_server_quotes_or_cuts_it(message: s
     assert "it" not in shown
     assert "secret" not in shown
     assert shown.startswith(message.split(" ", maxsplit=1)[0].split("\n", maxsplit=1)[0])
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "Error 'no' on query. Default database: ''. Query: 'ALTER USER 'blog'@'a' IDENTIFIED BY 'it''s secret' '",
+        "Query: 'CREATE USER `blog`@`a` IDENTIFIED VIA mysql_native_password USING 'secret''",
+        "Query: 'SET PASSWORD FOR 'blog'@'a' = PASSWORD(\"secret",
+    ],
+)
+def test_who_does_not_know_the_passwords_shows_nothing_that_stands_in_their_place(message: str) -> None:
+    shown = Client(Replication("mariadb", ("c",), ("r",), ("d",), "u", "a", 60.0, {})).redacted(message)
+    assert "secret" not in shown
+    assert shown.startswith(message[:20])
+
+
+def test_an_error_without_a_password_is_told_whole() -> None:
+    message = "error connecting to 'rolecall@a:3306': Access denied for user 'rolecall'@'b' (using password: YES)"
+    assert Client(Replication("mariadb", ("c",), ("r",), ("d",), "u", "a", 60.0, {})).redacted(message) == message

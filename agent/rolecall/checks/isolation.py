@@ -4,7 +4,7 @@ import os
 import shlex
 import socket
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from posixpath import relpath
@@ -16,6 +16,7 @@ from rolecall.forms.mistakes import suggest
 from rolecall.host import files
 from rolecall.host.attachments import path_of
 from rolecall.host.programs import answer_as
+from rolecall.host.redaction import Redaction
 from rolecall.host.units import ServiceManager
 from rolecall.render.contents import DeployedRelease
 from rolecall.render.generation import Generation
@@ -29,6 +30,7 @@ class Places:
     run: Path
     root: str
     manager: ServiceManager
+    redaction: Redaction = field(default_factory=Redaction)  # of the pages that are reached
 
 
 @dataclass(frozen=True)
@@ -122,15 +124,17 @@ def _connect(path: str) -> bool:
 
 def _through_apache(own: DeployedRelease, live: Generation, places: Places) -> Iterator[Attempt]:
     """Lay a link in a folder that the product writes and its web server shows, and ask for it, as a visitor would."""
-    asked = next((check for check in live.checks if check.kind == "http" and check.product == own.product), None)
+    usual = next((check for check in live.checks if check.kind == "http" and check.product == own.product), None)
     shown = [folder for folder in own.writable if not relpath(folder, own.document_root).startswith("..")]
-    if asked is None or not shown:
+    if usual is None or not shown:
         return
     name = f"rolecall-doctor-{os.getpid()}"
     link = places.state / "shared" / own.product / shown[0] / name
     url = f"/{relpath(shown[0], own.document_root)}/{name}"
-    check = Check("link", "http", url, {**asked.expect, "status": 403, "contains": None, "headers": {}})
-    subject = Subject(Generation("", "", "", checks=(check,)), places.state, places.root, places.manager)
+    check = Check("link", "http", url, {**usual.expect, "status": 403, "contains": None, "headers": {}})
+    subject = Subject(
+        Generation("", "", "", checks=(check,)), places.state, places.root, places.manager, places.redaction
+    )
     for target in _shown_targets(own, live, places):
         try:
             if answer_as(own.user, partial(_lay, str(link), target)):

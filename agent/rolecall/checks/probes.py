@@ -78,7 +78,7 @@ def _try(subject: Subject, check: Check) -> CheckResult:
         reason, machines = fault.message, machines or isinstance(fault, MachineFault)
     except OSError as error:
         reason, machines = f"{error.strerror or error}", machines or machine_error(error) is not None
-    seconds = round(time.monotonic() - began, 4)
+    seconds, reason = round(time.monotonic() - began, 4), subject.redaction.redacted(reason)
     result = CheckResult(check.name, not reason, check.required, seconds, reason, check.blameless, check.product)
     return replace(result, machines=machines and not result.ok, serving=KINDS[check.kind].serving)
 

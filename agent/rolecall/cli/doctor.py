@@ -21,6 +21,7 @@ from rolecall.image.role import bare_role
 from rolecall.node.aside import lying_aside
 from rolecall.node.node import Node, open_ready_node
 from rolecall.node.notes import Waiting
+from rolecall.node.redaction import redaction_for
 from rolecall.node.reports import explanation
 from rolecall.node.unreadable import unreadable
 from rolecall.node.verified import MOST
@@ -64,7 +65,9 @@ def diagnose(config: Path) -> list[Diagnosis]:
     diagnoses += _diagnose_machine(settings, node, decision)
     why, remedy = explanation(node.reports.last(settings.keep.reports))
     diagnoses.append(Diagnosis(not why, f"why: {why}" if why else "the last run ended well, if there was one", remedy))
-    return diagnoses
+    live = node.generations.load(node.generations.current())
+    redact = redaction_for(node, *[live] if live else []).redacted  # servers and programs are quoted above
+    return [replace(entry, what=redact(entry.what), remedy=redact(entry.remedy)) for entry in diagnoses]
 
 
 def diagnose_isolation(config: Path, product: str) -> Iterator[Diagnosis]:
@@ -75,7 +78,8 @@ def diagnose_isolation(config: Path, product: str) -> Iterator[Diagnosis]:
     live = node.generations.load(node.generations.current())
     if live is None:
         raise HostFault("this node has no generation yet", "run `rolecall boot`")
-    places = isolation.Places(node.settings.state, node.settings.run, node.settings.paths.root, node.manager)
+    settings, redaction = node.settings, redaction_for(node, live)
+    places = isolation.Places(settings.state, settings.run, settings.paths.root, node.manager, redaction)
     for attempt in isolation.attempts(product, live, places):
         if attempt.reached:
             yield Diagnosis(ok=False, what=f"REACHED: {attempt.what}: {attempt.reached}", remedy=_MODES)
@@ -174,7 +178,7 @@ def _diagnose_generation(settings: Settings, node: Node, target: Generation) -> 
 def _diagnose_data(settings: Settings, node: Node, live: Generation) -> Iterator[Diagnosis]:
     """What no generation is at fault for, such as a database's data."""
     blameless = replace(live, checks=tuple(check for check in live.checks if check.blameless))
-    subject = probes.Subject(blameless, settings.state, settings.paths.root, node.manager)
+    subject = probes.Subject(blameless, settings.state, settings.paths.root, node.manager, redaction_for(node, live))
     for result in probes.run_checks(subject, 0):
         remedy = "`rolecall history` shows what the last run said about it; docs/how-to/databases.md"
         yield Diagnosis(result.ok, f"{result.name}: {result.reason}" if result.reason else result.name, remedy)

@@ -22,6 +22,7 @@ _SYSTEM_SCHEMAS = ("information_schema", "performance_schema", "mysql", "sys")
 _TRUE = ("Yes", "ON", "1")
 # The client's own errors when it cannot connect or loses the connection. Any other error comes from a server.
 _UNREACHABLE = re.compile(r"ERROR (2002|2003|2005|2006|2013)\b")
+_PASSWORD = re.compile(r"""((?:IDENTIFIED|PASSWORD)\b[^'"\n]*['"]).*""", re.IGNORECASE)  # of a statement
 _WAITING_FOR_ACK = "Waiting for semi-sync ACK"  # a session's state in SHOW PROCESSLIST, of both servers
 
 
@@ -62,7 +63,7 @@ class Client:
             receiving=status.get(columns.receiver) in (*_TRUE, "Connecting", "Preparing"),
             applying=status.get(columns.applier) in _TRUE,
             error=error,
-            error_text=status.get("Last_IO_Error", "") or status.get("Last_SQL_Error", ""),
+            error_text=self.redacted(status.get("Last_IO_Error", "") or status.get("Last_SQL_Error", "")),
             diverged=error in self.dialect.divergence_errors,
             waits_for_acks=state["waits_for_acks"] in _TRUE,
             acknowledges=state["acknowledges"] in _TRUE,
@@ -138,11 +139,14 @@ class Client:
         return f"it is {duration(int(lag))} behind, and may be at most {duration(max_lag)}"
 
     def redacted(self, message: str) -> str:
-        """A message without secrets: a server quotes any part of a statement, and cuts it anywhere."""
+        """A message without secrets: a server quotes any part of a statement, and cuts it anywhere.
+
+        Whoever only looks, such as `status`, does not know the passwords: what stands in a password's place goes too.
+        """
         for secret in filter(None, self.secrets):
             for text in (secret, secret.replace("\\", "\\\\").replace("'", "''")):
                 message = re.sub(f"{re.escape(text[:8])}.*", "…", message)
-        return message
+        return _PASSWORD.sub(r"\1…", message)
 
     # Other servers
 
