@@ -20,7 +20,7 @@ def within(seconds: float, ask: Callable[[], T]) -> T:
     def work() -> None:
         try:
             answer.set_result(ask())
-        except BaseException as error:  # noqa: BLE001 - handed on to the caller's thread, whatever it is
+        except BaseException as error:  # noqa: BLE001 - it is raised in the caller's thread, which knows what it called
             answer.set_exception(error)
 
     threading.Thread(target=work, daemon=True).start()

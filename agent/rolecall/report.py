@@ -99,7 +99,7 @@ class Report:
         try:
             yield step
             step.outcome = "done"
-        except BaseException as error:
+        except BaseException as error:  # whatever ends a step, a signal too, is on record before it goes on
             step.outcome = "failed"
             fault = error.fault if isinstance(error, Stopped) else error
             step.note = step.note or self._redact(

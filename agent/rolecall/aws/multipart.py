@@ -60,7 +60,7 @@ class MultipartUpload:
         try:
             tags = [self._send_part(upload, number, part) for number, part in enumerate(parts, 1)]
             return self._complete(upload, tags)
-        except BaseException:  # a signal to stop, too
+        except BaseException:  # whatever ends it, a signal too: parts that no upload comes back for cost money
             with suppress(Fault):
                 self._ask(self._what, lambda client: client.abort_multipart_upload(**upload))
             raise

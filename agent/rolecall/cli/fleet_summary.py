@@ -19,8 +19,8 @@ _SHOWN = 5  # names of a group
 
 def some_of(names: Sequence[str]) -> str:
     """`a, b, c, d, e and 16 more`."""
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more
+    rest = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + rest
 
 
 def print_server_groups(out: "Console", fleet: FleetOverview, colours: Mapping[str, str]) -> None:

@@ -51,8 +51,8 @@ def history(arguments: argparse.Namespace) -> HistoryAnswer | PastRun:
     runs = reports.last(len(reports.paths()))
     numbers = {run.get("number", 0): run for run in reversed(runs)}
     if arguments.number not in numbers:
-        known = ", ".join(map(str, numbers)) or "none yet"
-        raise HostFault(f"there is no report of run {arguments.number}", f"there are reports of: {known}")
+        choices = ", ".join(map(str, numbers)) or "none yet"
+        raise HostFault(f"there is no report of run {arguments.number}", f"there are reports of: {choices}")
     run = numbers[arguments.number]
     return PastRun(run, reports.evidence(run))
 
@@ -69,7 +69,7 @@ def show_history(answer: HistoryAnswer | PastRun) -> None:
         return
     rows = [plain("run", "when", "command", "outcome", "serial", "generation", "took", "what")]
     for report in answer.runs:
-        what = headline(report) if report["error"] else count(len(report["changes"]), "change")
+        summary = headline(report) if report["error"] else count(len(report["changes"]), "change")
         texts = (
             str(report.get("number", "")),
             report["started"][:19].replace("T", " "),
@@ -78,7 +78,7 @@ def show_history(answer: HistoryAnswer | PastRun) -> None:
             str(report["serial"] or ""),
             report["generation"][:12],
             duration(report["seconds"]),
-            f"{what} (with evidence)" if report["evidence"] else what,
+            f"{summary} (with evidence)" if report["evidence"] else summary,
         )
         rows.append([(text, "red" if report["outcome"] in _FAILURES else "") for text in texts])
     print_table(console(), rows)

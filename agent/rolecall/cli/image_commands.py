@@ -23,8 +23,8 @@ def attach(arguments: argparse.Namespace) -> AttachedPaths:
     role = bare_role(node, settings.role)
     with locked(settings.run, "image attach"):
         kept_generations = filter(None, map(node.generations.load, node.generations.ids()))
-        known = [attachment for generation in kept_generations for attachment in generation.attachments]
-        laid = attachments.attach(role, settings.state, settings.paths.root, known)
+        earlier = [attachment for generation in kept_generations for attachment in generation.attachments]
+        laid = attachments.attach(role, settings.state, settings.paths.root, earlier)
         node.manager.reload_unit_files()
     if not node.generations.current():
         for unit in role.units:

@@ -106,8 +106,8 @@ def _failing(results: list[CheckResult]) -> tuple[str, str]:
     failures = [f"{result.name}: {result.reason}" for result in probes.failed(results)]
     if not failures:
         return "", ""
-    more = f" ({len(failures) - 1} more fail)" if failures[1:] else ""
-    return f"{failures[0]}{more}", "`rolecall refresh --json` mends what a run can; the product's log tells the rest"
+    rest = f" ({len(failures) - 1} more fail)" if failures[1:] else ""
+    return f"{failures[0]}{rest}", "`rolecall refresh --json` mends what a run can; the product's log tells the rest"
 
 
 def selftest(arguments: argparse.Namespace) -> answers.SelftestAnswer:

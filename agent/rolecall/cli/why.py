@@ -66,10 +66,10 @@ def _rendered(node: Node, name: str) -> tuple[Generation, ManagedFile] | None:
         raise HostFault(f"{real} is the agent's own list of the generation", "`rolecall plan` shows what it renders")
     if loaded is None:
         raise HostFault(f"the generation {generation} cannot be read", "`rolecall refresh` puts a current one back")
-    known = [file.path for file in loaded.files]
+    paths = [file.path for file in loaded.files]
     raise HostFault(
         f"there is no file {path} in the generation {generation[:12]}",
-        suggest(path, known, f"it has: {', '.join(known)}"),
+        suggest(path, paths, f"it has: {', '.join(paths)}"),
     )
 
 

@@ -70,10 +70,11 @@ class Selection:
 
     def of(self, fleet: Fleet) -> list[ServerRow]:
         """Its servers. Raises ConfigFault for a name that the document does not have."""
-        known = {"role": {row.role for row in fleet.servers.values()}, "product": fleet.products, "zone": zones(fleet)}
-        wrong = [(kind, name) for kind, name in self.names.items() if name not in known[kind]]
+        roles = {row.role for row in fleet.servers.values()}
+        choices = {"role": roles, "product": fleet.products, "zone": zones(fleet)}
+        wrong = [(kind, name) for kind, name in self.names.items() if name not in choices[kind]]
         if wrong:
-            hints = (suggest(name, known[kind], f"{kind}s: {_some(known[kind])}") for kind, name in wrong)
+            hints = (suggest(name, choices[kind], f"{kind}s: {_some(choices[kind])}") for kind, name in wrong)
             problem = ", ".join(f"no {kind} {name!r}" for kind, name in wrong)
             raise ConfigFault(f"the document has {problem}", "; ".join(hints))
         return [row for row in server_rows(fleet) if self._has(row)]

@@ -41,7 +41,7 @@ def unpack(archive: Path, into: Path, name: str, limits: Limits = USUAL, skip: t
                 for entry, pieces in _entries(stream, verdict):
                     contents.add(entry, pieces)
                 contents.finish()
-        except BaseException:
+        except BaseException:  # whatever ends it, a signal too: nothing stays that is half a release
             files.remove_tree(into)
             raise
     return contents.digests

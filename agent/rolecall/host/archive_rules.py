@@ -157,8 +157,8 @@ class Contents:
     def _kind(self, entry: Any) -> str:
         form = b"S" if any(key.startswith("GNU.sparse.") for key in entry.pax_headers) else entry.type
         if form not in _KINDS:
-            what = _FORBIDDEN.get(form, f"an entry of type {form!r}")
-            raise _Mistaken(f"it has {what}", _HINTS.get(form, AGAIN))
+            name = _FORBIDDEN.get(form, f"an entry of type {form!r}")
+            raise _Mistaken(f"it has {name}", _HINTS.get(form, AGAIN))
         kind = _KINDS[form]
         if not 0 <= entry.size <= (self.most if kind == "file" else 0):  # nobody knows where the next entry begins
             self.verdict.end(f"it has a {kind} of {entry.size} bytes")

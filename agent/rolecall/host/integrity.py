@@ -25,10 +25,10 @@ def damage(folder: Path) -> list[str] | None:
     whole = _read_manifest(folder)
     if whole is None:
         return None
-    found = manifest.differences(whole, manifest.read_tree(folder))
-    if not found:
+    differences = manifest.differences(whole, manifest.read_tree(folder))
+    if not differences:
         note_compared(folder, mark)
-    return found
+    return differences
 
 
 def write_manifest(folder: Path, whole: Manifest) -> None:
@@ -50,8 +50,8 @@ def note_compared(folder: Path, mark: str) -> None:
 
 def shown(paths: list[str]) -> str:
     """Some of the paths, and how many there are."""
-    more = f", … and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
-    return f"{len(paths)} path{'s' if len(paths) != 1 else ''}: {', '.join(map(repr, paths[:_SHOWN]))}{more}"
+    rest = f", … and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
+    return f"{len(paths)} path{'s' if len(paths) != 1 else ''}: {', '.join(map(repr, paths[:_SHOWN]))}{rest}"
 
 
 def _beside(folder: Path, suffix: str) -> Path:

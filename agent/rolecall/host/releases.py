@@ -91,8 +91,8 @@ class Releases:
             return ""
         kept = list(kept)
         products = {release.product for release in missing}
-        known = [release for generation in kept for release in generation.releases if release.product in products]
-        unpacked = [release for release in known if release not in missing]
+        candidates = [release for generation in kept for release in generation.releases if release.product in products]
+        unpacked = [release for release in candidates if release not in missing]
         last = {release.product: space.taken([self.state / release.folder]).inodes for release in unpacked}
         inodes = [last.get(release.product) or 1 for release in missing]
         sizes = [release.size for release in missing]

@@ -204,7 +204,7 @@ def _check_permissions(image: Image, settings: Settings, config: Path) -> Iterat
     tops = [image.locate(name) for name in names]
     existing = {path for top in tops for path in (top, *top.glob("**/*")) if path.exists() and not path.is_symlink()}
     if writable := sorted(path for path in existing if path.stat().st_mode & 0o022):
-        others = f" and {len(writable) - 1} more" if len(writable) > 1 else ""
-        risk = f"{image.name(writable[0])}{others}: users other than root can write to it, and so become root"
+        rest = f" and {len(writable) - 1} more" if len(writable) > 1 else ""
+        risk = f"{image.name(writable[0])}{rest}: users other than root can write to it, and so become root"
         remedy = f"see what is in it, then chmod -R go-w {' '.join(map(str, writable[:5]))}"
         yield Finding("permissions", risk, remedy, tuple(map(image.name, writable)))

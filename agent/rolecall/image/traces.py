@@ -117,8 +117,8 @@ def _finding(
 ) -> Finding:
     """One finding for all these paths."""
     names = tuple(map(image.name, paths))
-    others = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
-    problem = f"{names[0]}{others}: {why}"
+    rest = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
+    problem = f"{names[0]}{rest}: {why}"
     if fix:
         command = f"rolecall image check{image.flag} --fix"
         return Finding(name, problem, command, names, partial(_fix_all, fix, paths))

@@ -147,8 +147,10 @@ def explanation(reports: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
     """
     if not reports or not reports[0]["exit_code"]:
         return "", ""
-    wanted = reports[0]["generation"]
-    tries = (run for run in reports if run["outcome"] != "waiting" and run["generation"] == wanted and run["exit_code"])
+    generation = reports[0]["generation"]
+    tries = (
+        run for run in reports if run["outcome"] != "waiting" and run["generation"] == generation and run["exit_code"]
+    )
     cause = reports[0] if reports[0]["outcome"] != "waiting" else next(tries, reports[0])
     why = f"{cause['command']}, run {cause.get('number', 0)}, ended {cause['outcome']!r}: {headline(cause)}"
     return why, reports[0].get("hint") or "`rolecall history` has the whole reason"

@@ -205,9 +205,9 @@ def differences(requests: tuple[AccountRequest, ...], machine: MachineAccounts) 
         for former in machine.accounts:
             if former.product == request.product and former.name != request.user:
                 yield f"{place}: {former.name} was its account, and still owns what it wrote then"
-        asked = {name for name, _ in request.groups}
+        names = {name for name, _ in request.groups}
         for group in machine.groups:
-            if request.user in group.members and group.name not in asked:
+            if request.user in group.members and group.name not in names:
                 yield f"{place}: its account {request.user} is in the group {group.name}, by nobody's document"
         for name, gid in request.groups:
             if (shared := machine.group(name)) and gid not in (None, shared.gid):

@@ -103,8 +103,8 @@ def _problems(move: Adopted) -> Iterator[str]:
     """What forbids a move."""
     entries = [path for path in trees.entries_below(move.path) if not trees.is_folder(path)]
     if entries:
-        more = f" and {len(entries) - 1} more" if len(entries) > 1 else ""
-        yield f"{move.path} has something already: {entries[0].relative_to(move.path)}{more}"
+        rest = f" and {len(entries) - 1} more" if len(entries) > 1 else ""
+        yield f"{move.path} has something already: {entries[0].relative_to(move.path)}{rest}"
     elif os.path.lexists(move.path) and not trees.is_folder(move.path):
         yield f"{move.path} is no folder"
     elif trees.holds_mounts(move.path) or _disk_of(move.path) != _disk_of(move.source):

@@ -56,6 +56,7 @@ def recorded(node: Node, report: Report, afterwards: Callable[[], None] = lambda
             raise
         except Fault as fault:
             report.failed(fault, "refused" if isinstance(fault, ConfigFault) else "failed")
+        # The border of every run: what a library makes of a machine without memory or files, or else a defect.
         except Exception as error:
             if machines := machine_error(error):
                 report.failed(fault_of(machines, f"this machine cannot go on: {error}", "", HostFault), "failed")

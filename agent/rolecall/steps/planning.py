@@ -130,8 +130,8 @@ def release_templates(node: Node, role: Role, assignment: Assignment, *, dry: bo
     allowed = [file.source for file in role.table.file if file.release]
     if not allowed:
         return {}
-    wanted = render(role, assignment, node.render_settings)
+    draft = render(role, assignment, node.render_settings)
     if not dry:
-        make_room(node, wanted)
-        deploy(node, wanted.releases)
-    return {release.product: node.releases.templates(release, allowed) for release in wanted.releases}
+        make_room(node, draft)
+        deploy(node, draft.releases)
+    return {release.product: node.releases.templates(release, allowed) for release in draft.releases}

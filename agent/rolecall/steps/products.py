@@ -45,7 +45,7 @@ def without_secrets(
     if shared := [faults[secret.key] for secret in _shared_secrets(assignment.databases) if secret.key in faults]:
         raise joined(shared)
     live = live_generation(node)
-    known = {key: value for key, value in _live_values(node, live).items() if key in faults}
+    recovered = {key: value for key, value in _live_values(node, live).items() if key in faults}
     products, left_out, lacking = [], list(assignment.left_out), {}
     for product in assignment.products:
         if not (its := [faults[secret.key] for secret in product.secrets if secret.key in faults]):
@@ -53,11 +53,12 @@ def without_secrets(
             continue
         lacking[product.name] = joined(its)
         if earlier := _live_release(node, live, product.name):
-            products.append(_without_variables(_with_release(product, earlier), faults.keys() - known.keys()))
+            products.append(_without_variables(_with_release(product, earlier), faults.keys() - recovered.keys()))
         else:
             left_out.append(product)
     databases = tuple(_withholding(database, faults, lacking) for database in assignment.databases)
-    return replace(assignment, products=tuple(products), left_out=tuple(left_out), databases=databases), known, lacking
+    possible = replace(assignment, products=tuple(products), left_out=tuple(left_out), databases=databases)
+    return possible, recovered, lacking
 
 
 def live_generation(node: Node) -> Generation | None:
