@@ -291,6 +291,15 @@ def test_a_product_brings_its_own_template_only_where_the_role_allows_it_by_name
                     'path = "apache/60-{{ product.name }}.conf"\neach = "product"\nunits = ["apache"]\n')  # fmt: skip
     box.rolecall("refresh")
     assert (box.state / "current/apache/60-blog.conf").read_text() == "# for blog\n"
+    # A template that cannot be read is its product's fault, and keeps no other from being deployed.
+    box.product("shop", runtime="static")
+    box.document["products"]["blog"]["release"] = box.release(
+        "blog", "u", {**files, "rolecall/redirects.conf.j2": b"\xff"}
+    )
+    box.publish()
+    assert "blog: cannot read the release's rolecall/redirects.conf.j2" in box.rolecall("refresh", ok=78).stderr
+    assert box.get("shop.example.com")[2] == "release=1\n"
+    assert (box.state / "current/apache/60-blog.conf").read_text() == "# for blog\n"
 
 
 def test_a_file_of_the_live_generation_that_was_changed_by_hand_is_put_back(box: Box) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from rolecall.errors import Fault, FetchFault
+from rolecall.errors import ConfigFault, Fault, FetchFault
 from rolecall.fleet.assignment import Assignment
 from rolecall.fleet.identity import Identity
 from rolecall.host.accounts import check_accounts
@@ -126,6 +126,7 @@ def release_templates(node: Node, role: Role, assignment: Assignment, *, dry: bo
     """The text of each template by product and source.
 
     They are in the releases, which are unpacked for it, unless `dry`: then only what is unpacked already is seen.
+    Raises RefusedReleases.
     """
     allowed = [file.source for file in role.table.file if file.release]
     if not allowed:
@@ -134,4 +135,12 @@ def release_templates(node: Node, role: Role, assignment: Assignment, *, dry: bo
     if not dry:
         make_room(node, draft)
         deploy(node, draft.releases)
-    return {release.product: node.releases.templates(release, allowed) for release in draft.releases}
+    templates, faults = {}, {}
+    for release in draft.releases:
+        try:
+            templates[release.product] = node.releases.templates(release, allowed)
+        except ConfigFault as fault:
+            faults[release.product] = fault
+    if faults:
+        raise RefusedReleases(faults)
+    return templates
