@@ -11,7 +11,10 @@ from terminals import each_on_a_terminal
 
 WORDS = "a page that does not answer as it should is worth a sentence of its own"
 URL = "https://mirror.example.com/a/path/that/is/longer/than/any/terminal/of/sixty/columns/can/show"
-COMMANDS = ("status", "history", "history 2", "doctor", "blame", "selftest", "plan --summary", "refresh --resume")
+COMMANDS = (
+    "status", "history", "history 2", "doctor", "blame", "selftest", "plan --summary", "why apache/50-blog.conf:5",
+    "refresh --resume",
+)  # fmt: skip
 
 
 class Screen(io.StringIO):

@@ -3,11 +3,12 @@
 import argparse
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from rolecall.cli.command import Command
+from rolecall.cli.tables import plain, print_paragraph, print_table
 from rolecall.cli.terminal import console
 from rolecall.errors import HostFault
 from rolecall.fleet.assignment import Assignment
@@ -168,24 +169,29 @@ def show_why(answer: Provenance) -> None:
     out = console()
     at = f":{answer.line}" if answer.line else ""
     generation = f" of generation {answer.generation[:12]}{', current' if answer.current else ''}"
-    out.print(f"{answer.file}{at}{generation if answer.generation else ''}", style="bold")
+    print_paragraph(out, f"{answer.file}{at}{generation if answer.generation else ''}", "bold")
     if answer.text is not None:
         out.print(f"  {answer.text.strip()}")
+    print_table(out, [plain(f"{name:<8}", text) for name, text in _rows(answer)])
+    for note in answer.notes:
+        print_paragraph(out, f"note: {note}", "yellow")
+
+
+def _rows(answer: Provenance) -> Iterator[tuple[str, str]]:
+    """What it comes from, each in a line."""
     if answer.template:
         lines = ",".join(map(str, answer.template_lines))
-        out.print(f"template  {answer.template}{f':{lines}' if lines else ''}")
+        yield "template", f"{answer.template}{f':{lines}' if lines else ''}"
     for key in answer.keys:
-        out.print(f"key       {key.key} = {key.value}{_SOURCES[key.source]}")
+        yield "key", f"{key.key} = {key.value}{_SOURCES[key.source]}"
     if answer.text is not None and answer.template and not answer.keys:
-        out.print("key       none: this is the template's own text")
+        yield "key", "none: this is the template's own text"
     if answer.fleet and answer.template:
         signer = f"signed by {answer.signer}" if answer.signer else "not signed"
         serial = f"serial {answer.serial} of {answer.fleet}, {signer}" if answer.serial else "an earlier one"
-        out.print(f"document  {serial}{f', from {answer.source}' if answer.source else ''}")
+        yield "document", f"{serial}{f', from {answer.source}' if answer.source else ''}"
     if answer.units:
-        out.print(f"read by   {', '.join(answer.units)}")
-    for note in answer.notes:
-        out.print(f"note: {note}", style="yellow")
+        yield "read by", ", ".join(answer.units)
 
 
 WHY = Command(why, show_why)
