@@ -75,6 +75,7 @@ def without_seed(node: Machine) -> None:
     (node.root / SEED[1:]).unlink()
 
 
+@pytest.mark.long
 def test_with_s3_out_a_fresh_machine_fails_visibly_and_becomes_ready_by_itself_once_it_is_back(node: Machine) -> None:
     without_seed(node)
     node.setting('metadata_timeout = "40s"', 'metadata_timeout = "2s"')
@@ -157,6 +158,7 @@ def test_a_dead_agent_does_not_keep_a_machine_from_serving(ready: Machine) -> No
     assert any("agent.toml" in record["MESSAGE"] for record in ready.journal("PRIORITY=3", f"_SYSTEMD_UNIT={BOOT}"))
 
 
+@pytest.mark.long
 def test_a_disk_with_the_state_of_another_instance_starts_anew(ready: Machine) -> None:
     ready.poweroff()
     world, other = ready.world, "i-0fedcba9876543210"
