@@ -16,11 +16,9 @@ die() {
   exit 1
 }
 
-# try COMMAND…: does it, unless this is a dry run; what it prints is shown only if it fails
+# try COMMAND…: does it, unless this is a dry run
 try() {
-  local words
-  [[ -z $DRY_RUN ]] || return 0
-  words=$("$@" 2>&1 </dev/null) || die "failed: $*" "$words"
+  [[ -n $DRY_RUN ]] || step "$*" "$@" || die "failed: $*" "$TOLD"
 }
 
 # here PLATFORM: whether a line is for this platform
@@ -98,14 +96,16 @@ python_packages() {
 
 # agent: the package in the kit that is for this machine's architecture
 agent() {
-  local arch found
+  local found
   say install rolecall 'the agent, with its units and its own Python packages'
   [[ -z $DRY_RUN ]] || return 0
-  arch=$(uname -m)
-  here centos || arch=$(debian_architecture)
-  found=$(find "$KIT/packages" -name "*[._]$arch.*" -o -name '*_all.deb' -o -name '*.noarch.rpm' | sort | head -n 1)
-  [[ -n $found ]] || die "no package of the agent for $arch in $KIT/packages; build it and name it with --package"
+  found=$(agent_package)
+  [[ -n $found ]] || die "no package of the agent for $(architecture) in $KIT/packages; name it with --package"
   try install_packages "$found"
+}
+
+agent_package() {
+  find "$KIT/packages" -name "*[._]$(architecture).*" -o -name '*_all.deb' -o -name '*.noarch.rpm' | sort | head -n 1
 }
 
 # settings: /etc/rolecall, from the kit. One agent.toml serves every image of a fleet: role and platform are put before it.
@@ -129,8 +129,13 @@ catalogue() {
   [[ -z $DRY_RUN ]] || return 0
   install -d -m 755 /usr/share/rolecall/image-build/roles
   install -m 755 "$KIT/bake" /usr/share/rolecall/image-build/
-  install -m 644 "$KIT/"{lib.sh,base.sh,manifest.py} /usr/share/rolecall/image-build/
+  install -m 644 "$KIT/"{lib.sh,progress.sh,base.sh,manifest.py} /usr/share/rolecall/image-build/
   install -m 644 "$KIT/roles/"*.sh /usr/share/rolecall/image-build/roles/
+}
+
+# architecture: this machine's, as packages of the platform call it
+architecture() {
+  if here centos; then uname -m; else debian_architecture; fi
 }
 
 debian_architecture() {

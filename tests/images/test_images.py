@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from baked import SETTINGS, Images
+from baked import SETTINGS, Images, given, make_deb
 from box import ROOT
 from rolecall.fleet.assignment import Assignment
 from rolecall.forms.system_accounts import why_reserved
@@ -54,7 +54,16 @@ def build(*words: str | Path, ok: int = 0, cwd: Path | None = None) -> str:
 
 
 def test_the_scripts_pass_shellcheck() -> None:
-    scripts = ["build", "bake", "lib.sh", "base.sh", "disk.sh", *(f"roles/{role}.sh" for role in ROLES)]
+    scripts = [
+        "build",
+        "bake",
+        "lib.sh",
+        "inputs.sh",
+        "progress.sh",
+        "base.sh",
+        "disk.sh",
+        *(f"roles/{role}.sh" for role in ROLES),
+    ]
     done = subprocess.run(["shellcheck", *scripts], cwd=BUILD, stdout=subprocess.PIPE, text=True)
     assert done.returncode == 0, done.stdout
 
@@ -151,10 +160,12 @@ def kit(folder: Path, role: str = "web", platform: str = "centos", *more: str) -
     """Make a kit in `folder`/kit; returns what was said."""
     (folder / "agent.toml").write_text(SETTINGS)
     for name in ("rolecall-0.1.0-1.el10.x86_64.rpm", "rolecall-0.1.0-1.el10.aarch64.rpm"):
-        (folder / name).write_text("")
-    packages = [word for path in sorted(folder.glob("*.rpm")) for word in ("--package", str(path))]
+        (folder / name).write_bytes(b"\xed\xab\xee\xdb")
+    make_deb(folder, "rolecall", "all")
+    kind = "deb" if platform == "debian" else "rpm"
+    packages = [word for path in sorted(folder.glob(f"*.{kind}")) for word in ("--package", str(path))]
     return build(role, "--platform", platform, "--packer", folder / "kit", "--settings", folder / "agent.toml",
-                 *packages, *more)  # fmt: skip
+                 *given(folder), *packages, *more)  # fmt: skip
 
 
 def test_a_kit_has_all_that_a_builder_needs_and_the_command_names_it(tmp_path: Path) -> None:
@@ -164,8 +175,9 @@ def test_a_kit_has_all_that_a_builder_needs_and_the_command_names_it(tmp_path: P
     assert f"-var platform=centos -var region=eu-central-1 {packer}\n" in text
     packed = {path.relative_to(tmp_path / "kit").as_posix() for path in (tmp_path / "kit").rglob("*") if path.is_file()}
     assert packed == {
-        "bake", "lib.sh", "base.sh", "disk.sh", "manifest.py", *(f"roles/{role}.sh" for role in ROLES),
-        "etc/agent.toml", *(f"packages/{path.name}" for path in tmp_path.glob("*.rpm")),
+        "bake", "lib.sh", "progress.sh", "inputs.sh", "base.sh", "disk.sh", "manifest.py",
+        *(f"roles/{role}.sh" for role in ROLES), *(f"packages/{path.name}" for path in tmp_path.glob("*.rpm")),
+        "etc/agent.toml", "etc/allowed_signers", "etc/seed.json",
     }  # fmt: skip
     baked = subprocess.run([tmp_path / "kit/bake", "web", "--platform", "centos", "--image", "--dry-run"],
                            capture_output=True, text=True, check=True)  # fmt: skip

@@ -97,16 +97,33 @@ def bake(
     role: str, output: Path, package: Path, keys: Keys, settings: str = SETTINGS, base: Path | None = None
 ) -> Path:
     """Make an image as an operator would; returns `output`, a folder or FILE.img."""
-    with scratch() as given:
-        write(given / "agent.toml", settings)
-        write(given / "allowed_signers", f"{keys.line(OPERATOR)}\n")
-        (given / "seed.json").write_bytes(keys.seal(OPERATOR, json.dumps(seed()).encode()))
+    with scratch() as folder:
+        write(folder / "agent.toml", settings)
         more = ("--base", str(base)) if base else ()
         # The root of a disk is made in the folder for temporary files, and a root folder is made faster in memory.
-        sh("env", f"TMPDIR={given}", ROOT / "image-build/build", role, "--platform", "debian", "--output", output,
-           "--package", package, "--settings", given / "agent.toml", "--signers", given / "allowed_signers",
-           "--seed", given / "seed.json", *more, timeout=1500)  # fmt: skip
+        sh("env", f"TMPDIR={folder}", ROOT / "image-build/build", role, "--platform", "debian", "--output", output,
+           "--package", package, "--settings", folder / "agent.toml", *given(folder, keys), *more,
+           timeout=1500)  # fmt: skip
     return output
+
+
+def given(folder: Path, keys: Keys | None = None, raw: bytes | None = None) -> tuple[str | Path, ...]:
+    """The options that give a build its signers and its seed, with these in a folder; `raw` is another seed."""
+    keys = keys or Keys(folder)
+    keys.file(OPERATOR)
+    (folder / "allowed_signers").write_text(f"{keys.line(OPERATOR)}\n")
+    (folder / "seed.json").write_bytes(keys.seal(OPERATOR, json.dumps(seed()).encode()) if raw is None else raw)
+    return ("--signers", folder / "allowed_signers", "--seed", folder / "seed.json")
+
+
+def make_deb(folder: Path, name: str, architecture: str) -> Path:
+    """A package with nothing in it."""
+    (folder / "deb/DEBIAN").mkdir(parents=True, exist_ok=True)
+    control = f"Package: {name}\nVersion: 0.1.0\nArchitecture: {architecture}\nMaintainer: a <a@b>\nDescription: none\n"
+    (folder / "deb/DEBIAN/control").write_text(control)
+    package = folder / f"{name}_0.1.0_{architecture}.deb"
+    sh("dpkg-deb", "--root-owner-group", "--build", folder / "deb", package)
+    return package
 
 
 def seed() -> dict[str, Any]:

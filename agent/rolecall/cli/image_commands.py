@@ -10,7 +10,7 @@ from rolecall.cli.answers import AttachedPaths, DetachedPaths, ImageCheck, RoleI
 from rolecall.cli.command import Command
 from rolecall.host import attachments
 from rolecall.host.lock import locked
-from rolecall.image import check, installation
+from rolecall.image import check, inputs, installation
 from rolecall.image.role import bare_role
 from rolecall.node.node import open_node, open_ready_node
 from rolecall.settings import load_settings
@@ -48,6 +48,8 @@ def detach(arguments: argparse.Namespace) -> DetachedPaths:
 def check_image(arguments: argparse.Namespace) -> ImageCheck:
     """`image check`: with `--fix`, what is safe is mended before the image is looked at again."""
     root, config = arguments.root, arguments.config
+    if arguments.inputs:
+        return ImageCheck(tuple(inputs.judge(root, config, allow_unsigned=arguments.allow_unsigned)), ())
     examine = partial(check.examine, root, config, allow_unsigned=arguments.allow_unsigned, machine=arguments.machine)
     findings = examine()
     mended = check.mend(root, config, findings) if arguments.fix else []

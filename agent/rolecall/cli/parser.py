@@ -118,5 +118,7 @@ def _add_image_commands(commands: Commands) -> None:
     check.add_argument("--root", type=Path, metavar="DIR", default=Path("/"), help="the image's root (default: /)")
     check.add_argument("--fix", action="store_true", help="fix what needs no decision, then check again")
     check.add_argument("--allow-unsigned", action="store_true", help="trust.unsigned is intended")
-    check.add_argument("--machine", action="store_true", help="not an image but a machine: only what it lacks")
+    what = check.add_mutually_exclusive_group()
+    what.add_argument("--machine", action="store_true", help="not an image but a machine: only what it lacks")
+    what.add_argument("--inputs", action="store_true", help="only what an image build is given, before it begins")
     add_command(image, "install", "on a baseline image: install the role that tags or user-data name, once")

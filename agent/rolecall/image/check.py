@@ -41,16 +41,16 @@ def examine(root: Path, config: Path, *, allow_unsigned: bool = False, machine: 
     if not root.is_dir():
         raise HostFault(f"there is no folder {root}", "--root names the folder that has the image's files")
     image, findings = Image(root.absolute()), list[Finding]()
-    if settings := _try(findings, "settings", partial(load_settings, image.locate(str(config)))):
+    if settings := attempt(findings, "settings", partial(load_settings, image.locate(str(config)))):
         settings = with_role(settings) if machine else settings
         image = Image(image.root, settings)
     with files.naming(image.root, "read all of"):
         if not machine:
             findings += traces(image)
         if settings:
-            findings += _check_trust(image, settings, allow_unsigned=allow_unsigned)
-            findings += _check_seed(image, settings)
-            generation = _try(findings, "role", partial(_generation, image, settings))
+            findings += check_trust(image, settings, allow_unsigned=allow_unsigned)
+            findings += check_seed(image, settings)
+            generation = attempt(findings, "role", partial(bare_generation, image, settings))
             findings += _check_role(image, settings, generation or Generation("", "", ""))
             findings += _check_permissions(image, settings, config)
     return findings
@@ -74,7 +74,7 @@ def mend(root: Path, config: Path, findings: list[Finding]) -> list[Finding]:
     return mended
 
 
-def _try(findings: list[Finding], name: str, question: Callable[[], T]) -> T | None:
+def attempt(findings: list[Finding], name: str, question: Callable[[], T]) -> T | None:
     """The answer; or None, and findings that say why there is none."""
     try:
         return question()
@@ -86,7 +86,7 @@ def _try(findings: list[Finding], name: str, question: Callable[[], T]) -> T | N
     return None
 
 
-def _generation(image: Image, settings: Settings) -> Generation:
+def bare_generation(image: Image, settings: Settings) -> Generation:
     """The role without a product: its attachments, validators and units are the same."""
     if settings.role == BASELINE:
         return Generation("", "", "")
@@ -106,21 +106,26 @@ def _generation(image: Image, settings: Settings) -> Generation:
     return replace(role, attachments=role.attachments + drop_ins)
 
 
-def _check_trust(image: Image, settings: Settings, *, allow_unsigned: bool) -> Iterator[Finding]:
+def check_trust(image: Image, settings: Settings, *, allow_unsigned: bool) -> Iterator[Finding]:
+    """Whose documents a machine of this image would believe: somebody's, and not everybody's."""
     trust = settings.trust
     if trust.unsigned and not allow_unsigned:
         risk = "trust.unsigned: whoever can write to the store is root on every machine of this image"
         yield Finding("unsigned", risk, "set trust.signers; or, if it is meant, say so with --allow-unsigned")
     for path in filter(None, (trust.signers, trust.revoked)):
         findings = list[Finding]()
-        _try(findings, "signers", partial(signatures.keys_in, str(image.locate(path))))
+        keys = attempt(findings, "signers", partial(signatures.keys_in, str(image.locate(path)), datetime.now(UTC)))
         yield from findings
+        if path == trust.signers and keys is not None and not keys:
+            problem = f"{image.locate(path)} has no key that is valid now: no document would be believed"
+            yield Finding("signers", problem, 'a line each: NAME namespaces="rolecall-fleet" KEY')
 
 
-def _check_seed(image: Image, settings: Settings) -> Iterator[Finding]:
+def check_seed(image: Image, settings: Settings) -> Iterator[Finding]:
+    """Whether a machine that boots now, while no store answers, would believe the seed."""
     if settings.paths.seed:
         findings = list[Finding]()
-        _try(findings, "seed", partial(_judge_seed, image, settings, image.locate(settings.paths.seed)))
+        attempt(findings, "seed", partial(_judge_seed, image, settings, image.locate(settings.paths.seed)))
         yield from findings
 
 
