@@ -257,6 +257,7 @@ _shtab_rolecall_image_check_options=(
   "--fix[fix what needs no decision, then check again]"
   "--allow-unsigned[trust.unsigned is intended]"
   "--machine[not an image but a machine\: only what it lacks]"
+  "--inputs[only what an image build is given, before it begins]"
 )
 
 # guard to ensure default positional specs are added only once per session
