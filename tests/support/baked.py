@@ -107,12 +107,12 @@ def bake(
     return output
 
 
-def given(folder: Path, keys: Keys | None = None, raw: bytes | None = None) -> tuple[str | Path, ...]:
-    """The options that give a build its signers and its seed, with these in a folder; `raw` is another seed."""
+def given(folder: Path, keys: Keys | None = None) -> tuple[str | Path, ...]:
+    """The options that give a build its signers and its seed, with these in a folder."""
     keys = keys or Keys(folder)
     keys.file(OPERATOR)
     (folder / "allowed_signers").write_text(f"{keys.line(OPERATOR)}\n")
-    (folder / "seed.json").write_bytes(keys.seal(OPERATOR, json.dumps(seed()).encode()) if raw is None else raw)
+    (folder / "seed.json").write_bytes(keys.seal(OPERATOR, json.dumps(seed()).encode()))
     return ("--signers", folder / "allowed_signers", "--seed", folder / "seed.json")
 
 
