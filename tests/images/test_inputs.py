@@ -122,12 +122,12 @@ def test_a_package_that_cannot_be_installed_is_refused(name: str, architecture: 
 
 
 def test_all_mistakes_are_told_at_once_by_the_names_that_were_given(inputs: Inputs) -> None:
-    inputs.settings = inputs.settings.replace("\n[trust]", "\nstroe = 1\n[trust]")
-    line = 1 + inputs.settings.split("\n").index("stroe = 1")
+    inputs.settings = inputs.settings.replace("\n[trust]", "\nstores = 1\n[trust]")
+    line = 1 + inputs.settings.split("\n").index("stores = 1")
     unsigned(inputs)
     inputs.package.unlink()
     said = inputs.build("--output", "/proc/image")
-    assert f"{inputs.folder}/agent.toml:{line}:1: stroe: unknown key" in said, "lines are counted as the file has them"
+    assert f"{inputs.folder}/agent.toml:{line}:1: stores: unknown key" in said, "lines are counted as the file has them"
     for words in (f"there is no file {inputs.package}", f"the seed {inputs.folder}/seed.json is not signed", "/proc"):
         assert words in said
 
