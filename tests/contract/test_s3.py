@@ -171,6 +171,16 @@ def test_credentials_that_stay_expired_are_asked_for_once_more_and_no_oftener(cl
     assert (len(cloud.s3.requests), asked_for_credentials(cloud)) == (2, 2)
 
 
+def test_a_persons_credentials_that_have_expired_are_renewed_by_the_person(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cloud.s3.keys["ASIA1"] = AccessKey("secret-1", "token-1", expires=0)
+    for name, value in (("ACCESS_KEY_ID", "ASIA1"), ("SECRET_ACCESS_KEY", "secret-1"), ("SESSION_TOKEN", "token-1")):
+        monkeypatch.setenv(f"AWS_{name}", value)
+    fault = refused(cloud.providers(credentials="boto3").open_store(cloud.url()))
+    assert (fault.cause, fault.hint) == ("credentials-expired", "log in again, as with `aws sso login`")
+
+
 def test_a_role_that_was_attached_anew_is_used_at_once(cloud: Cloud) -> None:
     store = cloud.store()
     store.put("fleet.json", b"x")
