@@ -157,6 +157,28 @@ def test_a_kit_for_packer_is_not_made_of_a_wrong_input_and_bake_refuses_one_itse
         assert "is not signed" in inputs.run(kit / "bake", "web", "--platform", "debian", "--image")
 
 
+SMALLEST = """for word; do case $word in {folder}/*) root=$word ;; esac; done
+mkdir -p "$root/etc" "$root/usr/share/rolecall/image"
+touch "$root/usr/share/rolecall/image/manifest.json" "$root/usr/share/rolecall/image/sbom.cdx.json"
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="not run: only root makes images")
+def test_good_inputs_are_built_and_what_an_earlier_build_has_left_is_no_obstacle(inputs: Inputs) -> None:
+    inputs.program("mmdebstrap", SMALLEST.format(folder=inputs.folder))
+    inputs.program("unshare", "exit 0\n")
+    (inputs.folder / "agent.toml").write_text(inputs.settings)
+    env = {**os.environ, "PATH": f"{inputs.bin}:{os.environ['PATH']}"}
+    for n in (1, 2):
+        argv = [BUILD / "build", "web", "--platform", "debian", "--output", inputs.folder / f"image{n}",
+                "--base", inputs.folder / "base", "--package", inputs.package,
+                "--settings", inputs.folder / "agent.toml", *inputs.options]  # fmt: skip
+        done = subprocess.run(argv, env=env, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert f"copy {inputs.folder}/base" in done.stderr
+        assert ("make the smallest system" in done.stderr) == (n == 1)
+
+
 # Progress
 
 SCRIPT = """set -euo pipefail
