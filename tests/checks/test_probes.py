@@ -166,7 +166,7 @@ def test_attachments_are_compared_with_what_the_role_says(tmp_path: Path) -> Non
         path.parent.mkdir()
     link.symlink_to(tmp_path / "current/cron/rolecall")
     file.write_text("Include y\n")
-    assert ask(tmp_path, check, attachments=uses).reason == f"{file} has other content"
+    assert ask(tmp_path, check, attachments=uses).reason.startswith(f"{file} has other content")
     file.write_text("Include x\n")
     assert ask(tmp_path, check, attachments=uses).ok
 

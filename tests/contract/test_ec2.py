@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -276,7 +277,7 @@ def test_a_service_that_answered_before_its_time_ran_out_is_slow_and_no_hop_limi
 
 def test_a_put_that_had_no_time_left_says_nothing_of_the_hop_limit(node: Asker) -> None:
     node.imds.fault("hop-limit")
-    assert "ran out at PUT api/token: 0 ms were left" in node.refused("imds-unreachable", 0.02)
+    assert re.search(r"ran out at PUT api/token: \d+ ms were left for it", node.refused("imds-unreachable", 0.02))
 
 
 def test_an_address_that_leads_nowhere_leaves_time_for_the_next_one(node: Asker) -> None:

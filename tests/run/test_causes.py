@@ -714,7 +714,7 @@ def test_people_are_shown_the_cause_and_the_remedy(node: AwsNode) -> None:
     assert re.search(r"\n  hint: switch it on: .*\n  cause: imds-off \(docs/reference/causes.md\)\n", output)
     output = node.rolecall("doctor", ok=1).stdout
     assert re.search(
-        r"\n✗ identity: .*: it is switched off for this instance \[imds-off\]\n  remedy: switch it on", output
+        r"\n✗ identity: .*: it is switched off for this instance \[imds-off\]\n(✗ .*\n)*  remedy: switch it on", output
     )
 
 
