@@ -131,28 +131,6 @@ def test_a_wrong_command_line_is_answered(tmp_path: Path, words: str, code: int,
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.deb", "agent.toml", "role.toml"]
 
 
-MMDEBSTRAP = """#!/bin/sh
-echo "$*" >>$0.calls
-for dir; do case $dir in */base.new) mkdir -p "$dir/etc"; touch "$dir/etc/hosts" "$dir/marked" ;; esac; done
-"""
-
-
-def test_builds_of_several_roles_share_the_smallest_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, text in {"mmdebstrap": MMDEBSTRAP, "unshare": "#!/bin/sh\nexit 1\n"}.items():
-        (tmp_path / name).write_text(text)
-        (tmp_path / name).chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    (tmp_path / "agent.toml").write_text(SETTINGS)
-    (tmp_path / "a.deb").write_text("")
-    for role, first_words in {"web": "making the smallest system", "memcached": "copying"}.items():
-        told = build(role, "--platform", "debian", "--output", tmp_path / role, "--base", tmp_path / "base",
-                     "--settings", tmp_path / "agent.toml", "--package", tmp_path / "a.deb", ok=1)  # fmt: skip
-        assert told.startswith(first_words), told
-        assert "was not finished" in told, "no namespace, no image"
-        assert (tmp_path / role / "marked").exists()
-    assert len((tmp_path / "mmdebstrap.calls").read_text().splitlines()) == 1
-
-
 # Packer
 
 
