@@ -1,10 +1,15 @@
-"""A product that lacks its release or a secret keeps no other product of its node from being deployed."""
+"""A product that lacks its release or a secret, or whose account clashes, keeps no other of its node from its own."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from box import Box
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="makes accounts below the root of a node in a folder")
 
 
 def reported(box: Box) -> dict[str, Any]:
@@ -171,3 +176,79 @@ def test_later_a_product_without_its_secret_goes_on_with_its_release_and_value_a
     secret_file(box, "secret", value.encode())
     box.rolecall("refresh")
     assert "release=2" in box.get("blog.example.com")[2]
+
+
+def add_line(box: Box, file: str, line: str) -> None:
+    """A line in the machine's passwd or group, which somebody else has made."""
+    path = box.machine.root / "etc" / file
+    path.write_text(f"{path.read_text()}{line}\n")
+
+
+@as_root
+def test_a_first_boot_leaves_out_whose_account_or_group_clashes_with_the_machines_and_serves_the_others(
+    box: Box,
+) -> None:
+    add_line(box, "passwd", "alice:x:1000:1000:Alice:/home/alice:/bin/bash")
+    add_line(box, "group", "deploy:x:1001:alice")
+    box.product("blog", runtime="static", user="alice")
+    box.product("video", runtime="static", groups=["deploy"])
+    box.product("shop", runtime="static")
+    box.publish()
+    said = box.boot(ok=78).stderr
+    assert "blog: products.blog.user: 'alice' is an account of this machine that rolecall did not make" in said
+    assert "video: products.video.groups: 'deploy' is a group of this machine that rolecall did not make" in said
+    assert "nothing was changed" not in said
+    assert [box.get(f"{name}.example.com")[0] for name in ("blog", "video", "shop")] == [503, 503, 200]
+    accounts = (box.machine.root / "etc/passwd").read_text()
+    assert ("p-shop:" in accounts, "p-video:" in accounts) == (True, False)
+    report = reported(box)
+    assert (report["outcome"], report["exit_code"], report["serving"]) == ("incomplete", 78, True)
+    assert {name: product["serving"] for name, product in report["products"].items()} == {
+        "blog": False, "shop": True, "video": False,
+    }  # fmt: skip
+    assert 'rolecall_product_serving{product="blog"} 0' in (box.state / "metrics/rolecall.prom").read_text()
+    assert "'alice' is an account" in box.rolecall("status", ok=1).stdout
+    assert "✗ product blog: products.blog.user: 'alice' is an account" in box.rolecall("doctor", ok=1).stdout
+    box.document["products"]["blog"]["user"] = "p-blog"
+    del box.document["products"]["video"]["groups"]
+    box.publish()
+    box.rolecall("refresh")
+    assert [box.get(f"{name}.example.com")[0] for name in ("blog", "video", "shop")] == [200] * 3
+
+
+@as_root
+def test_later_a_product_whose_new_account_clashes_goes_on_with_the_one_that_it_has(box: Box) -> None:
+    box.product("blog")
+    box.product("shop", runtime="static")
+    box.publish()
+    box.boot()
+    private, passwd = box.state / "private/blog", box.machine.root / "etc/passwd"
+    owner = private.stat().st_uid
+    box.product("blog", "2", user="words")
+    box.product("shop", "2", runtime="static")
+    box.document["databases"]["blog"] |= {"epoch": 2, "master": "db2", "candidate": "db1"}
+    box.publish()
+    assert "belong to its account 'p-blog'" in box.rolecall("refresh", ok=78).stderr
+    page = box.get("blog.example.com")[2]
+    assert ("release=1" in page, "master=db2" in page) == (True, True), page
+    assert box.get("shop.example.com")[2] == "release=2\n"
+    assert ("words" in passwd.read_text(), private.stat().st_uid) == (False, owner)
+    report = reported(box)
+    assert (report["outcome"], report["serving"], report["products"]["blog"]["version"]) == ("incomplete", True, "1")
+    # As on a moved disk: what the account is to own is left to its owner, and the others change all the same.
+    box.product("blog", "2")
+    box.product("shop", "3", runtime="static")
+    box.publish()
+    os.chown(private, 998, 998)
+    assert f"{private} belongs to the number 998" in box.rolecall("refresh", ok=78).stderr
+    assert (box.get("shop.example.com")[2], private.stat().st_uid) == ("release=3\n", 998)
+    os.chown(private, owner, owner)
+    box.rolecall("refresh")
+    assert "release=2" in box.get("blog.example.com")[2]
+    # An account that is not the product's any more was changed below what serves: no run touches that.
+    passwd.write_text(passwd.read_text().replace(":product blog:", ":somebody:"))
+    box.product("shop", "4", runtime="static")
+    box.publish()
+    assert "nothing was changed" in box.rolecall("refresh", ok=78).stderr
+    assert "release=2" in box.get("blog.example.com")[2]
+    assert box.get("shop.example.com")[2] == "release=3\n"

@@ -43,6 +43,7 @@ class AssignedProduct:
     caches: tuple[AssignedCache, ...]
     cron: tuple[CronJob, ...]
     checks: tuple[ProductCheck, ...]
+    keeps_account: bool = False  # its account and folders stay as the machine has them: what is asked of them clashes
 
     @property
     def release_folder(self) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from rolecall.errors import HostFault
-from rolecall.forms.mistakes import Mistakes
+from rolecall.forms.mistakes import Mistake, Mistakes
 from rolecall.host import programs
 from rolecall.host.files import naming
 from rolecall.render.accounts import (
@@ -32,15 +32,20 @@ T = TypeVar("T")
 
 
 def check_accounts(generation: Generation, root: str, *, foreign_state: bool = False) -> None:
-    """Raises Mistakes for every account that this machine may not make, or may not give to a product.
+    """Raises Mistakes for what `account_mistakes` returns."""
+    if mistakes := account_mistakes(generation, root, foreign_state=foreign_state):
+        raise Mistakes("the fleet document, on this machine,", mistakes)
 
-    `foreign_state`: the folders are another instance's, and are set aside before anything is made.
+
+def account_mistakes(generation: Generation, root: str, *, foreign_state: bool = False) -> list[Mistake]:
+    """Every account that this machine may not make, or may not give to a product: its path begins `products`, NAME.
+
+    `foreign_state`: the folders are another instance's, and are set aside before anything is made. Raises HostFault.
     """
     requests = account_requests(generation)
     if foreign_state:
         requests = tuple(replace(request, folders=()) for request in requests)
-    if mistakes := list(refusals(requests, _machine_accounts(root, requests))) if requests else []:
-        raise Mistakes("the fleet document, on this machine,", mistakes)
+    return list(refusals(requests, _machine_accounts(root, requests))) if requests else []
 
 
 def account_differences(generation: Generation, root: str) -> list[str]:

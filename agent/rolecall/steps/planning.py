@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from rolecall.errors import ConfigFault, Fault, FetchFault
 from rolecall.fleet.assignment import Assignment
 from rolecall.fleet.identity import Identity
-from rolecall.host.accounts import check_accounts
+from rolecall.host.accounts import account_mistakes, check_accounts
 from rolecall.host.roles import read_role, roles_folder
 from rolecall.host.secrets import ensure_key, fingerprints
 from rolecall.node.node import Node
@@ -19,8 +19,8 @@ from rolecall.render.rendering import render
 from rolecall.render.role import Role
 from rolecall.report import Report
 from rolecall.steps.deployment import RefusedReleases, deploy
-from rolecall.steps.products import without_refused, without_secrets
-from rolecall.steps.shortcomings import joined
+from rolecall.steps.products import without_accounts, without_refused, without_secrets
+from rolecall.steps.shortcomings import by_product, joined
 from rolecall.steps.staging import make_room
 
 
@@ -40,7 +40,7 @@ class _Rendered:
     assignment: Assignment
     target: Generation
     secrets: Mapping[str, str]
-    lacking: Mapping[str, Fault]  # product → which of its secrets cannot be had
+    lacking: Mapping[str, Fault]  # product → which of its secrets cannot be had, or how its account clashes
 
 
 def make_plan(
@@ -53,18 +53,24 @@ def make_plan(
     dry: bool = False,
 ) -> Prospect:
     """What an assignment changes. `refused`: products whose release cannot be had. `dry`: nothing at all is written."""
+    foreign_state = bool(foreign_owner(node, identity))
+
+    def rendered_without(refused: Mapping[str, Fault]) -> _Rendered:
+        possible = without_refused(node, assignment, refused)
+        return _render_target(node, possible, report, dry=dry, foreign_state=foreign_state)
+
     with report.step("render") as step:
         try:
-            rendered = _render_target(node, without_refused(node, assignment, refused), report, dry=dry)
+            rendered = rendered_without(refused)
         except RefusedReleases as refusal:  # of those that bring templates along
             if refusal.faults.keys() <= refused.keys():
                 raise
             refused = {**refused, **refusal.faults}
-            rendered = _render_target(node, without_refused(node, assignment, refused), report, dry=dry)
+            rendered = rendered_without(refused)
         step.note = f"generation {rendered.target.id[:12]}"
     lacking = _tell_lacks(assignment, refused, rendered.lacking, report)
     with report.step("plan") as step:
-        target, is_foreign = rendered.target, bool(foreign_owner(node, identity))
+        target = rendered.target
         live = own_generation(node, identity)
         plan = plan_between(live, target)
         report.new_secrets = [
@@ -74,7 +80,7 @@ def make_plan(
             kept = [*filter(None, map(node.generations.load, node.generations.ids())), target]
             if shortage := node.releases.shortage(target.releases, kept):
                 report.warn(shortage)
-        check_accounts(target, node.settings.paths.root, foreign_state=is_foreign)
+        check_accounts(target, node.settings.paths.root, foreign_state=foreign_state)
         note = "nothing to do" if plan.empty else plan.count
         step.note = note + _secrets_note(rendered.secrets, report.new_secrets)
     return Prospect(rendered.assignment, plan, rendered.secrets, refused, lacking)
@@ -84,7 +90,7 @@ def _secrets_note(secrets: Mapping[str, str], changed: Sequence[str]) -> str:
     return f"; secrets read: {len(secrets)}, new values: {', '.join(changed) or 'none'}" if secrets else ""
 
 
-def _render_target(node: Node, assignment: Assignment, report: Report, *, dry: bool) -> _Rendered:
+def _render_target(node: Node, assignment: Assignment, report: Report, *, dry: bool, foreign_state: bool) -> _Rendered:
     role = read_role(roles_folder(node.settings.paths.templates), node.settings.role)
     values, faults = node.secrets.read(assignment.secrets, report.warn)
     if not dry:
@@ -93,22 +99,27 @@ def _render_target(node: Node, assignment: Assignment, report: Report, *, dry: b
         for note in unknown_parameters(role, assignment.everything.roles):
             report.warn(note)
 
-    def rendered(unusable: Mapping[str, Fault]) -> tuple[_Rendered, dict[str, Fault]]:
-        possible, known, lacking = without_secrets(node, assignment, unusable)
+    def rendered(unusable: Mapping[str, Fault], clashes: Mapping[str, Fault]) -> tuple[_Rendered, dict[str, Fault]]:
+        able = without_accounts(node, assignment, clashes)
+        possible, known, lacking = without_secrets(node, able, unusable)
+        lacking |= {name: joined(filter(None, (lacking.get(name), clashes[name]))) for name in clashes}
         usable = values | known
         secrets = {secret.key: usable[secret.key] for secret in possible.secrets}
         templates = release_templates(node, role, possible, dry=dry)
         target = render(role, possible, node.render_settings, fingerprints(secrets, node.settings.state), templates)
         return _Rendered(possible, target, secrets, lacking), target.unwritable(secrets)
 
-    result, unwritable = rendered(faults)
+    result, unwritable = rendered(faults, {})
     if unwritable:  # what a format cannot express is as good as absent
-        result, _ = rendered({**faults, **unwritable})
+        faults |= unwritable
+        result, _ = rendered(faults, {})
+    if mistakes := account_mistakes(result.target, node.settings.paths.root, foreign_state=foreign_state):
+        result, _ = rendered(faults, by_product(mistakes))
     return result
 
 
 def _tell_lacks(
-    assignment: Assignment, refused: Mapping[str, Fault], secretless: Mapping[str, Fault], report: Report
+    assignment: Assignment, refused: Mapping[str, Fault], lacking: Mapping[str, Fault], report: Report
 ) -> dict[str, Fault]:
     """What keeps products from what the document says, for the report and as faults."""
     versions = {product.name: product.release.version for product in assignment.products}
@@ -116,10 +127,10 @@ def _tell_lacks(
     for name, fault in refused.items():
         state = "missing" if isinstance(fault, FetchFault) else "refused"
         words.setdefault(name, []).append(f"release {versions[name]} is {state}: {fault.message}")
-    for name, fault in secretless.items():
+    for name, fault in lacking.items():
         words.setdefault(name, []).append(fault.message)
     report.leave_out({name: "; ".join(reasons) for name, reasons in words.items() if name in versions})
-    return {name: joined(faults[name] for faults in (refused, secretless) if name in faults) for name in words}
+    return {name: joined(faults[name] for faults in (refused, lacking) if name in faults) for name in words}
 
 
 def release_templates(node: Node, role: Role, assignment: Assignment, *, dry: bool) -> dict[str, dict[str, str]]:

@@ -1,7 +1,7 @@
 """The products of a node as far as they can be had: what one of them lacks keeps no other from what the document says.
 
-One that is live goes on with its release, and with the values of its secrets that its files have. One that is not has
-nothing to go on with, and is left out.
+One that is live goes on with its release, its account, and the values of its secrets that its files have. One that is
+not has nothing to go on with, and is left out.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -10,7 +10,7 @@ from dataclasses import replace
 from rolecall.errors import Fault, FetchFault
 from rolecall.fleet.assignment import AssignedProduct, Assignment
 from rolecall.fleet.topology import NodeDatabase, Secret
-from rolecall.host import files
+from rolecall.host import accounts, files
 from rolecall.node.node import Node
 from rolecall.render.contents import DeployedRelease, deployed_release
 from rolecall.render.generation import Generation
@@ -30,6 +30,25 @@ def without_refused(node: Node, assignment: Assignment, refused: Mapping[str, Fa
             products.append(_with_release(product, earlier))
         else:  # what is live is the one that is refused: it is damaged, and cannot be had whole
             left_out.append(product)
+    return replace(assignment, products=tuple(products), left_out=tuple(left_out))
+
+
+def without_accounts(node: Node, assignment: Assignment, faults: Mapping[str, Fault]) -> Assignment:
+    """The assignment without the accounts of some products, which clash with what this machine has.
+
+    One that is live goes on with the account that it has. Where even that is not the product's any more, somebody has
+    changed the machine below what serves: then it stays in, and no run changes anything.
+    """
+    live = live_generation(node)
+    products, left_out = [], list(assignment.left_out)
+    for product in assignment.products:
+        earlier = _live_release(node, live, product.name) if product.name in faults else None
+        if product.name in faults and not earlier:
+            left_out.append(product)
+        elif earlier and _has_account(node, earlier):
+            products.append(replace(_with_release(product, earlier), user=earlier.user, keeps_account=True))
+        else:
+            products.append(product)
     return replace(assignment, products=tuple(products), left_out=tuple(left_out))
 
 
@@ -73,6 +92,11 @@ def _live_release(node: Node, live: Generation | None, product: str) -> Deployed
     return release if release and (node.settings.state / release.folder).is_dir() else None
 
 
+def _has_account(node: Node, release: DeployedRelease) -> bool:
+    account = accounts.account_of(release.product, node.settings.paths.root)
+    return account is not None and account.name == release.user
+
+
 def _with_release(product: AssignedProduct, earlier: DeployedRelease) -> AssignedProduct:
     release = product.release.model_copy(
         update={
@@ -109,9 +133,9 @@ def _shared_secrets(databases: Iterable[NodeDatabase]) -> Iterator[Secret]:
 
 def _withholding(database: NodeDatabase, faults: Mapping[str, Fault], lacking: dict[str, Fault]) -> NodeDatabase:
     """The database with the accounts of some products left as the server has them; `lacking` grows by these."""
-    accounts = list(database.accounts)
+    database_accounts = list(database.accounts)
     for number, account in enumerate(database.accounts):
         if account.password and account.password.key in faults:
             lacking[account.product] = faults[account.password.key]
-            accounts[number] = replace(account, password=None, withheld=True)
-    return replace(database, accounts=tuple(accounts))
+            database_accounts[number] = replace(account, password=None, withheld=True)
+    return replace(database, accounts=tuple(database_accounts))

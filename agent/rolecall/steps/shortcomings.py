@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 from rolecall.errors import ConfigFault, Fault, FetchFault, HostFault
+from rolecall.forms.mistakes import Mistake, dotted
 
 
 def all_of(faults: Mapping[str, Fault]) -> Fault:
@@ -20,6 +21,15 @@ def joined(faults: Iterable[Fault]) -> Fault:
     """Several faults of one product, or of the node, as one."""
     faults = list(faults)
     return faults[0] if len(faults) == 1 else _of_heaviest_kind(faults, "; ".join(fault.message for fault in faults))
+
+
+def by_product(mistakes: Iterable[Mistake]) -> dict[str, Fault]:
+    """Mistakes in what the document says of products, for each product as one fault."""
+    faults: dict[str, list[Fault]] = {}
+    for mistake in mistakes:
+        fault = ConfigFault(f"{dotted(mistake.path)}: {mistake.message}", mistake.hint)
+        faults.setdefault(str(mistake.path[1]), []).append(fault)
+    return {product: joined(entries) for product, entries in faults.items()}
 
 
 def _of_heaviest_kind(faults: Iterable[Fault], message: str) -> Fault:
