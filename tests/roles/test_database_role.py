@@ -283,7 +283,7 @@ def test_an_account_whose_password_cannot_be_read_stays_as_it_is_while_others_ar
     node, password = fleet.nodes["db1"], fleet.folder / "app"
     second = fleet.folder / "second"
     second.touch(0o600)
-    second.write_text("2")
+    second.write_text("another-s3cret")
     node.product("shop", runtime="static", databases=["blog"], secrets={"DB_PASSWORD": f"file:{second}"})
     away = password.rename(fleet.folder / "away")
     fleet.publish()
