@@ -700,7 +700,10 @@ def test_two_stores_of_the_same_bucket_at_two_endpoints_are_two_stores(cloud: Cl
 
 
 def test_a_kind_that_there_is_not_is_named_with_those_there_are() -> None:
-    for url in ("ftp://example.com/x", "", "fleet"):
+    for url in ("nfs.example.com", "", "azure://fleet"):
         with pytest.raises(ConfigFault, match="no store of the kind") as told:
             open_store(url)
-        assert all(kind in told.value.hint for kind in STORES)
+        assert all(kind in told.value.hint for kind in STORES), told.value.hint
+    with pytest.raises(ConfigFault) as told:
+        open_store("htps://example.com/x")
+    assert "did you mean 'https" in told.value.hint

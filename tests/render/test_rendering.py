@@ -153,9 +153,12 @@ def test_files_of_products_whose_paths_are_the_same_are_told() -> None:
 
 
 def test_a_platform_or_a_name_that_the_role_does_not_have_is_told_with_those_it_has() -> None:
+    with pytest.raises(ConfigFault, match="no platform 'suse'") as caught:
+        web(platform="suse")
+    assert "centos, debian" in caught.value.hint
     with pytest.raises(ConfigFault, match="no platform 'debianx'") as caught:
         web(platform="debianx")
-    assert "centos, debian" in caught.value.hint
+    assert caught.value.hint == "did you mean 'debian'?"
     with pytest.raises(ConfigFault, match="the platform has no http_prt") as caught:
         web(names={"http_prt": 80})
     assert "http_port" in caught.value.hint
