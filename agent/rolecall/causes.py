@@ -11,7 +11,7 @@ SKEW = 240.0  # seconds; S3 refuses at 15 minutes, other services at five
 HINTS = {
     "access-denied": "allow it in the policy of whoever asks (packaging/iam: node.json, publisher.json), and in those "
     "of the bucket and of the encryption key",
-    "no-key": "publish it (`rolecall fleet publish`), or correct the prefix in the store's URL",
+    "no-key": "put it there (the document: `rolecall fleet publish`), or correct the prefix in the store's URL",
     "no-secret": "put it there, or correct its name in the document; is the region right ([aws] in agent.toml)?",
     "no-bucket": "correct the bucket in the store's URL, or create it",
     "credentials-expired": "the agent asks for new ones by itself; if this persists, detach the instance's role and "
@@ -38,7 +38,7 @@ HINTS = {
 }
 
 # What a service says of a single thing that was asked for: all others of the same service may be well.
-OF_ONE_THING = frozenset("no-key no-secret access-denied refused".split())
+OF_ONE_THING = frozenset("no-key no-secret access-denied conflict refused".split())
 # Causes that say nothing against what was asked for: a store, or what stands behind it, is out.
 OUT = frozenset("unreachable too-slow throttled server-error clock-skew tls".split())
 # The same of a provider, which then has no credentials for its stores. Another provider adds its own.
@@ -57,6 +57,12 @@ def conflict(action: str, *, doubtful: bool = False) -> ConflictFault:
     fault = ConflictFault(words, "read it again, decide again, then write", "conflict")
     fault.doubtful = doubtful
     return fault
+
+
+def replaced(action: str) -> FetchFault:
+    """What was being read is another object by now: its parts do not belong together."""
+    hint = "the next run reads the new one; give each release a name of its own in the store, and replace none"
+    return FetchFault(f"cannot {action}: it was replaced while it was read", hint, "conflict")
 
 
 def too_slow(action: str, seconds: float) -> FetchFault:

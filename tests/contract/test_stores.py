@@ -1,5 +1,6 @@
 """One body over every store: to add a store, add it to EVERY_STORE. A chain of stores keeps the same contract."""
 
+import hashlib
 import os
 import random
 import subprocess
@@ -14,7 +15,9 @@ import pytest
 
 from contract.conftest import EVERY_STORE, Cloud, Kept, Make, open_store
 from rolecall.errors import ConfigFault, ConflictFault, FetchFault
+from rolecall.host.fetching import fetch
 from rolecall.node.providers import STORES
+from rolecall.render.contents import DeployedRelease
 from rolecall.store import Store, Stored
 from rolecall.store.chain import Chain
 from rolecall.store.download import PIECE
@@ -309,9 +312,28 @@ def test_of_two_objects_no_third_is_made(kept: Kept) -> None:
     pieces = store.stream("x")
     got = [next(pieces)]
     kept.open().put("x", new)
-    with pytest.raises(FetchFault, match="written it in the meantime"):
+    with pytest.raises(FetchFault, match="it was replaced while it was read") as caught:
         got.extend(pieces)
     assert set(b"".join(got)) == {ord("o")}
+    assert "give each release a name of its own" in caught.value.hint
+
+
+@at_one_server
+def test_an_archive_that_is_replaced_while_it_is_downloaded_is_downloaded_once_more(kept: Kept, tmp_path: Path) -> None:
+    store, new, target = kept.open(), b"n" * 4 * PIECE, tmp_path / "archive"
+    store.put("x", b"o" * 4 * PIECE)
+    digest = hashlib.sha256(new).hexdigest()
+    release = DeployedRelease("blog", "1", "x", digest, len(new), "releases/blog/1", "public", ())
+    kept.break_with("cut", method="GET", times=1, size=2 * PIECE)
+
+    def stream(key: str) -> Iterator[bytes]:
+        pieces = store.stream(key)
+        yield next(pieces)
+        kept.open().put(key, new)
+        yield from pieces
+
+    fetch(release, stream, target)
+    assert target.read_bytes() == new
 
 
 @at_one_server

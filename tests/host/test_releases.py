@@ -47,4 +47,6 @@ def test_an_archive_that_is_not_in_the_store_is_told_with_its_product(tmp_path: 
     with pytest.raises(FetchFault) as caught:
         Releases(tmp_path).ensure(RELEASE, FileStore(str(tmp_path)).stream)
     assert caught.value.cause == "no-key"
-    assert caught.value.hint == "put the archive there, or correct products.blog.release in the document"
+    assert (
+        caught.value.hint == "put the archive there, or name another release in products.blog.release of the document"
+    )

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from rolecall.causes import conflict, fault, is_skewed, moment, skewed
+from rolecall.causes import conflict, fault, is_skewed, moment, replaced, skewed
 from rolecall.errors import FetchFault
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def fault_of(error: Exception, action: str) -> FetchFault:
     for classes, why, cause in kinds:
         if isinstance(error, classes):
             return fault(action, why, cause)
-    return FetchFault(f"cannot {action}: {error}", "correct [aws] and the store's URL in agent.toml", "aws-settings")
+    return FetchFault(f"cannot {action}: {error}", "correct the store's URL, or [aws] in agent.toml", "aws-settings")
 
 
 def _fault_of_answer(error: "ClientError", action: str) -> FetchFault:
@@ -64,6 +64,8 @@ def _fault_of_answer(error: "ClientError", action: str) -> FetchFault:
     metadata: dict[str, Any] = dict(error.response.get("ResponseMetadata", {}))
     headers, status = metadata.get("HTTPHeaders", {}), int(metadata.get("HTTPStatusCode", 0))
     code, date = str(details.get("Code", status)), moment(headers.get("date"))
+    if code in _CONFLICTS and error.operation_name == "GetObject":
+        return replaced(action)
     if code in _CONFLICTS:
         return conflict(action, doubtful="409" in (code, str(status)) or metadata.get("RetryAttempts", 0) > 0)
     cause = _CAUSE_OF.get(code) or _CAUSE_OF.get(str(status)) or ("server-error" if status >= 500 else "")

@@ -131,5 +131,5 @@ def _client(service: str, region: str, endpoint: str, style: str, *, credentials
             aws_session_token=credentials.token or None,
         )
     except (BotoCoreError, ValueError) as error:  # of a region or an endpoint that cannot be one
-        hint = "correct [aws] and the store's URL in agent.toml"
+        hint = "correct the store's URL, or [aws] in agent.toml"
         raise FetchFault(f"cannot reach {service} in {region}: {error}", hint, "aws-settings") from None

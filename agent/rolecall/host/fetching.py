@@ -15,8 +15,8 @@ Stream = Callable[[str], Iterator[bytes]]
 
 def fetch(release: DeployedRelease, stream: Stream, target: Path) -> None:
     """Download an archive. One that is not what the document says is fetched once more, whole: the way may be at
-    fault. Raises ConfigFault where both are the same, FetchFault where they differ."""
-    first = _download(release, stream(release.artifact), target)
+    fault, or it is being replaced. Raises ConfigFault where both are the same, FetchFault where they differ."""
+    first = _first_download(release, stream, target)
     if first == (release.size, release.sha256):
         return
     files.remove(target)
@@ -30,6 +30,16 @@ def fetch(release: DeployedRelease, stream: Stream, target: Path) -> None:
             "broken-answer",
         )
     _refuse(release, *second)
+
+
+def _first_download(release: DeployedRelease, stream: Stream, target: Path) -> tuple[int, str] | None:
+    """What a download has brought; None if the archive was replaced meanwhile."""
+    try:
+        return _download(release, stream(release.artifact), target)
+    except FetchFault as fault:
+        if fault.cause != "conflict":
+            raise
+        return None
 
 
 def _download(release: DeployedRelease, pieces: Iterator[bytes], target: Path) -> tuple[int, str]:
@@ -48,7 +58,7 @@ def _download(release: DeployedRelease, pieces: Iterator[bytes], target: Path) -
     try:
         files.create_passing(target, counted(), 0o600)
     except FetchFault as fault:
-        remedy = f"put the archive there, or correct products.{release.product}.release in the document"
+        remedy = f"put the archive there, or name another release in products.{release.product}.release of the document"
         fault.hint = remedy if fault.cause == "no-key" else fault.hint
         raise
     return size, digest.hexdigest()

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
-from rolecall.causes import conflict, too_slow
+from rolecall.causes import replaced, too_slow
 from rolecall.deadline import within
 from rolecall.errors import FetchFault
 
@@ -32,7 +32,7 @@ def resumed(action: str, seconds: float, start: int, begin: Begin) -> Iterator[b
         try:
             pieces, tag = within(until - time.monotonic(), partial(begin, at, etag))
             if etag and tag not in ("", etag):  # for a server that does not look at If-Match
-                raise conflict(action)
+                raise replaced(action)
             etag = tag
             while piece := within(until - time.monotonic(), partial(next, pieces, b"")):
                 at, failed = at + len(piece), 0

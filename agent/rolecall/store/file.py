@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from rolecall.causes import conflict, fault, too_large
+from rolecall.causes import HINTS, conflict, too_large
 from rolecall.errors import FetchFault
 from rolecall.store import Entry, Stored, checked_key
 
@@ -142,15 +142,19 @@ class FileStore:
         try:
             return path.open("rb")
         except OSError as error:
-            hint = "is the folder mounted, and was the file published?"
-            cause = "no-key" if isinstance(error, FileNotFoundError) and self.folder.is_dir() else "unreachable"
+            cause, hint = "unreachable", "is the folder mounted?"
+            if isinstance(error, PermissionError):
+                cause, hint = "access-denied", "let whoever reads the store read this file and its folders"
+            elif isinstance(error, FileNotFoundError) and self.folder.is_dir():
+                cause, hint = "no-key", HINTS["no-key"]
             raise FetchFault(f"cannot read {path}: {error.strerror}", hint, cause) from None
 
     def _read(self, file: io.BufferedReader, key: str, size: int) -> bytes:
         try:
             return file.read(size)
         except OSError as error:
-            raise fault(f"read {self.folder / key}", error.strerror or "", "broken-answer") from None
+            words = f"cannot read {self.folder / key}: {error.strerror}"
+            raise FetchFault(words, "look at the mount, and in the kernel log", "broken-answer") from None
 
 
 def _write(path: Path, pieces: Iterable[bytes]) -> str:

@@ -3,7 +3,7 @@
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from rolecall.causes import conflict, fault, is_skewed, moment, skewed
+from rolecall.causes import conflict, fault, is_skewed, moment, replaced, skewed
 from rolecall.errors import FetchFault
 
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ def check_answer(answer: "requests.Response", action: str, accepted: tuple[int, 
     if status == HTTPStatus.CONFLICT and answer.request.method == "PUT" and not conditional:  # RFC 4918 §9.7.1
         raise fault(action, f"{status} {answer.reason}: is there no such folder on the server?", "no-folder")
     if status in (HTTPStatus.PRECONDITION_FAILED, HTTPStatus.CONFLICT):
+        if answer.request.method == "GET":
+            raise replaced(action)
         raise conflict(action, doubtful=status == HTTPStatus.CONFLICT)
     if status == HTTPStatus.NOT_IMPLEMENTED and conditional:
         raise fault(action, f"{status} {answer.reason}: the server takes no conditions", "no-conditions")
@@ -47,6 +49,9 @@ def check_answer(answer: "requests.Response", action: str, accepted: tuple[int, 
         raise skewed(action, date)
     where = f" to {answer.headers['Location']}" if "Location" in answer.headers else ""
     cause = _CAUSES.get(status) or ("moved" if status < 400 else "server-error" if status >= 500 else "")
+    if cause == "access-denied":  # no policy of a provider is asked here
+        words = f"cannot {action}: {status} {answer.reason}"
+        raise FetchFault(words, "let the server answer whoever asks from here; it is given no password", cause)
     raise fault(action, f"{status} {answer.reason}{where}", cause or "refused")
 
 

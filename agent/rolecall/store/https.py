@@ -9,7 +9,7 @@ from urllib.parse import quote, urlsplit
 
 from rolecall.causes import fault, moment, too_large, too_slow
 from rolecall.deadline import within
-from rolecall.errors import ConfigFault
+from rolecall.errors import ConfigFault, FetchFault
 from rolecall.settings import Network
 from rolecall.store import Entry, Stored, checked_key
 from rolecall.store.confirmation import confirmed
@@ -194,7 +194,7 @@ class HttpsStore:
         except (requests.RequestException, HTTPError) as error:
             raise fault_of(error, action, self.network.ca) from None
         except OSError as error:  # a file of authorities that is not there
-            raise fault(action, str(error), "tls") from None
+            raise FetchFault(f"cannot {action}: {error}", "correct network.ca in agent.toml", "tls") from None
         except (ValueError, OverflowError):
             raise fault(action, "the answer is garbled", "broken-answer") from None
 
@@ -219,7 +219,8 @@ class _Body:
             yield piece
         if self.size is not None and sent != self.size:
             # The server waits for as many bytes as were announced, so that it takes nothing of this.
-            raise fault(self.action, f"it does not have the {self.size} bytes that were announced", "broken-answer")
+            words = f"cannot {self.action}: it does not have the {self.size} bytes that were announced"
+            raise FetchFault(words, "it has changed meanwhile: write it again", "broken-answer")
 
 
 def _is_plain(url: str) -> bool:

@@ -73,7 +73,7 @@ def _signer(node: Node, document: Document, now: datetime) -> Signer:
     if not document.signature:
         raise ConfigFault(
             f"{document.source} is not signed, and this image accepts signed documents only",
-            "publish it with `rolecall fleet publish`",
+            "publish it with `rolecall fleet publish --key`",
             "signature",
         )
     try:
@@ -108,7 +108,7 @@ def _not_older(node: Node, document: Document, header: Header, earlier: Verified
     if header.serial < highest:
         raise ConfigFault(
             f"{document.source} has serial {header.serial}, but {highest} was seen before",
-            "to go back, publish the old content with a new serial",
+            "bring a store that is behind up to date; to go back, publish the old content with a new serial",
             "old-serial",
         )
     if header.serial == highest and earlier.sha256 != document.sha256:
