@@ -121,3 +121,19 @@ def test_a_generation_of_an_earlier_document_is_not_explained_by_the_newest_one(
     assert answer["serial"] == serial, "that of the run that wanted this generation"
     assert any("was not rendered from the document" in note for note in answer["notes"])
     assert why(node, f"{path}:{line}")["serial"] == serial + 1
+
+
+def test_a_product_that_lacks_a_secret_is_told_as_the_generation_has_it(node: Box) -> None:
+    """One that never had it is left out, one that is live goes on without it."""
+    absent = f"file:{node.machine.root}/absent"
+    node.product("news", runtime="static", secrets={"TOKEN": absent})
+    node.document["products"]["blog"]["secrets"]["TOKEN"] = absent
+    node.publish()
+    node.rolecall("refresh", ok=1)
+    for file, name, key in (
+        ("apache/60-left-out.conf", "news.example.com", "products.news.hostnames[0]"),
+        ("apache/50-blog.conf", "blog.example.com", "products.blog.hostnames[0]"),
+    ):
+        path, line = place(node, file, name)
+        answer = why(node, f"{path}:{line}")
+        assert ([origin["key"] for origin in answer["keys"]], answer["notes"]) == ([key], []), file

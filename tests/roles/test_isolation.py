@@ -6,6 +6,7 @@
 import gzip
 import hashlib
 import io
+import json
 import os
 import re
 import subprocess
@@ -244,6 +245,23 @@ def test_doctor_says_what_is_reached_and_ends_with_1(web: Box) -> None:
     assert f"REACHED: read {lock}: it can" in reached
     web.rolecall("refresh", "--json")
     assert "REACHED" not in web.rolecall("doctor", "--as-product", "blog").stdout
+
+
+def test_doctor_quotes_no_secret_of_a_page_that_it_reaches(box: Box) -> None:
+    secret = box.machine.root / "token"
+    secret.write_text(SECRET)
+    secret.chmod(0o600)
+    box.product("blog", writable=[UPLOADS], secrets={"TOKEN": f"file:{secret}"})
+    files = {"public/index.php": "<?php echo 'reached ', $_SERVER['TOKEN'];", "public/health": "ok"}
+    box.document["products"]["blog"]["release"] = box.release("blog", "1", files)
+    box.publish()
+    box.boot()
+    uploads = code(box, "blog") / UPLOADS
+    uploads.unlink()
+    uploads.mkdir()  # now the product's own page answers for whatever is not there
+    said = json.dumps(box.json("doctor", "--as-product", "blog", ok=1))
+    assert "answered 200 instead of 403: 'reached <secret>'" in said
+    assert SECRET not in said
 
 
 def test_doctor_knows_only_the_products_of_the_node(web: Box) -> None:

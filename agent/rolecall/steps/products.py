@@ -4,7 +4,7 @@ One that is live goes on with its release, its account, and the values of its se
 not has nothing to go on with, and is left out.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from rolecall.errors import Fault, FetchFault
@@ -12,6 +12,7 @@ from rolecall.fleet.assignment import AssignedProduct, Assignment
 from rolecall.fleet.topology import NodeDatabase, Secret
 from rolecall.host import accounts, files
 from rolecall.node.node import Node
+from rolecall.render.accounts import account_requests
 from rolecall.render.contents import DeployedRelease, deployed_release
 from rolecall.render.generation import Generation
 from rolecall.steps.deployment import is_same
@@ -78,6 +79,26 @@ def without_secrets(
     databases = tuple(_withholding(database, faults, lacking) for database in assignment.databases)
     possible = replace(assignment, products=tuple(products), left_out=tuple(left_out), databases=databases)
     return possible, recovered, lacking
+
+
+def as_in(generation: Generation, assignment: Assignment, names: Container[str]) -> Assignment:
+    """The assignment with some of its products as a generation has them, whatever of them could not be had then."""
+    releases = {release.product: release for release in generation.releases}
+    has_account = {request.product for request in account_requests(generation)}
+    products, left_out = [], list(assignment.left_out)
+    for product in assignment.products:
+        release = releases.get(product.name)
+        if product.name not in names:
+            products.append(product)
+        elif release is None:
+            left_out.append(product)
+        else:
+            absent = {secret.key for secret in product.secrets} - generation.secrets.keys()
+            earlier = _without_variables(_with_release(product, release), absent)
+            if release.user and product.name not in has_account:
+                earlier = replace(earlier, user=release.user, keeps_account=True)
+            products.append(earlier)
+    return replace(assignment, products=tuple(products), left_out=tuple(left_out))
 
 
 def live_generation(node: Node) -> Generation | None:

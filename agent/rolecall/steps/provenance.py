@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from pathlib import Path
+from typing import Any
 
 from rolecall.errors import ConfigFault, Fault, HostFault
 from rolecall.fleet.assignment import assign
@@ -20,9 +21,8 @@ from rolecall.render.generation import Generation, ManagedFile, shown
 from rolecall.render.origins import Origin, Reads, sourced
 from rolecall.render.role import FileSpec
 from rolecall.render.tracing import TracedFile, TracedLine, trace
-from rolecall.steps.deployment import refused_releases
 from rolecall.steps.planning import release_templates
-from rolecall.steps.products import without_refused
+from rolecall.steps.products import as_in
 from rolecall.trust.envelope import unseal
 
 BY_HAND = "changed by hand: the next run puts it back"
@@ -64,7 +64,7 @@ def provenance(node: Node, generation: Generation, file: ManagedFile, line: int 
         answer = replace(answer, notes=(*answer.notes, f"{file.path} was {BY_HAND}"))
     traced = None
     try:
-        traced = _traced(node, file)
+        traced = _traced(node, generation, file)
     except (Fault, ValueError) as error:
         why = error.message if isinstance(error, Fault) else f"the document that is kept here: {error}"
         answer = replace(answer, notes=(*answer.notes, f"nothing more can be told: {why}"))
@@ -135,15 +135,20 @@ def _of_file(node: Node, generation: Generation, file: ManagedFile) -> Provenanc
     )
 
 
+def _report(node: Node, generation: str) -> dict[str, Any]:
+    """The report of the last run that wanted a generation, if it is there."""
+    reports = node.reports.last(len(node.reports.paths()))
+    return next((report for report in reports if report["generation"] == generation), {})
+
+
 def _of_report(node: Node, answer: Provenance) -> Provenance:
     """The answer with serial, signer and source of the last run that wanted this generation, if its report is there."""
-    reports = node.reports.last(len(node.reports.paths()))
-    report = next((report for report in reports if report["generation"] == answer.generation), {})
+    report = _report(node, answer.generation)
     serial, signer, source = report.get("serial"), report.get("signer", ""), report.get("source", "")
     return replace(answer, serial=serial or None, signer=signer, source=source)
 
 
-def _traced(node: Node, file: ManagedFile) -> TracedFile | None:
+def _traced(node: Node, generation: Generation, file: ManagedFile) -> TracedFile | None:
     """The file as it would be rendered now. Raises Fault or ValueError where it cannot be."""
     settings, reads = node.settings, Reads()
     verified = own_verified(node)
@@ -151,7 +156,8 @@ def _traced(node: Node, file: ManagedFile) -> TracedFile | None:
     fleet = _kept_document(node)
     role = read_role(roles_folder(settings.paths.templates), settings.role)
     assignments = (assign(identity, document, settings.role) for document in (fleet, sourced(fleet, reads)))
-    plain, traced = (without_refused(node, asked, refused_releases(node, asked)) for asked in assignments)
+    names = _report(node, generation.id).get("left_out", {})
+    plain, traced = (as_in(generation, assignment, names) for assignment in assignments)
     templates = release_templates(node, role, plain, dry=True)
     return trace(role, traced, node.render_settings, templates, reads, file.path)
 
