@@ -125,12 +125,12 @@ def _connect(path: str) -> bool:
 def _through_apache(own: DeployedRelease, live: Generation, places: Places) -> Iterator[Attempt]:
     """Lay a link in a folder that the product writes and its web server shows, and ask for it, as a visitor would."""
     usual = next((check for check in live.checks if check.kind == "http" and check.product == own.product), None)
-    shown = [folder for folder in own.writable if not relpath(folder, own.document_root).startswith("..")]
-    if usual is None or not shown:
+    public_folders = [folder for folder in own.writable if not relpath(folder, own.document_root).startswith("..")]
+    if usual is None or not public_folders:
         return
     name = f"rolecall-doctor-{os.getpid()}"
-    link = places.state / "shared" / own.product / shown[0] / name
-    url = f"/{relpath(shown[0], own.document_root)}/{name}"
+    link = places.state / "shared" / own.product / public_folders[0] / name
+    url = f"/{relpath(public_folders[0], own.document_root)}/{name}"
     check = Check("link", "http", url, {**usual.expect, "status": 403, "contains": None, "headers": {}})
     subject = Subject(
         Generation("", "", "", checks=(check,)), places.state, places.root, places.manager, places.redaction

@@ -36,5 +36,5 @@ def _changes(document: PastDocument) -> str:
     if document.changes is None:
         return ""
     words = [f"{_SIGNS[change.action]}{change.path}" for change in document.changes[:_MOST_CHANGES]]
-    more = len(document.changes) - len(words)
-    return ", ".join(words) + (f", and {more} more" if more else "") or "none"
+    rest = len(document.changes) - len(words)
+    return ", ".join(words) + (f", and {rest} more" if rest else "") or "none"

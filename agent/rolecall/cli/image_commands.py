@@ -31,8 +31,8 @@ def attach(arguments: argparse.Namespace) -> AttachedPaths:
             if node.manager.manages(unit) and node.manager.active(unit):
                 note = f"{unit.service} runs, and would not start again before this node's first run: rolecall boot"
                 print(f"note: {note}", file=sys.stderr)
-    kept = {str(path): str(original) for path, original in laid.items() if original}
-    return AttachedPaths(tuple(map(str, laid)), kept)
+    originals = {str(path): str(original) for path, original in laid.items() if original}
+    return AttachedPaths(tuple(map(str, laid)), originals)
 
 
 def detach(arguments: argparse.Namespace) -> DetachedPaths:

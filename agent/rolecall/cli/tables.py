@@ -58,13 +58,13 @@ def print_paragraph(out: "Console", text: str, style: str = "", *, hang: int = _
 
 def print_marked(out: "Console", mark: str, text: str, style: str) -> None:
     """A paragraph behind a mark, which alone has the style."""
-    first, *others = text.splitlines() or [""]
+    first, *rest = text.splitlines() or [""]
     head, *parts = folded(f"{mark} {first}", out.width, 2) if out.file.isatty() else [f"{mark} {first}".rstrip()]
     out.print(mark, style=style, end="")
     out.print(head[len(mark) :])
     for line in parts:
         out.print(line)
-    print_paragraph(out, "\n".join(others))
+    print_paragraph(out, "\n".join(rest))
 
 
 def print_faults(out: "Console", faults: Sequence[str], remedy: str) -> None:
@@ -95,14 +95,14 @@ def _print_row(out: "Console", row: Row, widths: Sequence[int]) -> None:
 
     (text, style), space = row[-1], room(out, widths)
     below = space < min(_LEAST_ROOM, len(text))
-    first, *others = folded(text, space, 0) if space < len(text) and not below else [text]
+    first, *rest = folded(text, space, 0) if space < len(text) and not below else [text]
     line = Text()
     for (cell, colour), width in zip(row, widths, strict=False):
         line.append(f"{cell:<{width}}" + " " * _GAP, colour)
     line.append("" if below else first, style)
     line.rstrip()
     out.print(line)
-    for part in others:
+    for part in rest:
         out.print(" " * (sum(widths) + _GAP * len(widths)) + part, style=style)
     if below:
         print_paragraph(out, " " * _HANG + text, style, hang=0)

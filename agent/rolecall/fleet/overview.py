@@ -142,8 +142,8 @@ def spreads(fleet: Fleet) -> list[Spread]:
 
     def spread(kind: str, name: str, role: str, servers: Iterable[str]) -> Spread:
         count = Counter(fleet.servers[server].zone for server in servers)
-        others = tuple(zone for zone in all_zones if zone in used and not count[zone])
-        return Spread(kind, name, role, tuple(servers), {zone: count[zone] for zone in all_zones}, others)
+        other_zones = tuple(zone for zone in all_zones if zone in used and not count[zone])
+        return Spread(kind, name, role, tuple(servers), {zone: count[zone] for zone in all_zones}, other_zones)
 
     return [
         *(spread("role", role, role, servers) for role, servers in sorted(roles.items())),

@@ -33,18 +33,18 @@ def _balance(fleet: Fleet) -> Iterator[FleetWarning]:
     """What one machine, or one zone, takes away with it."""
     for spread in spreads(fleet):
         path, servers = (f"{spread.kind}s", spread.name), f"{spread.role} servers".strip()
-        others = ", ".join(spread.others)
+        other_zones = ", ".join(spread.others)
         if spread.kind == "role" or (spread.kind == "database" and len(spread.servers) == 1):
             continue  # the database's missing candidate says it
         if spread.mark == "one server":
-            hint = f"give it another one, best in another zone: {others}" if others else "give it another one"
+            hint = f"give it another one, best in another zone: {other_zones}" if other_zones else "give it another one"
             kind = f"have only one {servers[:-1]}"
             yield FleetWarning(path, f"has only one {servers[:-1]}, {spread.servers[0]}", hint, kind=kind)
         if spread.mark == "one zone":
             zone = fleet.servers[spread.servers[0]].zone
             message = f"its {len(spread.servers)} {servers} are all in {zone}"
             kind = f"have all their {servers} in {zone}"
-            yield FleetWarning(path, message, f"have one elsewhere: {others}", kind=kind)
+            yield FleetWarning(path, message, f"have one elsewhere: {other_zones}", kind=kind)
 
 
 def _missing(fleet: Fleet) -> Iterator[FleetWarning]:

@@ -90,16 +90,16 @@ def detach(generation: Generation, state: Path, root: str) -> list[Path]:
 
 def _lay(attachment: Attachment, known: Sequence[Attachment], state: Path, root: str) -> Path | None:
     """Put one in place; returns where that is kept which stood there."""
-    path, kept = path_of(attachment, root), None
+    path, original = path_of(attachment, root), None
     files.make_folders(path.parent)
     if os.path.lexists(path) and not _is_ours(attachment, known, state, root):
-        kept = _free_original(path)
-        files.rename(path, kept)
+        original = _free_original(path)
+        files.rename(path, original)
     if target := _target(attachment, state):
         files.point(path, target)
     else:
         files.replace(path, (attachment.content or "").encode(), 0o644)
-    return kept
+    return original
 
 
 def _in_place(attachment: Attachment, state: Path, root: str) -> bool:

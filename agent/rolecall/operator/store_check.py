@@ -45,9 +45,9 @@ def reading_experiments(key: str, stored: Stored) -> tuple[Experiment, ...]:
 
 def _proofs(place: Bench) -> Iterator[Proof]:
     """Where nothing can be written, the document shows how the store is read."""
-    written = list(prove(place, (_WRITE,)))
-    yield from written
-    if written[0].holds:
+    write_proofs = list(prove(place, (_WRITE,)))
+    yield from write_proofs
+    if write_proofs[0].holds:
         yield from prove(place, (_ABSENCE, *CONDITIONS, *RACES))
         key, stored = place.written("read", _TEXT)
         yield from prove(place, (*reading_experiments(key, stored), _LARGE_OBJECTS, _LISTING, _DELETION))

@@ -129,11 +129,11 @@ class Renderer:
         table = self.role.table
         platform_names = names_on(table.platform, self.settings.platform)
         if platform_names is None:
-            known = platforms(table.platform)
-            otherwise = f"set platform in agent.toml to one of: {', '.join(known)}"
+            choices = platforms(table.platform)
+            otherwise = f"set platform in agent.toml to one of: {', '.join(choices)}"
             raise ConfigFault(
                 f"the role {self.role.name!r} has no platform {self.settings.platform!r}",
-                suggest(self.settings.platform, known, otherwise),
+                suggest(self.settings.platform, choices, otherwise),
             )
         node_names = dict(self.settings.names or {})
         if unknown := sorted(node_names.keys() - platform_names.keys()):

@@ -108,8 +108,8 @@ class _TracingRenderer(Renderer):
         """The product, in whose environment the endpoints of databases and caches know what they are made of."""
         databases, caches = (_with_servers(entries, self.reads) for entries in (product.databases, product.caches))
         endpoints = self.reads.noted(variables(databases, caches))
-        made = {name: derived(value, keys, self.reads) for (name, value), keys in endpoints}
-        environment = tuple((name, made.get(name, value)) for name, value in product.environment)
+        endpoint_values = {name: derived(value, keys, self.reads) for (name, value), keys in endpoints}
+        environment = tuple((name, endpoint_values.get(name, value)) for name, value in product.environment)
         return replace(product, environment=environment, databases=databases, caches=caches)
 
     def _scopes(self, each: str | None) -> Iterator[Scope]:

@@ -22,7 +22,7 @@ def unchanged(revalidation: str, run: str) -> bool:
     """
     try:
         signer, scheme, host, path, etag, scope, ca, timeout, *files = revalidation.split("\t")
-        known = _content(files[0]) if files else b""
+        document = _content(files[0]) if files else b""
         until = time.monotonic() + float(timeout)
         headers = {"If-None-Match": etag} if etag else {}
         if any(name.lower() in (f"{scheme}_proxy", "all_proxy") for name in os.environ):
@@ -43,7 +43,7 @@ def unchanged(revalidation: str, run: str) -> bool:
 
     def ask() -> None:
         try:
-            answers.append(_answer(scheme, host, ca, request, until, known))
+            answers.append(_answer(scheme, host, ca, request, until, document))
         except (OSError, ValueError):
             pass
         finally:
@@ -52,7 +52,7 @@ def unchanged(revalidation: str, run: str) -> bool:
     # In a thread, as in deadline.py but without what that loads: a resolver that is silent has no timeout of ours.
     _thread.start_new_thread(ask, ())
     over.acquire(timeout=max(until - time.monotonic(), 0.0))
-    return any(_status(answer) == b"304" or _is_document(answer, known) for answer in answers)
+    return any(_status(answer) == b"304" or _is_document(answer, document) for answer in answers)
 
 
 def _content(path: str) -> bytes:
@@ -66,29 +66,29 @@ def _status(answer: bytes) -> bytes:
     return words[1] if len(words) > 1 else b""
 
 
-def _is_document(answer: bytes, known: bytes) -> bool:
-    """Whether an answer is the document whose bytes are known, as it is: neither in chunks nor compressed."""
+def _is_document(answer: bytes, document: bytes) -> bool:
+    """Whether an answer is the document that the last run read, as it is: neither in chunks nor compressed."""
     head, _, body = answer.partition(b"\r\n\r\n")
-    return _status(answer) == b"200" and _has_length(head, known) and body == known
+    return _status(answer) == b"200" and _has_length(head, document) and body == document
 
 
-def _has_length(head: bytes, known: bytes) -> bool:
-    return known != b"" and b"\r\ncontent-length: %d\r\n" % len(known) in head.lower() + b"\r\n"
+def _has_length(head: bytes, document: bytes) -> bool:
+    return document != b"" and b"\r\ncontent-length: %d\r\n" % len(document) in head.lower() + b"\r\n"
 
 
-def _is_enough(answer: bytes, known: bytes) -> bool:
+def _is_enough(answer: bytes, document: bytes) -> bool:
     """Whether what has come tells all that there is to learn."""
     if b"\r\n" not in answer:
         return len(answer) >= _MOST
-    if _status(answer) != b"200" or not known:
+    if _status(answer) != b"200" or not document:
         return True
     head, end, body = answer.partition(b"\r\n\r\n")
     if not end:
         return len(answer) >= _MOST
-    return not _has_length(head, known) or len(body) >= len(known)
+    return not _has_length(head, document) or len(body) >= len(document)
 
 
-def _answer(scheme: str, host: str, ca: str, request: bytes, until: float, known: bytes) -> bytes:  # noqa: PLR0917
+def _answer(scheme: str, host: str, ca: str, request: bytes, until: float, document: bytes) -> bytes:  # noqa: PLR0917
     text, _, port = host.partition("]:") if host.startswith("[") else host.partition(":")
     name = text.strip("[]").encode("ascii")  # as bytes: for a str Python loads the tables of IDNA, whatever is in it
     with _connected(name, int(port or (443 if scheme == "https" else 80)), until) as plain:
@@ -101,7 +101,7 @@ def _answer(scheme: str, host: str, ca: str, request: bytes, until: float, known
             sock.settimeout(_left(until))
             sock.sendall(request)
             answer = b""
-            while not _is_enough(answer, known):
+            while not _is_enough(answer, document):
                 sock.settimeout(_left(until))
                 if not (data := sock.recv(65536)):
                     break

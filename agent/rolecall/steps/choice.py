@@ -90,8 +90,8 @@ def earlier_generation(node: Node, prefix: str | None) -> Generation:
             "`rolecall refresh` sets them aside as soon as the document has a place for this machine",
         )
     current = node.generations.current()
-    others = [node.generations.load(id_) for id_ in node.generations.ids() if id_ != current]
-    ids = [other.id for other in others if other and not other.empty]
+    candidates = [node.generations.load(id_) for id_ in node.generations.ids() if id_ != current]
+    ids = [candidate.id for candidate in candidates if candidate and not candidate.empty]
     if prefix:
         matches = [id_ for id_ in ids if id_.startswith(prefix)]
         problem = f"{len(matches)} generations start with {prefix!r}"

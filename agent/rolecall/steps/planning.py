@@ -101,9 +101,9 @@ def _render_target(node: Node, assignment: Assignment, report: Report, *, dry: b
 
     def rendered(unusable: Mapping[str, Fault], clashes: Mapping[str, Fault]) -> tuple[_Rendered, dict[str, Fault]]:
         able = without_accounts(node, assignment, clashes)
-        possible, known, lacking = without_secrets(node, able, unusable)
+        possible, live_values, lacking = without_secrets(node, able, unusable)
         lacking |= {name: joined(filter(None, (lacking.get(name), clashes[name]))) for name in clashes}
-        usable = values | known
+        usable = values | live_values
         secrets = {secret.key: usable[secret.key] for secret in possible.secrets}
         templates = release_templates(node, role, possible, dry=dry)
         target = render(role, possible, node.render_settings, fingerprints(secrets, node.settings.state), templates)

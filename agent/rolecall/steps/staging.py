@@ -35,8 +35,8 @@ def make_room(node: Node, wanted: Generation) -> None:
 
     Raises MachineFault where the disk has no room for what is to be fetched.
     """
-    kept = map(node.generations.load, node.generations.ids())
-    node.releases.prune([*filter(None, kept), wanted])
+    generations = map(node.generations.load, node.generations.ids())
+    node.releases.prune([*filter(None, generations), wanted])
     node.releases.require_space(wanted.releases)
 
 

@@ -107,14 +107,15 @@ def prove(place: Bench, experiments: Iterable[Experiment]) -> Iterator[Proof]:
     """Each experiment's end. Raises FetchFault where the store is out: that says nothing about what it does."""
     for experiment in experiments:
         try:
-            seen, holds, cause = experiment.run(place), True, ""
+            observation, holds, cause = experiment.run(place), True, ""
         except Disproof as disproof:
-            seen, holds, cause = str(disproof), False, ""
+            observation, holds, cause = str(disproof), False, ""
         except FetchFault as fault:
             if fault.cause in OUT | PROVIDER_OUT:
                 raise
-            seen, holds, cause = fault.message, False, fault.cause
-        yield Proof(experiment.name, experiment.purpose, holds, seen, "" if holds else experiment.consequence, cause)
+            observation, holds, cause = fault.message, False, fault.cause
+        consequence = "" if holds else experiment.consequence
+        yield Proof(experiment.name, experiment.purpose, holds, observation, consequence, cause)
 
 
 def _create_once(place: Bench) -> str:
