@@ -131,6 +131,10 @@ def test_a_broken_release_is_rolled_back_the_unit_fails_and_what_was_before_serv
     told = ready.told(f"MESSAGE_ID={journal.RUN_FAILED}")
     assert (told["PRIORITY"], told["ROLECALL_OUTCOME"]) == ("3", "rolled back")
     assert "blog: GET /health" in told["MESSAGE"]
+    run = ready.rolecall("history", str(ready.rolecall("history")[0]["number"]))
+    logs = {log["name"]: log["lines"]["text"] for log in run["evidence"]["logs"]}
+    assert "Reload" in logs["apache2.service"], "what systemd wrote about it since the switch"
+    assert "Started" not in logs["apache2.service"], "and nothing from before"
 
     world.product("blog", "3")
     world.publish()
