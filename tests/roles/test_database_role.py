@@ -82,10 +82,10 @@ def test_the_candidate_takes_over_from_a_master_that_was_killed_and_the_old_one_
         load.goes_on()
         fleet.kill("db1")
         fleet.become(epoch=2, master="db2", candidate="db3", replicas=["db1", "db5"])
-        fleet.run("db2")
+        fleet.follow("db2")
         load.target = "db2"
         load.goes_on()
-        fleet.run("db3", "db2")
+        fleet.follow("db3", "db2")
         assert fleet.sql("db2", SEMI) == "1\t0"
         load.goes_on()
     assert set(load.acked) <= fleet.keys("db2")
@@ -104,7 +104,7 @@ def test_what_only_the_snapshot_server_has_received_is_not_lost_with_the_master(
     wait_until(lambda: fleet.keys("db4") == {"unacknowledged"}, "it is at the snapshot server")
     fleet.kill("db1")
     fleet.become(epoch=2, master="db2", candidate="db1")
-    fleet.run("db2", "db4")
+    fleet.follow("db2", "db4")
     assert fleet.keys("db2") == {"unacknowledged"}
     fleet.start("db1")
     fleet.run("db1", "db2")
@@ -119,7 +119,7 @@ def test_a_master_that_comes_back_with_a_write_that_nobody_else_has_keeps_it_and
     fleet.kill("db1")
     assert client.communicate()[0] == "", "it was never acknowledged"
     fleet.become(epoch=2, master="db2", candidate="db1")
-    fleet.run("db2")
+    fleet.follow("db2")
     fleet.sql("db2", "INSERT INTO blog.t (k) VALUES ('new'), ('newer')")
     fleet.sql("db2", "INSERT INTO blog.t (k) VALUES ('newest')")
     fleet.start("db1")
@@ -136,7 +136,7 @@ def test_a_frozen_master_can_acknowledge_nothing_when_it_thaws_and_is_closed(fle
     os.kill(fleet.pid("db1"), signal.SIGSTOP)
     try:
         fleet.become(epoch=2, master="db2", candidate=None, replicas=["db1", "db5"])
-        fleet.run("db2")
+        fleet.follow("db2")
         fleet.sql("db2", "INSERT INTO blog.t (k) VALUES ('new')")
     finally:
         os.kill(fleet.pid("db1"), signal.SIGCONT)
