@@ -6,6 +6,7 @@ Statements go to the client's standard input, so that no password is in an argum
 import re
 import time
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import TypeAlias
 
 from rolecall.database.dialects import DIALECTS, Dialect
@@ -23,6 +24,7 @@ _TRUE = ("Yes", "ON", "1")
 # The client's own errors when it cannot connect or loses the connection. Any other error comes from a server.
 _UNREACHABLE = re.compile(r"ERROR (2002|2003|2005|2006|2013)\b")
 _PASSWORD = re.compile(r"""((?:IDENTIFIED|PASSWORD)\b[^'"\n]*['"]).*""", re.IGNORECASE)  # of a statement
+_STOPPING = 60.0  # seconds for a server to end; the pages that it has changed have to be written
 _WAITING_FOR_ACK = "Waiting for semi-sync ACK"  # a session's state in SHOW PROCESSLIST, of both servers
 
 
@@ -113,12 +115,20 @@ class Client:
                     "does a long statement run? The next run tries again",
                     "former-master",
                 ) from fault
-            self.run("SHUTDOWN")
+            self._stop()
             raise FetchFault(
                 "writes waited for an acknowledgement that they will not get, so the server was stopped",
                 "the next run starts it, read-only; what was not acknowledged may make it diverge",
                 "former-master",
             ) from fault
+
+    def _stop(self) -> None:
+        """Have the server end, and wait until it has: while it is at it, it neither answers nor can be started."""
+        pid_file = Path(self.rows("SELECT @@pid_file AS path")[0]["path"])
+        self.run("SHUTDOWN")
+        until = time.monotonic() + _STOPPING
+        while pid_file.exists() and time.monotonic() < until:
+            time.sleep(0.1)
 
     def replication_problem(self, duty: str, max_lag: float) -> str:
         """Why it is not what its duty asks; '' if it is. `max_lag`: seconds."""
