@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 from rolecall.errors import ConflictFault, FetchFault
-from rolecall.quantities import duration
+from rolecall.forms.quantities import duration
 
 SKEW = 240.0  # seconds; S3 refuses at 15 minutes, other services at five
 

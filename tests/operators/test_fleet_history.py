@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from box import ROLECALL
-from desk import Desk, opened
+from desk import Desk, new_desk, opened
 from rolecall.fleet.differences import Difference, differences
 from servers.mirror import Mirror
 from servers.s3 import BUCKET, KEY_ID, REGION, SECRET, Answer, Request, S3Server
@@ -23,20 +23,10 @@ from servers.tls import Authority
 from signed import Keys, Member
 
 
-@pytest.fixture(scope="module")
-def keys(tmp_path_factory: pytest.TempPathFactory) -> Keys:
-    return Keys(tmp_path_factory.mktemp("keys"))
-
-
 @pytest.fixture
 def desk(tmp_path: Path, keys: Keys) -> Desk:
     """An operator whose documents name the one that they replace."""
-    (tmp_path / "desk").mkdir()
-    (tmp_path / "store").mkdir()
-    desk = Desk(tmp_path / "desk", keys, f"file://{tmp_path}/store")
-    desk.signers.write_text(f"{keys.line('ops')}\n{keys.line('two')}\n")
-    desk.write(history={})
-    return desk
+    return new_desk(tmp_path, keys, history={})
 
 
 def kept(desk: Desk, serial: int) -> Path:

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 import program
 from box import ROLECALL
-from desk import Desk, opened
+from desk import Desk, new_desk, opened
 from rolecall.errors import ConflictFault
 from rolecall.fleet.succession import succession_mistakes
 from rolecall.forms.editing import Edit
@@ -36,19 +36,9 @@ PASSWORD = "correct horse"
 KEY = "prod/fleet.json"
 
 
-@pytest.fixture(scope="module")
-def keys(tmp_path_factory: pytest.TempPathFactory) -> Keys:
-    return Keys(tmp_path_factory.mktemp("keys"))
-
-
 @pytest.fixture
 def desk(tmp_path: Path, keys: Keys) -> Desk:
-    (tmp_path / "desk").mkdir()
-    (tmp_path / "store").mkdir()
-    desk = Desk(tmp_path / "desk", keys, f"file://{tmp_path}/store")
-    desk.signers.write_text(f"{keys.line('ops')}\n{keys.line('two')}\n")
-    desk.write()
-    return desk
+    return new_desk(tmp_path, keys)
 
 
 # What is written

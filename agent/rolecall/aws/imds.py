@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from rolecall.causes import moment
 from rolecall.deadline import within
 from rolecall.errors import FetchFault
-from rolecall.quantities import duration
+from rolecall.forms.quantities import duration
 
 if TYPE_CHECKING:
     import requests

@@ -12,11 +12,11 @@ from typing import TypeAlias
 from rolecall.checks import http
 from rolecall.errors import Fault, HostFault, MachineFault, machine_error
 from rolecall.fleet.check import KINDS, Check, CheckResult
+from rolecall.forms.quantities import duration
 from rolecall.host import attachments
 from rolecall.host.redaction import Redaction
 from rolecall.host.units import ServiceManager
 from rolecall.node.notes import Notes
-from rolecall.quantities import duration
 from rolecall.render.generation import Generation
 
 Ailing: TypeAlias = frozenset[tuple[str, str]]  # checks that failed before a switch: product and name

@@ -5,7 +5,7 @@ import argparse
 from rolecall.cli.command import Command
 from rolecall.cli.terminal import console
 from rolecall.demo.story import Demonstration, run_story
-from rolecall.quantities import duration
+from rolecall.forms.quantities import duration
 
 
 def demo(arguments: argparse.Namespace) -> Demonstration:

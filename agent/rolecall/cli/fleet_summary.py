@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from rolecall.cli.tables import Cell, Row, plain, print_paragraph, print_table
 from rolecall.fleet.overview import ServerRow
+from rolecall.forms.quantities import count
 from rolecall.operator.answers import FleetOverview, SpreadRow
-from rolecall.quantities import count
 
 if TYPE_CHECKING:
     from rich.console import Console

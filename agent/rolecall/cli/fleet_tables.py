@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from rolecall.cli.fleet_summary import MOST, print_balance, print_server_groups
 from rolecall.cli.tables import Cell, column_widths, print_table, room
 from rolecall.fleet.overview import ServerRow
+from rolecall.forms.quantities import count
 from rolecall.operator.answers import FleetOverview, SpreadRow
-from rolecall.quantities import count
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -9,8 +9,8 @@ from rolecall.cli.tables import print_paragraph
 from rolecall.cli.terminal import console
 from rolecall.fleet.warnings import FleetWarning
 from rolecall.forms.mistakes import Mistake
+from rolecall.forms.quantities import count
 from rolecall.operator.answers import FleetCheck, FleetDiff, FleetOverview, Publication, Unplannable
-from rolecall.quantities import count
 
 _MOST_WARNINGS = 200  # lines; JSON has them all
 _MOST_ALIKE = 3  # that have a line each

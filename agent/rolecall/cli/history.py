@@ -11,11 +11,11 @@ from rolecall.cli.terminal import console
 from rolecall.errors import HostFault
 from rolecall.fleet.check import CheckResult
 from rolecall.forms.answers import Answer
+from rolecall.forms.quantities import count, duration, size_in_words
 from rolecall.forms.stored import typed
 from rolecall.node.evidence import Evidence, Piece
 from rolecall.node.node import open_ready_node
 from rolecall.node.reports import headline
-from rolecall.quantities import count, duration, size_in_words
 from rolecall.settings import load_settings
 
 if TYPE_CHECKING:

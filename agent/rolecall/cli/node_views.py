@@ -8,9 +8,9 @@ from rolecall.cli import answers
 from rolecall.cli.tables import plain, print_faults, print_marked, print_paragraph, print_table, room
 from rolecall.cli.terminal import console
 from rolecall.fleet.check import CheckResult
+from rolecall.forms.quantities import ago, count, duration, size_in_words
 from rolecall.host import journal
 from rolecall.node.aside import Aside
-from rolecall.quantities import ago, count, duration, size_in_words
 
 if TYPE_CHECKING:
     from rich.console import Console

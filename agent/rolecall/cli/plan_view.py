@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from rolecall.cli.answers import PlanAnswer
 from rolecall.cli.tables import print_paragraph, print_table
 from rolecall.cli.terminal import console
-from rolecall.quantities import count
+from rolecall.forms.quantities import count
 from rolecall.render.plan import Change
 
 if TYPE_CHECKING:

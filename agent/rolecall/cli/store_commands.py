@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 from rolecall.cli.command import Command
 from rolecall.cli.tables import plain, print_paragraph, print_table
 from rolecall.cli.terminal import console
+from rolecall.forms.quantities import count, size_in_words
 from rolecall.operator import offline
 from rolecall.operator.answers import StoreCheck, StoreCopy
 from rolecall.operator.store_check import check_store
 from rolecall.operator.store_copy import Progress, copy_store
-from rolecall.quantities import count, size_in_words
 from rolecall.store.proofs import Proof
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from rolecall.cli.tables import print_table
 from rolecall.forms.answers import Answer
+from rolecall.forms.quantities import duration
 from rolecall.host import journal
-from rolecall.quantities import duration
 from rolecall.readiness import systemd
 from rolecall.report import Report, Step
 

@@ -12,9 +12,9 @@ from typing import TypeAlias
 from rolecall.database.dialects import DIALECTS, Dialect
 from rolecall.database.replication import Address, RemoteState, ServerState, is_behind
 from rolecall.errors import FetchFault, HostFault, UnsettledFault
+from rolecall.forms.quantities import duration
 from rolecall.forms.quoting import sql
 from rolecall.host import programs
-from rolecall.quantities import duration
 from rolecall.render.contents import Replication
 
 Row: TypeAlias = dict[str, str]

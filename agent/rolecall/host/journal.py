@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping
 
 from rolecall.errors import Fault
-from rolecall.quantities import duration
+from rolecall.forms.quantities import duration
 from rolecall.report import Report, Step
 
 # Never changed once released: what is watched for them is not ours.

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from rolecall.errors import MACHINE_WORDS, HostFault, MachineFault, fault_of
+from rolecall.forms.quantities import duration
 from rolecall.host import files
-from rolecall.quantities import duration
 
 _KILLED = (-signal.SIGKILL, -signal.SIGTERM)  # by the kernel for want of memory, or by a person
 _UNLOADED = "error while loading shared libraries"  # of ld.so(8): the program has not even begun

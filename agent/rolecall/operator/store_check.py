@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 
 from rolecall.causes import is_skewed
 from rolecall.errors import FetchFault
+from rolecall.forms.quantities import duration
 from rolecall.node.verified import MOST
 from rolecall.operator.answers import StoreCheck
-from rolecall.quantities import duration
 from rolecall.store import DOCUMENT, Store, Stored
 from rolecall.store.proofs import CONDITIONS, LIMIT, RACES, Bench, Disproof, Experiment, Proof, bench, prove
 

@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 
-from rolecall.quantities import count
+from rolecall.forms.quantities import count
 from rolecall.render.contents import DeployedRelease
 from rolecall.render.generation import Generation, ManagedFile, by_path, shown
 

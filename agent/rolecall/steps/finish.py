@@ -7,6 +7,7 @@ from typing import Any
 
 from rolecall.deadline import within
 from rolecall.errors import BusyFault, ConfigFault, Fault, HostFault, Stopped, fault_of, machine_error
+from rolecall.forms.quantities import duration
 from rolecall.host import boot, files
 from rolecall.host.lock import locked
 from rolecall.node import unreadable
@@ -15,7 +16,6 @@ from rolecall.node.notes import Leaving, MachineFaults
 from rolecall.node.outbox import Outbox
 from rolecall.node.owner import foreign_owner, own_verified
 from rolecall.node.redaction import redacted
-from rolecall.quantities import duration
 from rolecall.readiness import Notice, open_reporter
 from rolecall.report import ProductStatus, Report, with_left_out
 from rolecall.shortcut import stamps

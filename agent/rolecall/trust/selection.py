@@ -11,10 +11,10 @@ from typing import Any
 from rolecall.errors import Fault, FetchFault
 from rolecall.fleet.identity import Identity
 from rolecall.fleet.schema import Fleet
+from rolecall.forms.quantities import ago
 from rolecall.node.node import Node
 from rolecall.node.owner import own_folder, own_verified
 from rolecall.node.verified import MOST, Verified, prune_documents, read_document, write_document
-from rolecall.quantities import ago
 from rolecall.report import Report
 from rolecall.store import DOCUMENT, Store, Stored
 from rolecall.store.chain import all_of

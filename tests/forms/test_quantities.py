@@ -2,7 +2,7 @@
 
 import pytest
 
-from rolecall.quantities import ago, duration
+from rolecall.forms.quantities import ago, duration
 
 
 @pytest.mark.parametrize(
