@@ -167,12 +167,14 @@ def _products(subject: Subject, _: Check) -> str:
 def _replication(subject: Subject, check: Check) -> str:
     """Asked of the server itself: whether it still is what the last run made it."""
     from rolecall.database.client import Client
-    from rolecall.database.membership import noted_duty
+    from rolecall.database.membership import noted_duty, replication_problem
 
     use, duty = subject.generation.replication, noted_duty(check.target, Notes(subject.state))
     if use is None:
         return "the role does not say how to reach its database server"
-    return Client(use).replication_problem(duty, use.max_lag) if duty else "no run has given this server a duty yet"
+    if not duty:
+        return "no run has given this server a duty yet"
+    return replication_problem(Client(use), duty, use.max_lag)
 
 
 def _memcached(_: Subject, check: Check) -> str:

@@ -1,14 +1,11 @@
 """The accounts of a database: for replication, and for the products that use it."""
 
-import time
 from collections.abc import Iterable
 
 from rolecall.database.client import Client
-from rolecall.errors import FetchFault
 from rolecall.fleet.topology import NodeDatabase
 from rolecall.forms.quoting import sql
 
-_ACKNOWLEDGEMENT_TIMEOUT = 30  # seconds for the candidate to connect to its master
 _UPDATE_TIMEOUT = 120  # seconds for all statements
 
 
@@ -27,16 +24,3 @@ def update_accounts(client: Client, statements: str, obsolete: Iterable[str]) ->
     """Create schemas and accounts, and drop those that are no longer needed. Raises HostFault."""
     names = ", ".join(sorted(obsolete))
     client.run(f"{statements};\nDROP USER IF EXISTS {names}" if names else statements, _UPDATE_TIMEOUT)
-
-
-def require_acknowledgements(client: Client, candidate: str | None) -> None:
-    """Wait until a write would be acknowledged, if this server waits for that. Raises FetchFault if it would not be."""
-    deadline = time.monotonic() + _ACKNOWLEDGEMENT_TIMEOUT
-    while (state := client.state()).waits_for_acks and not state.acknowledging_replicas:
-        if time.monotonic() >= deadline:
-            raise FetchFault(
-                f"{candidate} does not acknowledge, so every write waits; accounts were not changed",
-                "look at the candidate; if it is lost, name another in the document, or none",
-                "upstream",
-            )
-        time.sleep(0.5)

@@ -7,8 +7,10 @@ import time
 from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 from rolecall.database.client import Client
+from rolecall.database.remote import remote_has_data, remote_state
 from rolecall.database.replication import Address, RemoteState, ServerState, reason_to_wait
 from rolecall.errors import FetchFault, UnsettledFault
 from rolecall.fleet.topology import NodeDatabase
@@ -89,7 +91,7 @@ class Promotion:
 
     def _require_no_data_elsewhere(self) -> None:
         """Raises UnsettledFault if this server is fresh while another one has data."""
-        servers = [address for address in self.other_members if self.client.remote_has_data(address)]
+        servers = [address for address in self.other_members if remote_has_data(self.client, address)]
         if servers:
             raise UnsettledFault(
                 f"this server is to be the master of {self.target.name} and has no data, but {servers[0][0]} has some",
@@ -122,7 +124,8 @@ class Promotion:
     def _states(self, addresses: Collection[Address]) -> dict[Address, RemoteState]:
         """All at once: a server that is gone takes seconds to time out, and writes wait meanwhile."""
         with ThreadPoolExecutor() as pool:
-            return {state.address: state for state in pool.map(self.client.remote_state, sorted(addresses))}
+            states = pool.map(partial(remote_state, self.client), sorted(addresses))
+            return {state.address: state for state in states}
 
     def _wait_until_applied(self, positions: Iterable[str], origin: str) -> None:
         for position in positions:

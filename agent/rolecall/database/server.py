@@ -4,9 +4,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, TypeAlias
 
-from rolecall.database.accounts import account_names, require_acknowledgements, update_accounts
+from rolecall.database.accounts import account_names, update_accounts
 from rolecall.database.client import Client
+from rolecall.database.closing import set_read_only
 from rolecall.database.promotion import Promotion
+from rolecall.database.remote import remote_lags, remote_state
 from rolecall.database.replication import (
     EMPTY,
     Action,
@@ -17,6 +19,7 @@ from rolecall.database.replication import (
     blocking_fault,
 )
 from rolecall.database.restore import end_earlier_restore, restore
+from rolecall.database.waits import require_acknowledgements
 from rolecall.errors import FetchFault, UnsettledFault
 from rolecall.fleet.topology import Endpoint, NodeDatabase
 from rolecall.forms.quoting import sql
@@ -93,7 +96,7 @@ class DatabaseServer:
             return False
         if self.note.candidate == self.target.candidate:
             return True
-        remote = self.client.remote_state(_address(candidate))
+        remote = remote_state(self.client, _address(candidate))
         return (
             state.acknowledging_replicas > 0 and remote.acknowledges and remote.upstream == _address(self.target.master)
         )
@@ -108,7 +111,7 @@ class DatabaseServer:
         """Perform one action; returns whether it changed anything."""
         match action:
             case Action.SET_READ_ONLY:
-                self.client.set_read_only()
+                set_read_only(self.client)
             case Action.RESTORE:
                 self._restore()
             case Action.FOLLOW:
@@ -149,14 +152,14 @@ class DatabaseServer:
         upstream = self._upstream()
         address = _address(upstream)
         moves = state.upstream != address
-        if not moves and state.password_outdated and self.client.remote_state(address).error:
+        if not moves and state.password_outdated and remote_state(self.client, address).error:
             self.pending = f"{upstream.server} does not know the new replication password yet"  # its next run sets it
             return False
         if not moves and not state.applying:
             self._require_upstream()
         if state.upstream:
             self._stop_receiver(state)
-        if not state.fresh and not state.restore_incomplete and self.client.remote_lags(address):
+        if not state.fresh and not state.restore_incomplete and remote_lags(self.client, address):
             # The server would report that it has diverged or, worse, diverge without an error.
             raise UnsettledFault(
                 f"{upstream.server} lacks writes that this server has, so this server cannot follow it yet",
@@ -203,7 +206,7 @@ class DatabaseServer:
         able to receive that again.
         """
         upstream = self._upstream()
-        remote = self.client.remote_state(_address(upstream))
+        remote = remote_state(self.client, _address(upstream))
         if remote.error:
             raise FetchFault(
                 f"{upstream.server} ({remote.name}) does not answer: {remote.error}",

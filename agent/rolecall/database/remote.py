@@ -1,0 +1,59 @@
+"""What other servers of a database tell of themselves, to the account for replication, which changes nothing there."""
+
+import re
+
+from rolecall.database.client import TRUE, Client, Row, has_products_data, table, upstream_of
+from rolecall.database.replication import Address, RemoteState, is_behind
+from rolecall.errors import HostFault
+from rolecall.forms.quoting import sql
+from rolecall.host import programs
+
+# The client's own errors when it cannot connect or loses the connection. Any other error comes from a server.
+_UNREACHABLE = re.compile(r"ERROR (2002|2003|2005|2006|2013)\b")
+
+
+def remote_state(client: Client, address: Address) -> RemoteState:
+    """What another server is. `client`: this node's server, which knows how to ask."""
+    state, error = _rows(client, address, client.dialect.server_state)
+    if not error:
+        status, error = _rows(client, address, client.dialect.replica_status)
+    if error:
+        return RemoteState(address, unreachable=bool(_UNREACHABLE.search(error)), error=error)
+    status_row = status[0] if status else {}
+    positions = (state[0]["position"].replace("NULL", ""), status_row.get(client.dialect.status_columns.received))
+    return RemoteState(
+        address,
+        read_only=state[0]["read_only"] in TRUE,
+        positions=tuple(filter(None, positions)),
+        acknowledges=state[0]["acknowledges"] in TRUE,
+        upstream=upstream_of(status_row, client.dialect),
+    )
+
+
+def remote_has_data(client: Client, address: Address) -> bool:
+    """Whether another server has data of products; False where it cannot be asked."""
+    return has_products_data(_rows(client, address, "SHOW DATABASES")[0])
+
+
+def remote_lags(client: Client, address: Address) -> bool:
+    """Whether another server lacks something that this node's has; False where it cannot be asked."""
+    dialect = client.dialect
+    position, received = client.rows(dialect.server_state)[0]["position"], client.received_position()
+    if not dialect.refuses_lagging_upstream:
+        statement = dialect.wait_for_position.format(position=sql(position), seconds=1)
+        rows, _ = _rows(client, address, statement)
+        return bool(rows) and rows[0]["waited"] != "0"
+    # MariaDB's MASTER_GTID_WAIT knows nothing of what a master has written itself: positions are compared here.
+    rows, _ = _rows(client, address, dialect.server_state)
+    return bool(rows) and any(is_behind(rows[0]["position"], own) for own in (position, received))
+
+
+def _rows(client: Client, address: Address, statement: str) -> tuple[list[Row], str]:
+    """What another server answers, and '' or the error. One that is frozen accepts a connection, and no more."""
+    host, port = address
+    argv = (*client.replication.remote, f"--host={host}", f"--port={port}", "--connect-timeout=3", "--batch")
+    try:
+        result = programs.run(argv, 10, stdin=f"{statement};\n".encode())
+    except HostFault:
+        return [], "ERROR 2013: no answer within 10 s"
+    return (table(result.output), "") if result.ok else ([], client.redacted(result.tail))
