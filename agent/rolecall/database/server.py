@@ -225,8 +225,8 @@ class DatabaseServer:
         require_acknowledgements(self.client, self.target.candidate)
         needed, noted = account_names(self.target, self.replication.user), set(self.note.created_accounts)
         self._remember(created_accounts=tuple(sorted(needed | noted)))
-        update_accounts(self.client, accounts, noted - needed)
-        self._remember(accounts=fingerprint, created_accounts=tuple(sorted(needed)))
+        locked = update_accounts(self.client, accounts, noted - needed)
+        self._remember(accounts=fingerprint, created_accounts=tuple(sorted(needed | locked)))
         return True
 
 

@@ -1,8 +1,8 @@
 -- Rendered by rolecall: changes are lost. Run on the master when it changes; replicas get it from there.
 CREATE USER IF NOT EXISTS 'rolecall_replication'@'10.0.0.21' IDENTIFIED BY <secret databases/blog.REPLICATION_PASSWORD>;
-ALTER USER 'rolecall_replication'@'10.0.0.21' IDENTIFIED BY <secret databases/blog.REPLICATION_PASSWORD>;
+ALTER USER 'rolecall_replication'@'10.0.0.21' IDENTIFIED BY <secret databases/blog.REPLICATION_PASSWORD> ACCOUNT UNLOCK;
 GRANT REPLICATION SLAVE, REPLICATION CLIENT, RELOAD, SELECT, SHOW VIEW, TRIGGER, EVENT, LOCK TABLES, PROCESS, SLAVE MONITOR ON *.* TO 'rolecall_replication'@'10.0.0.21';
 CREATE USER IF NOT EXISTS 'rolecall_replication'@'10.0.0.22' IDENTIFIED BY <secret databases/blog.REPLICATION_PASSWORD>;
-ALTER USER 'rolecall_replication'@'10.0.0.22' IDENTIFIED BY <secret databases/blog.REPLICATION_PASSWORD>;
+ALTER USER 'rolecall_replication'@'10.0.0.22' IDENTIFIED BY <secret databases/blog.REPLICATION_PASSWORD> ACCOUNT UNLOCK;
 GRANT REPLICATION SLAVE, REPLICATION CLIENT, RELOAD, SELECT, SHOW VIEW, TRIGGER, EVENT, LOCK TABLES, PROCESS, SLAVE MONITOR ON *.* TO 'rolecall_replication'@'10.0.0.22';
 SELECT 1
