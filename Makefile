@@ -2,7 +2,7 @@
 SHELL := /usr/bin/env bash
 .SHELLFLAGS := -euo pipefail -c
 MAKEFLAGS += --no-print-directory --no-builtin-rules
-.PHONY: help setup setup-demo setup-disk demo test long fuzz machine-disk check accept docs lock wheel packages clean
+.PHONY: help setup setup-demo setup-disk demo test test-mysql long fuzz machine-disk check accept docs lock wheel packages clean
 BIN := .venv/bin
 UV := .setup/uv/bin/uv
 COMPILE = $(UV) pip compile --quiet --no-config --system-certs --universal --python-version 3.11 --generate-hashes \
@@ -26,6 +26,10 @@ demo: setup-demo ## the whole story on this machine: a node, its store, a releas
 
 test: setup ## all tests, in one process more than there are processors, four at most
 	$(BIN)/pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder $(ARGS)
+
+test-mysql: setup ## the tests of databases on MySQL, which is unpacked below .setup: 8.4 if packages offer it, or Debian sid's
+	@requirements/mysql
+	ROLECALL_DATABASE=mysql $(BIN)/pytest tests/database tests/readers/test_hostile_sql.py tests/roles/test_database*.py $(ARGS)
 
 long: setup ## all tests, those that take long too, at every place where a run can break: before a release
 	ROLECALL_LONG=1 $(MAKE) test

@@ -1,4 +1,4 @@
-"""Two database servers, one table of statements: MariaDB's are tried on a real server, MySQL's are held to a text."""
+"""Two database servers, one table of statements: tried on a real server, and held to a text."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -12,6 +12,7 @@ import pytest
 import format_readers
 from box import ROOT
 from database_fleet import template as template  # noqa: PLC0414 - a fixture
+from database_servers import SERVER
 from rolecall.database.dialects import DIALECTS, MARIADB, MYSQL, Dialect
 from rolecall.forms.quoting import sql
 from rolecall.host.roles import read_role
@@ -32,14 +33,14 @@ VALUES = {
     "port": "1",
     "user": sql("x"),
     "password": sql("a';\\"),
-    "position": "'0-1-1'",
+    "position": sql(SERVER.foreign_position),
     "seconds": "0",
 }
 
 
 @pytest.fixture(scope="module")
 def ask(template: Path) -> Iterator[Ask]:
-    with format_readers.mariadb(template) as asks:
+    with format_readers.database_server(template) as asks:
         yield asks
 
 
@@ -94,21 +95,21 @@ def test_a_variant_changes_names_that_its_platform_has_and_no_others() -> None:
         assert generation.replication.dialect in DIALECTS
 
 
-def test_mariadb_accepts_each_of_its_statements(ask: Ask) -> None:
+def test_the_server_accepts_each_of_its_statements(ask: Ask) -> None:
     accepted = set()
 
     def tried(*keys: str) -> Any:
         for key in keys:
             accepted.add(key)
-            answer = ask(filled(getattr(MARIADB, key)))
+            answer = ask(filled(getattr(SERVER.dialect, key)))
         return answer
 
     assert tried("replica_status") == []
     tried("follow")
-    [shown] = ask(filled(MARIADB.replica_status))
+    [shown] = ask(filled(SERVER.dialect.replica_status))
     assert {"127.0.0.1", "1"} <= set(shown)
     tried("resume", "stop_receiver")
-    assert tried("wait_for_position") == [["-1"]], "what has not arrived is told"
+    assert tried("wait_for_position") == [[SERVER.late]], "what has not arrived is told"
     tried("reset_replica", "wait_for_acks", "stop_waiting_for_acks")
     tried("acknowledge", "stop_acknowledging", "set_read_only")
     assert len(tried("server_state")[0]) == 5
@@ -117,14 +118,13 @@ def test_mariadb_accepts_each_of_its_statements(ask: Ask) -> None:
     assert accepted == {field.name for field in fields(Dialect)} - others
 
 
-def test_mariadb_has_each_of_the_columns_that_are_looked_at(ask: Ask, template: Path) -> None:
-    ask(filled(MARIADB.follow))
-    output = format_readers.run(
-        "mariadb", "--no-defaults", f"--socket={template}.sock", "--user=root", "--batch", stdin=MARIADB.replica_status
-    )
-    ask(filled(MARIADB.reset_replica))
+def test_the_server_has_each_of_the_columns_that_are_looked_at(ask: Ask, template: Path) -> None:
+    ask(filled(SERVER.dialect.follow))
+    words = ("--no-defaults", f"--socket={template}.sock", "--user=root", "--batch")
+    output = format_readers.run(SERVER.client, *words, stdin=SERVER.dialect.replica_status)
+    ask(filled(SERVER.dialect.reset_replica))
     names = output.decode().splitlines()[0].split("\t")
-    assert {*MARIADB.status_columns, "Last_IO_Errno", "Last_SQL_Errno", "Last_IO_Error"} <= set(names)
+    assert {*SERVER.dialect.status_columns, "Last_IO_Errno", "Last_SQL_Errno", "Last_IO_Error"} <= set(names)
 
 
 def test_what_came_from_several_servers_is_one_set_again_after_the_client_has_written_it(ask: Ask) -> None:

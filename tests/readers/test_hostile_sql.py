@@ -1,8 +1,9 @@
 """Any string that reaches a database server by its client is refused, or the server has it as it was written.
 
-MariaDB's client is in the way, which has commands of its own: it reads standard input, as it does from the agent.
+The server's client is in the way, which has commands of its own: it reads standard input, as it does from the agent.
 """
 
+import getpass
 import hashlib
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -15,8 +16,8 @@ from hypothesis import strategies as st
 
 import format_readers
 from database_fleet import template as template  # noqa: PLC0414 - a fixture
+from database_servers import SERVER
 from readers.test_hostile_values import NASTY
-from rolecall.database.dialects import MARIADB
 from rolecall.forms.quoting import FORMATS, sql, sql_grant, sql_password, sql_user
 from rolecall.render.generation import Generation
 from rolecall.render.rendering import render
@@ -37,7 +38,7 @@ MODES = [
     "ANSI_QUOTES",
     "ANSI",
     "PIPES_AS_CONCAT,IGNORE_SPACE",
-    "ORACLE",
+    *(["ORACLE"] if SERVER.name == "mariadb" else []),
     "STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION",
 ]
 Ask = Callable[..., list[format_readers.Row]]
@@ -45,7 +46,7 @@ Ask = Callable[..., list[format_readers.Row]]
 
 @pytest.fixture(scope="module")
 def ask(template: Path) -> Iterator[Ask]:
-    with format_readers.mariadb(template) as asks:
+    with format_readers.database_server(template) as asks:
         yield asks
 
 
@@ -103,13 +104,15 @@ def test_an_account_has_the_name_and_the_password_that_were_written(ask: Ask, te
     users, passwords = taken("sql_user", texts), taken("sql_password", texts) or ["x"]
     wanted = [(user, passwords[n % len(passwords)]) for n, user in enumerate(users)]
     made = [f"CREATE USER {sql_user(user)}@'10.0.0.1' IDENTIFIED BY {sql_password(word)};\n" for user, word in wanted]
-    accounts = ask(f"{''.join(made)}SELECT HEX(User), authentication_string FROM mysql.user WHERE Host = '10.0.0.1'")
+    accounts = ask(f"{''.join(made)}SELECT HEX(User), {SERVER.password} FROM mysql.user WHERE Host = '10.0.0.1'")
     ask("".join(f"DROP USER {sql_user(user)}@'10.0.0.1';\n" for user in users))
     assert sorted(map(tuple, accounts)) == sorted((hexed(user), hashed(word)) for user, word in wanted)
 
 
 def hashed(password: str) -> str:
-    """What MariaDB keeps of it."""
+    """What MariaDB keeps of it; MySQL salts it."""
+    if SERVER.name == "mysql":
+        return ""
     twice = hashlib.sha1(hashlib.sha1(password.encode()).digest())
     return f"*{twice.hexdigest().upper()}"
 
@@ -139,8 +142,11 @@ def test_a_follower_logs_in_with_the_password_that_was_written(ask: Ask, texts: 
     [[data]] = ask("SELECT @@datadir")
     for text in taken("sql_password", texts):
         words = {"host": sql("127.0.0.1"), "port": "1", "user": sql("rolecall_replication")}
-        ask(f"{MARIADB.follow.format(**words, password=sql_password(text))};\nSTOP SLAVE;\n")
-        _, _, _, host, user, password, port, *_ = (Path(data) / "master.info").read_text().split("\n")
+        ask(f"{SERVER.dialect.follow.format(**words, password=sql_password(text))};\n{SERVER.dialect.stop_receiver};\n")
+        if SERVER.logins:
+            host, user, password, port = (bytes.fromhex(field).decode() for field in ask(SERVER.logins)[0])
+        else:
+            _, _, _, host, user, password, port, *_ = (Path(data) / "master.info").read_text().split("\n")
         assert (host, user, password, port) == ("127.0.0.1", "rolecall_replication", text, "1")
 
 
@@ -163,7 +169,7 @@ def with_products(names: Sequence[str], users: Sequence[str]) -> dict[str, Any]:
 
 
 def role_of(data: dict[str, Any], **place: Any) -> Generation:
-    return render(DATABASE, assigned(data, server="db1"), render_settings(**place))
+    return render(DATABASE, assigned(data, server="db1"), render_settings(platform=SERVER.platform, **place))
 
 
 NAMES = st.lists(st.from_regex(r"[a-z][a-z0-9-]{0,39}", fullmatch=True), min_size=4, max_size=8, unique=True)
@@ -186,7 +192,7 @@ def test_a_master_has_the_schemas_and_accounts_that_the_document_and_its_secrets
     (scratch / "admin.cnf").write_text(text_of(made, "mysql/admin.cnf", secrets))
     before = {row[0] for row in ask("SHOW DATABASES")}
     ask(f"{text_of(made, 'mysql/accounts.sql', secrets)};\n", f"--defaults-file={scratch / 'admin.cnf'}")
-    accounts = ask("SELECT HEX(User), Host, authentication_string FROM mysql.user WHERE Host LIKE '10.0.0.%'")
+    accounts = ask(f"SELECT HEX(User), Host, {SERVER.password} FROM mysql.user WHERE Host LIKE '10.0.0.%'")
     rights = ask("SELECT Db, HEX(User), Host FROM mysql.db WHERE Host LIKE '10.0.0.%'")
     schemas = {row[0] for row in ask("SHOW DATABASES")} - before
     gone = [f"DROP USER {sql(bytes.fromhex(user).decode())}@'{host}';\n" for user, host, _ in accounts]
@@ -227,7 +233,7 @@ def test_a_server_reads_the_names_of_its_platform_as_they_were_written(scratch: 
     file.write_text(text_of(role_of(with_products(["a"], ["b"]), names=names), "mysql/server.cnf", {}))
     read = dict(
         line.removeprefix("--").split("=", 1)
-        for line in format_readers.my_print_defaults(file, "mariadbd")
+        for line in format_readers.my_print_defaults(file, SERVER.group)
         if "=" in line
     )
     wanted = {option: names[name] for name, option in SETTINGS.items()}
@@ -239,9 +245,9 @@ def test_a_server_reads_the_names_of_its_platform_as_they_were_written(scratch: 
 def test_the_server_itself_reads_a_path_with_everything_that_a_path_can_have(scratch: Path) -> None:
     folder = scratch / "a b'c\"d\\e#f;g$h%i[j]é"
     folder.mkdir()
-    names = {"mysql_socket": f"{folder}/sock", "mysql_pidfile": f"{folder}/pid"}
+    names = {"mysql_socket": f"{folder}/sock", "mysql_pidfile": f"{folder}/pid", "mysql_user": getpass.getuser()}
     file = scratch / "server.cnf"
     file.write_text(text_of(role_of(with_products(["a"], ["b"]), names=names), "mysql/server.cnf", {}))
-    told = format_readers.run("mariadbd", f"--defaults-file={file}", "--help", "--verbose").decode().splitlines()
+    told = format_readers.run(SERVER.daemon, f"--defaults-file={file}", "--help", "--verbose").decode().splitlines()
     read = dict(line.split(maxsplit=1) for line in told if line.startswith(("socket ", "pid-file ", "read-only ")))
     assert read == {"socket": names["mysql_socket"], "pid-file": names["mysql_pidfile"], "read-only": "TRUE"}

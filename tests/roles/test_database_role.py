@@ -1,8 +1,9 @@
-"""The role `database`: four MariaDB servers become master, candidate, replica and snapshot server of one database, and
+"""The role `database`: four servers become master, candidate, replica and snapshot server of one database, and
 stay it through what an operations team lives through. Nothing that was acknowledged is ever lost.
 """
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,9 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from database_fleet import ADDRESSES, APP, PASSWORD, Fleet, Load
 from database_fleet import fleet as fleet  # noqa: PLC0414 - a fixture
 from database_fleet import template as template  # noqa: PLC0414 - a fixture
+from database_servers import SERVER
 from patience import wait_until
-
-SEMI = "SELECT @@rpl_semi_sync_master_enabled, @@rpl_semi_sync_slave_enabled"
 
 
 def test_in_whatever_order_they_boot_two_refreshes_after_the_master_all_is_well(fleet: Fleet) -> None:
@@ -29,7 +29,7 @@ def test_in_whatever_order_they_boot_two_refreshes_after_the_master_all_is_well(
         "db1": ("0", "", ""), "db2": ("1", ADDRESSES["db1"], "Yes"),
         "db3": ("1", ADDRESSES["db2"], "Yes"), "db4": ("1", ADDRESSES["db1"], "Yes"),
     }  # fmt: skip
-    assert [fleet.sql(name, SEMI) for name in ADDRESSES] == ["1\t0", "0\t1", "0\t0", "0\t0"]
+    assert [fleet.sql(name, SERVER.acknowledgements) for name in ADDRESSES] == ["1\t0", "0\t1", "0\t0", "0\t0"]
     fleet.sql("db1", "CREATE TABLE blog.t (n INT PRIMARY KEY); INSERT INTO blog.t VALUES (1)")
     fleet.arrives("db1", "db2", "db3", "db4")
     rights = fleet.sql("db2", "SHOW GRANTS FOR 'p-blog'@'127.0.0.11'")
@@ -57,9 +57,9 @@ def test_a_promotion_by_the_document_loses_nothing_and_there_are_never_two_that_
         load.target = "db2"
         load.goes_on()
         fleet.follow("db2")
-        assert fleet.sql("db2", SEMI) == "1\t0"
+        assert fleet.sql("db2", SERVER.acknowledgements) == "1\t0"
         # Nobody has the beginning any more: who was master asks for what it lacks, and for no more.
-        newest = fleet.sql("db1", "FLUSH BINARY LOGS; SHOW BINARY LOGS").split()[-2]
+        newest = fleet.sql("db1", "FLUSH BINARY LOGS; SHOW BINARY LOGS").splitlines()[-1].split()[0]
         fleet.sql("db1", f"PURGE BINARY LOGS TO '{newest}'")
         fleet.become(epoch=3, master="db1", candidate="db2")
         fleet.run("db2", "db1")
@@ -86,7 +86,7 @@ def test_the_candidate_takes_over_from_a_master_that_was_killed_and_the_old_one_
         load.target = "db2"
         load.goes_on()
         fleet.follow("db3", "db2")
-        assert fleet.sql("db2", SEMI) == "1\t0"
+        assert fleet.sql("db2", SERVER.acknowledgements) == "1\t0"
         load.goes_on()
     assert set(load.acked) <= fleet.keys("db2")
     assert load.both == []
@@ -109,7 +109,7 @@ def test_the_candidate_takes_over_from_a_master_that_was_killed_and_the_old_one_
 
 def test_what_only_the_snapshot_server_has_received_is_not_lost_with_the_master(fleet: Fleet) -> None:
     fleet.settle("db1", "db2", "db4")
-    fleet.sql("db2", "STOP SLAVE IO_THREAD")
+    fleet.sql("db2", SERVER.dialect.stop_receiver)
     fleet.waiting_write("db1", "unacknowledged")
     wait_until(lambda: fleet.keys("db4") == {"unacknowledged"}, "it is at the snapshot server")
     fleet.kill("db1")
@@ -123,7 +123,7 @@ def test_what_only_the_snapshot_server_has_received_is_not_lost_with_the_master(
 
 def test_a_master_that_comes_back_with_a_write_that_nobody_else_has_keeps_it_and_says_so(fleet: Fleet) -> None:
     fleet.settle("db1", "db2")
-    fleet.sql("db2", "STOP SLAVE IO_THREAD")
+    fleet.sql("db2", SERVER.dialect.stop_receiver)
     client = fleet.waiting_write("db1", "errant")
     wait_until(lambda: "Waiting for semi-sync" in fleet.sql("db1", "SHOW PROCESSLIST"), "it waits")
     fleet.kill("db1")
@@ -204,7 +204,7 @@ def test_a_master_that_was_restarted_goes_on_only_with_its_candidate(fleet: Flee
 def test_a_restore_that_was_cut_off_begins_again_and_is_no_master(fleet: Fleet) -> None:
     fleet.boot("db1")
     fleet.sql("db1", "CREATE TABLE blog.big (n INT, t VARCHAR(200))")
-    fleet.sql("db1", "INSERT INTO blog.big SELECT seq, REPEAT('x', 200) FROM blog.seq_1_to_400000")
+    fleet.sql("db1", "INSERT INTO blog.big SELECT seq, REPEAT('x', 200) FROM " + SERVER.numbers.format(count=400000))
     node = fleet.nodes["db2"]
     node.rolecall("image", "attach")
     argv = [sys.executable, "-m", "rolecall", "boot", "--config", str(node.machine.config)]
@@ -224,7 +224,7 @@ def test_a_restore_that_was_cut_off_begins_again_and_is_no_master(fleet: Fleet) 
 KILLER = """#!/bin/sh
 # The client; at the call whose number stands in `at` the agent is killed: the statement is done, and nobody noted it.
 n=$(cat {folder}/count); echo $((n + 1)) > {folder}/count
-mariadb "$@"; status=$?
+{client} "$@"; status=$?
 [ "$n" -eq "$(cat {folder}/at)" ] && kill -9 $PPID
 exit $status
 """
@@ -234,13 +234,13 @@ def test_an_agent_that_is_killed_at_any_statement_is_healed_by_the_next_run(flee
     """At each one of joining, and of a promotion: of the new master, and of the old one."""
     fleet.boot("db1")
     killer = fleet.folder / "killer"
-    killer.write_text(KILLER.format(folder=fleet.folder))
+    killer.write_text(KILLER.format(folder=fleet.folder, client=SERVER.client))
     killer.chmod(0o755)
 
     def killed_everywhere(name: str) -> int:
         node = fleet.nodes[name]
         calm = node.machine.config.read_text()
-        node.machine.config.write_text(f'{calm}mysql_client = "{killer}"\n')
+        node.machine.config.write_text(re.sub("mysql_client = .*\n", "", calm) + f'mysql_client = "{killer}"\n')
         node.rolecall("image", "attach")
         at, done = 0, -9
         while done == -9:
@@ -325,8 +325,7 @@ def test_a_server_with_data_of_its_own_is_not_overwritten_and_an_empty_one_repla
     fleet.nodes["db3"].boot(ok=False)
     fleet.become(replicas=["db5"])
     fleet.run("db3")
-    fleet.sql("db3", "STOP SLAVE; RESET SLAVE ALL; RESET MASTER; SET GLOBAL gtid_slave_pos = ''; CREATE DATABASE mine")
-    fleet.sql("db3", "RESET MASTER")
+    fleet.sql("db3", f"{SERVER.forget}; CREATE DATABASE mine; {SERVER.forget}")
     fleet.become(replicas=["db3", "db5"])
     message = fleet.nodes["db3"].rolecall("refresh", ok=75).stderr
     assert "data of its own" in message

@@ -1,4 +1,4 @@
-"""Four real MariaDB servers of one database, and the document that they share."""
+"""Four real servers of one database, and the document that they share."""
 
 import getpass
 import os
@@ -18,6 +18,7 @@ from typing import Any, Self
 import pytest
 
 from box import Box, alive
+from database_servers import SERVER
 from patience import wait_until
 from rolecall.demo.folder_node import free_port
 
@@ -25,7 +26,7 @@ ADDRESSES = {f"db{n}": f"127.0.0.2{n}" for n in (1, 2, 3, 4)}
 PASSWORD = "re'pl\\ica \"3"  # every character that a format has to escape
 APP = "s3cret'\\"
 WRITER = "writer"  # not the administrator, who may write to a server that is read-only
-ADMIN = ("mariadb", "--no-defaults", "--user=root", "--batch", "--skip-column-names", "--unbuffered")
+ADMIN = SERVER.admin
 
 
 class Fleet:
@@ -45,17 +46,20 @@ class Fleet:
         self.document["servers"]["db5"] = {"role": "database", "address": "127.0.0.1", "zone": "b"}
         self.document["databases"]["blog"]["replicas"] = ["db3", "db5"]
         self.document["databases"]["blog"] |= {"port": self.port, "replication_password": f"file:{folder}/repl"}
+        self.document["roles"] = {"database": {"buffer_pool_mb": 64}}
         self.nodes["db1"].product(
             "blog", runtime="static", databases=["blog"], secrets={"DB_PASSWORD": f"file:{folder}/app"}
         )
 
     def _node(self, name: str) -> Box:
         (self.folder / name).mkdir()
-        made = Box(self.folder / name, server=name)
+        made = Box(self.folder / name, server=name, platform=SERVER.platform)
         root, config = made.machine.root, made.machine.config
         text = config.read_text().replace('role = "web"', 'role = "database"').partition("[names]")[0]
-        config.write_text(f'{text}[names]\nmysql_bind = "{ADDRESSES[name]}"\nmysql_user = "{getpass.getuser()}"\n')
-        for folder in ("etc/mysql/mariadb.conf.d", "run/mysqld", "var/log/mysql"):
+        names = {"mysql_bind": ADDRESSES[name], "mysql_user": getpass.getuser(), **SERVER.names}
+        lines = (f'{key} = "{value}"\n' for key, value in names.items())
+        config.write_text(f"{text}[names]\n{''.join(lines)}")
+        for folder in ("etc/mysql/mariadb.conf.d", "etc/my.cnf.d", "run/mysqld", "var/log/mysql"):
             (root / folder).mkdir(parents=True)
         return made
 
@@ -103,10 +107,11 @@ class Fleet:
 
     def duty(self, name: str) -> Any:
         """Read-only, its upstream's address, whether it follows."""
-        argv = ["mariadb", "--no-defaults", f"--socket={self.socket(name)}", "--user=root", "--batch"]
-        told = subprocess.run(argv, input="SHOW SLAVE STATUS", capture_output=True, text=True, check=True).stdout
+        argv = [SERVER.client, "--no-defaults", f"--socket={self.socket(name)}", "--user=root", "--batch"]
+        asked, columns = SERVER.dialect.replica_status, SERVER.dialect.status_columns
+        told = subprocess.run(argv, input=asked, capture_output=True, text=True, check=True).stdout
         known = dict(zip(*(line.split("\t") for line in told.splitlines()), strict=True)) if told else {}
-        return self.sql(name, "SELECT @@read_only"), known.get("Master_Host", ""), known.get("Slave_SQL_Running", "")
+        return self.sql(name, "SELECT @@read_only"), known.get(columns.host, ""), known.get(columns.applier, "")
 
     def pid(self, name: str) -> int:
         return int((self.nodes[name].machine.root / "run/mysqld/mysqld.pid").read_text())
@@ -120,8 +125,9 @@ class Fleet:
         """As the machine's boot, or systemd after a crash: behind the agent's back."""
         cnf = self.nodes[name].state / "current/mysql/server.cnf"
         self.socket(name).unlink(missing_ok=True)
-        subprocess.Popen(["mariadbd", f"--defaults-file={cnf}", f"--user={getpass.getuser()}"], start_new_session=True,
-                         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+        argv = [SERVER.daemon, f"--defaults-file={cnf}", f"--user={getpass.getuser()}"]
+        subprocess.Popen(argv, start_new_session=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                         stderr=subprocess.DEVNULL)  # fmt: skip
         wait_until(lambda: self.socket(name).exists() and "1" in self.sql(name, "SELECT 1", check=False), "it answers")
 
     def settle(self, *names: str) -> None:
@@ -145,9 +151,9 @@ class Fleet:
 
     def arrives(self, master: str, *followers: str) -> None:
         """What the master has comes to all of these, and they have the same then."""
-        position, data = (self.sql(master, one) for one in ("SELECT @@gtid_current_pos", "CHECKSUM TABLE blog.t"))
+        position, data = (self.sql(master, one) for one in (SERVER.position, "CHECKSUM TABLE blog.t"))
         for name in followers:
-            assert self.sql(name, f"SELECT MASTER_GTID_WAIT('{position}', 60)") == "0", name
+            assert self.sql(name, SERVER.wait_for_position.format(position=position, seconds=60)) == "0", name
             assert self.sql(name, "CHECKSUM TABLE blog.t") == data, name
 
     def keys(self, name: str) -> set[str]:
@@ -251,9 +257,7 @@ class Load:
 def template() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="rc-") as made:
         folder = Path(made) / "data"
-        subprocess.run(["mariadb-install-db", "--no-defaults", f"--datadir={folder}", f"--user={getpass.getuser()}",
-                        "--skip-test-db", "--auth-root-authentication-method=normal", "--skip-name-resolve"],
-                       check=True, capture_output=True)  # fmt: skip
+        SERVER.make_data(folder)
         yield folder
 
 

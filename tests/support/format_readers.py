@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from database_servers import SERVER
 from patience import on_this_machine
 from rolecall.demo.folder_node import FolderNode
 
@@ -42,7 +43,7 @@ def crontab(text: str) -> int:
 
 def my_print_defaults(file: Path, group: str) -> list[str]:
     """The options of a group, as the MySQL programs get them."""
-    return run("my_print_defaults", f"--defaults-file={file}", group).decode().split("\n")[:-1]
+    return run(*SERVER.print_defaults, f"--defaults-file={file}", group).decode().split("\n")[:-1]
 
 
 def php_fpm(file: Path) -> dict[str, dict[str, str]]:
@@ -83,17 +84,17 @@ Row = list[str]
 
 
 @contextmanager
-def mariadb(data: Path) -> Iterator[Callable[..., list[Row]]]:
-    """A MariaDB server with this data; what it gives asks it, as its administrator, by its client's standard input."""
+def database_server(data: Path) -> Iterator[Callable[..., list[Row]]]:
+    """A database server with this data; what it gives asks it, as its administrator, by its client's standard input."""
     socket = data.with_name(f"{data.name}.sock")
-    argv = ["mariadbd", "--no-defaults", f"--datadir={data}", f"--socket={socket}", f"--user={getpass.getuser()}",
-            f"--log-error={data}.log", "--skip-networking", "--innodb-buffer-pool-size=8M", "--skip-slave-start",
+    argv = [SERVER.daemon, "--no-defaults", f"--datadir={data}", f"--socket={socket}", f"--user={getpass.getuser()}",
+            f"--log-error={data}.log", "--skip-networking", "--innodb-buffer-pool-size=8M", *SERVER.options,
             "--innodb-flush-log-at-trx-commit=0", "--server-id=1"]  # fmt: skip
 
     def ask(statements: str, *options: str) -> list[Row]:
         words = (*options, "--batch", "--skip-column-names") if options else (
             "--no-defaults", f"--socket={socket}", "--user=root", "--batch", "--skip-column-names")  # fmt: skip
-        told = run("mariadb", *words, stdin=statements).decode()
+        told = run(SERVER.client, *words, stdin=statements).decode()
         return [line.split("\t") for line in told.split("\n")[:-1]]
 
     with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as it:

@@ -1,8 +1,8 @@
 """The statements of the two servers, side by side: what one calls SLAVE, the other calls REPLICA.
 
 MariaDB 10.11: its Knowledge Base, "CHANGE MASTER TO", "Semisynchronous Replication". MySQL 8.4: its Reference Manual,
-"Replication Statements", "Semisynchronous Replication", "mysqldump". Only MariaDB's have been run on a real server;
-tests compare both with a text that people can read, tests/roles/database/statements.txt.
+"Replication Statements", "Semisynchronous Replication", "mysqldump". The same tests run both on real
+servers, and compare them with a text that people can read, tests/roles/database/statements.txt.
 """
 
 from dataclasses import dataclass

@@ -100,7 +100,10 @@ class Renderer:
             units=units,
             attachments=tuple(map(self._attachment, table.attachment)),
             validators=tuple(
-                self._validator(spec, scope) for spec in table.validator for scope in self._scopes(spec.each)
+                self._validator(spec, scope)
+                for spec in table.validator
+                for scope in self._scopes(spec.each)
+                if self.evaluator.condition(spec.when, scope)
             ),
             checks=checks(self.evaluator, self._scopes),
             replication=self._replication(),

@@ -49,6 +49,7 @@ class ValidatorSpec(Frozen):
 
     name: str
     each: Each | None = None
+    when: str = Field("", description="A Jinja expression; the program is asked only where it is true")
     argv: tuple[str, ...] = Field(min_length=1)
     unit: Name | None = Field(None, description="Asked only on nodes that run this unit")
     timeout: float = 60.0
