@@ -39,6 +39,7 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 BOOT, REFRESH, READY = "rolecall-boot.service", "rolecall-refresh.service", "rolecall-ready.target"
 TIMER = "rolecall-refresh.timer"
 EVERY_2_S = "[Timer]\nOnCalendar=\nOnCalendar=*:*:0/2\nRandomizedDelaySec=0\n"
+NEVER = "[Timer]\nOnCalendar=\nOnCalendar=2100-01-01\nRandomizedDelaySec=0\n"
 
 
 def why_not() -> str:
@@ -173,10 +174,16 @@ class Machine:
         write(self.root / path.lstrip("/"), text, mode)
 
     def drop_in(self, unit: str, text: str) -> None:
-        """More settings of a unit; a machine that runs takes them up."""
+        """More settings of a unit, in the place of those before; a machine that runs takes them up."""
         self.write(f"/etc/systemd/system/{unit}.d/test.conf", text)
         if self._leader:
             self.run("systemctl daemon-reload")
+
+    def own_timer(self) -> None:
+        """From now on the timer comes as the image has it, every minute."""
+        (self.root / f"etc/systemd/system/{TIMER}.d/test.conf").unlink()
+        if self._leader:
+            self.run(f"systemctl daemon-reload; systemctl restart {TIMER}")
 
     def setting(self, old: str, new: str) -> None:
         """Replace something in agent.toml."""
@@ -216,9 +223,14 @@ class Machine:
 
 @contextmanager
 def machine(name: str, layers: Sequence[Path], folder: Path, keys: Keys) -> Iterator[Machine]:
-    """A machine that was never booted, and its world, until the end of the block."""
+    """A machine that was never booted, and its world, until the end of the block.
+
+    Its timer is active and never comes: no run may come between two statements of a test and do what the next one is
+    about. Tests of the timer give it times of theirs, or the image's (`own_timer`).
+    """
     folder.mkdir()
     with World(name, folder, keys) as world, machine_in(world, name, layers, folder) as made:
+        made.drop_in(TIMER, NEVER)
         yield made
 
 
