@@ -73,6 +73,8 @@ class Report:
     serving: bool | None = None
     products: dict[str, ProductStatus] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)  # products that lack their release or a secret: why
+    # For how many seconds the oldest write of each database waits to be acknowledged, if this node is its master.
+    waits: dict[str, float] = field(default_factory=dict)
     seconds: float = 0.0
     boot: str = ""  # which boot of the machine it was in
     uptime: float = 0.0  # seconds from that boot to the end of the run: what pauses are measured by

@@ -113,6 +113,7 @@ def test_the_server_accepts_each_of_its_statements(ask: Ask) -> None:
     tried("reset_replica", "wait_for_acks", "stop_waiting_for_acks")
     tried("acknowledge", "stop_acknowledging", "set_read_only")
     assert len(tried("server_state")[0]) == 5
+    assert tried("look") == [["ON 0,OFF"]], "read-only, nobody acknowledges, follows nobody, and nothing waits"
     tried("set_writable", "before_restore", "after_restore")
     others = {"status_columns", "refuses_lagging_upstream", "divergence_errors"}
     assert accepted == {field.name for field in fields(Dialect)} - others

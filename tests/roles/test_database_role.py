@@ -180,7 +180,7 @@ def test_a_master_that_was_restarted_goes_on_only_with_its_candidate(fleet: Flee
     fleet.start("db1")
     assert fleet.sql("db1", "SELECT @@read_only") == "1"
     message = fleet.nodes["db1"].rolecall("refresh", ok=75).stderr
-    assert "its candidate does not acknowledge, so every write waits" in message
+    assert "db2 does not acknowledge, so every write waits" in message
     client = fleet.waiting_write("db1", "k")
     fleet.start("db2")
     assert client.poll() is None

@@ -10,7 +10,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -29,11 +29,15 @@ WRITER = "writer"  # not the administrator, who may write to a server that is re
 ADMIN = SERVER.admin
 
 
+FULL = "SELECT MAX(TIME) > 2 FROM information_schema.PROCESSLIST WHERE STATE = 'Waiting for someone to free space'"
+
+
 class Fleet:
     """Four servers of the database `blog`, which share one document."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.port = folder, free_port(22000 + os.getpid() % 9000)
+        self.mounted: list[Path] = []
         for name, value in (("repl", PASSWORD), ("app", APP)):
             (folder / name).touch(0o600)
             (folder / name).write_text(value)
@@ -121,6 +125,38 @@ class Fleet:
         os.kill(pid := self.pid(name), signal.SIGKILL)
         wait_until(lambda: not alive(pid), "it is gone")
 
+    @contextmanager
+    def frozen(self, name: str) -> Iterator[None]:
+        """It neither ends nor answers, as one whose disk hangs."""
+        os.kill(pid := self.pid(name), signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            if alive(pid):
+                os.kill(pid, signal.SIGCONT)
+
+    def small_disk(self, name: str) -> Path:
+        """A disk of 8 MB for the logs of a server that has none yet; returns a file that would fill it."""
+        logs = self.nodes[name].machine.root / "var/lib/mysql-binlog"
+        logs.mkdir(parents=True)
+        if os.geteuid() == 0:
+            argv = ["mount", "-t", "tmpfs", "-o", "size=8m,mode=0777", "none", str(logs)]
+            subprocess.run(argv, check=True, capture_output=True)
+            self.mounted.append(logs)
+        return logs / "filler"
+
+    def fill_disk(self, filler: Path, server: str) -> None:
+        """Fill a small disk, and write to the master until `server` has waited for room on it for some seconds."""
+        with filler.open("wb", buffering=0) as file, suppress(OSError):
+            while True:
+                file.write(b"x" * 4096)
+        for number in range(1000):
+            if self.sql(server, FULL) == "1":
+                return
+            self.waiting_write("db1", f"{number:040}")
+            time.sleep(0.1)
+        raise AssertionError(f"{server} still has room")
+
     def start(self, name: str) -> None:
         """As the machine's boot, or systemd after a crash: behind the agent's back."""
         cnf = self.nodes[name].state / "current/mysql/server.cnf"
@@ -149,6 +185,18 @@ class Fleet:
         client.stdin = None
         return client
 
+    def hold(self, statements: str, name: str) -> None:
+        """A session that is at it until it is killed, such as one that holds a lock; returns once it is."""
+        argv = [*ADMIN, f"--socket={self.socket(name)}"]
+        client = subprocess.Popen(
+            argv, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True
+        )
+        assert client.stdin
+        client.stdin.write(statements)
+        client.stdin.close()
+        last = statements.rpartition("; ")[2]
+        wait_until(lambda: last in self.sql(name, "SHOW PROCESSLIST"), "it is at it")
+
     def arrives(self, master: str, *followers: str) -> None:
         """What the master has comes to all of these, and they have the same then."""
         position, data = (self.sql(master, one) for one in (SERVER.position, "CHECKSUM TABLE blog.t"))
@@ -164,6 +212,12 @@ class Fleet:
             pid = node.machine.root / "run/mysqld/mysqld.pid"
             if pid.exists() and alive(int(pid.read_text())):
                 os.kill(int(pid.read_text()), 9)
+        while self.mounted:
+            wait_until(partial(_is_unmounted, self.mounted.pop()), "it is unmounted")
+
+
+def _is_unmounted(folder: Path) -> bool:
+    return subprocess.run(["umount", str(folder)], capture_output=True).returncode == 0
 
 
 class Load:

@@ -16,7 +16,7 @@ from rolecall.forms.quantities import duration
 from rolecall.host import attachments
 from rolecall.host.redaction import Redaction
 from rolecall.host.units import ServiceManager
-from rolecall.node.notes import Notes
+from rolecall.node.notes import Databases, Notes
 from rolecall.render.generation import Generation
 
 Ailing: TypeAlias = frozenset[tuple[str, str]]  # checks that failed before a switch: product and name
@@ -167,14 +167,14 @@ def _products(subject: Subject, _: Check) -> str:
 def _replication(subject: Subject, check: Check) -> str:
     """Asked of the server itself: whether it still is what the last run made it."""
     from rolecall.database.client import Client
-    from rolecall.database.membership import noted_duty, replication_problem
+    from rolecall.database.membership import replication_problem
 
-    use, duty = subject.generation.replication, noted_duty(check.target, Notes(subject.state))
+    use, note = subject.generation.replication, Notes(subject.state).read(Databases).of(check.target)
     if use is None:
         return "the role does not say how to reach its database server"
-    if not duty:
+    if not note.duty:
         return "no run has given this server a duty yet"
-    return replication_problem(Client(use), duty, use.max_lag)
+    return replication_problem(Client(use), note)
 
 
 def _memcached(_: Subject, check: Check) -> str:

@@ -10,7 +10,9 @@ from typing import TypeAlias
 
 from rolecall.database.dialects import DIALECTS, Dialect
 from rolecall.database.replication import Address, ServerState
-from rolecall.errors import HostFault
+from rolecall.database.sessions import Session, waiting_sessions
+from rolecall.errors import UnsettledFault
+from rolecall.forms.quantities import duration
 from rolecall.forms.quoting import sql
 from rolecall.host import programs
 from rolecall.render.contents import Replication
@@ -19,7 +21,15 @@ Row: TypeAlias = dict[str, str]
 
 _SYSTEM_SCHEMAS = ("information_schema", "performance_schema", "mysql", "sys")
 TRUE = ("Yes", "ON", "1")
+FULL_HINT = "free space on the disks of its data and of its logs: it goes on by itself within a minute"
+ANSWER_TIMEOUT = 10.0  # seconds for a server to tell something
+STOPPING_TIMEOUT = 30.0  # seconds for replication to stop
+_GLANCE = 5.0  # seconds for a server that has just left a statement undone to tell why
 _PASSWORD = re.compile(r"""((?:IDENTIFIED|PASSWORD)\b[^'"\n]*['"]).*""", re.IGNORECASE)  # of a statement
+
+
+class UnansweredFault(UnsettledFault):
+    """The server has not done in its time what it was told; it may do so yet."""
 
 
 class Client:
@@ -29,19 +39,63 @@ class Client:
         self.replication, self.secrets = replication, tuple(secrets)
         self.dialect: Dialect = DIALECTS[replication.dialect]
 
-    def run(self, statements: str, seconds: float = 30) -> str:
-        """Run statements, in the SQL mode that they are quoted for; returns the output. Raises HostFault."""
-        script = f"SET SESSION sql_mode = '';\n{statements};\n"
-        result = programs.run((*self.replication.client, "--batch"), seconds, stdin=script.encode())
+    def run(self, statements: str, seconds: float = 30.0) -> str:
+        """Run statements, in the SQL mode that they are quoted for; returns the output.
+
+        Raises UnsettledFault, for no other generation would be answered otherwise: an UnansweredFault if they are not
+        done within `seconds`. The server may yet do what it was told then.
+        """
+        try:
+            result = self._result(statements, seconds)
+        except programs.OverdueFault as fault:
+            raise self._unanswered(seconds) from fault
         if not result.ok:
-            raise HostFault(
+            raise UnsettledFault(
                 f"the database server refused a statement: {self.redacted(result.tail)}", "its own log tells more"
             )
         return result.output
 
-    def rows(self, statement: str, seconds: float = 15) -> list[Row]:
+    def _result(self, statements: str, seconds: float) -> programs.Result:
+        script = f"SET SESSION sql_mode = '';\n{statements};\n"
+        return programs.run((*self.replication.client, "--batch"), seconds, stdin=script.encode())
+
+    def _unanswered(self, seconds: float) -> UnansweredFault:
+        """That a statement was not done in its time, and why not, as far as the server still tells that."""
+        words = f"the database server has not carried out a statement within {duration(seconds)}"
+        try:
+            sessions = waiting_sessions(table(self._result("SHOW PROCESSLIST", _GLANCE).output))
+        except programs.OverdueFault:
+            hint = "is it stopped (SIGSTOP), or does its disk hang? Look at the kernel log and at what its processes do"
+            return UnansweredFault(f"{words}, and answers nothing else either", hint, "server-hangs")
+        if any(session.for_room for session in sessions):
+            return UnansweredFault(f"{words}: it waits for room on a disk that is full", FULL_HINT, "disk-full")
+        hint = "SHOW PROCESSLIST on this server tells what it is at; the next run goes on"
+        return UnansweredFault(f"{words}: it is at something that takes longer", hint, "long-statement")
+
+    def change_replication(self, statements: str) -> None:
+        """Run statements that stop or start replication: whoever stops it waits for what it is at.
+
+        Raises UnsettledFault.
+        """
+        try:
+            self.run(statements, STOPPING_TIMEOUT)
+        except UnansweredFault as fault:
+            if fault.cause != "long-statement":
+                raise
+            raise UnansweredFault(
+                "replication on this server does not stop yet: its applier is in the midst of a long statement, or its "
+                "receiver in that of a large transaction",
+                "it stops as soon as that is done, and the next run goes on; SHOW PROCESSLIST tells which one it is",
+                fault.cause,
+            ) from fault
+
+    def sessions(self) -> list[Session]:
+        """Those that wait for an acknowledgement, or for room on a full disk."""
+        return waiting_sessions(self.rows("SHOW PROCESSLIST", _GLANCE))
+
+    def rows(self, statement: str, seconds: float | None = None) -> list[Row]:
         """The rows that one statement returns."""
-        return table(self.run(statement, seconds))
+        return table(self.run(statement, ANSWER_TIMEOUT if seconds is None else seconds))
 
     def state(self) -> ServerState:
         """What it is now, as far as the server itself knows."""
@@ -66,7 +120,7 @@ class Client:
 
     def state_after_retry(self) -> ServerState:
         """What it is once its receiver has tried again to connect to the upstream; at most about two seconds."""
-        self.run(self.dialect.resume)
+        self.change_replication(self.dialect.resume)
         for _ in range(20):
             time.sleep(0.1)
             state = self.state()

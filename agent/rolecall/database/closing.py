@@ -1,42 +1,90 @@
-"""How a server stops taking writes: read-only, or not at all."""
+"""How a former master stops taking writes: read-only, or else not at all."""
 
+import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 
-from rolecall.database.client import Client
-from rolecall.database.waits import has_waiting_write
-from rolecall.errors import FetchFault, HostFault, UnsettledFault
+from rolecall.database.client import Client, UnansweredFault
+from rolecall.errors import FetchFault, UnsettledFault
+from rolecall.host import processes
+from rolecall.host.processes import Process
 
-_STOPPING = 60.0  # seconds for a server to end; the pages that it has changed have to be written
+TRIES = 3  # runs, before a server that cannot be made read-only is stopped
+_CAUSE = "former-master"
+_CLOSING = 15.0  # seconds for a server to become read-only
+_ENDING = 60.0  # seconds for a server to end; the pages that it has changed have to be written
+_DYING = 10.0  # seconds for a process that was killed to be gone
 
 
-def set_read_only(client: Client) -> None:
-    """Take writes no longer. Raises UnsettledFault, or FetchFault if the server had to be stopped.
+def close(client: Client, tries: int) -> None:
+    """Take writes no longer. `tries`: how many runs have tried that in vain.
 
-    A write that waits for an acknowledgement would hold this up for ever. To let it go would tell its client that
-    the write is safe, which it is not. So the server is stopped then; it starts read-only.
+    A write that waits, for an acknowledgement or for room on a full disk, would hold this up for ever. To let it go
+    would tell its client that the write is safe, which it is not. So the server is stopped then; it starts read-only.
+    One that cannot be made read-only for any other reason is stopped at the third try: whoever is to be the master
+    waits. Raises UnsettledFault if it still takes writes, FetchFault if it had to be stopped.
     """
     try:
-        client.run(f"SET SESSION lock_wait_timeout = 5; {client.dialect.set_read_only}")
-    except HostFault as fault:
-        if not has_waiting_write(client):
-            raise UnsettledFault(
-                f"it cannot be made read-only yet: {fault.message}",
-                "does a long statement run? The next run tries again",
-                "former-master",
-            ) from fault
-        _stop(client)
+        client.run(f"SET SESSION lock_wait_timeout = 5; {client.dialect.set_read_only}", _CLOSING)
+    except UnsettledFault as fault:
+        reason = _waiting_writes(client)
+        if not reason and tries + 1 < TRIES:
+            hint = f"does a long statement run? The next run tries again; after {TRIES} tries the server is stopped"
+            raise UnsettledFault(f"it cannot be made read-only yet: {fault.message}", hint, _CAUSE) from fault
+        stop(client)
         raise FetchFault(
-            "writes waited for an acknowledgement that they will not get, so the server was stopped",
+            f"{reason or f'{tries + 1} runs could not make it read-only'}, so the server was stopped",
             "the next run starts it, read-only; what was not acknowledged may make it diverge",
-            "former-master",
+            _CAUSE,
         ) from fault
 
 
-def _stop(client: Client) -> None:
-    """Have the server end, and wait until it has: while it is at it, it neither answers nor can be started."""
-    pid_file = Path(client.rows("SELECT @@pid_file AS path")[0]["path"])
-    client.run("SHUTDOWN")
-    until = time.monotonic() + _STOPPING
-    while pid_file.exists() and time.monotonic() < until:
+def _waiting_writes(client: Client) -> str:
+    """What writes wait for that will not come by itself; '' if none does, or the server does not tell."""
+    with suppress(UnsettledFault):
+        sessions = client.sessions()
+        if any(session.for_room for session in sessions):
+            return "writes waited for room on a disk that is full"
+        if sessions:
+            return "writes waited for an acknowledgement that they will not get"
+    return ""
+
+
+def stop(client: Client) -> None:
+    """Have the server end, and wait until it has: while it is at it, it neither answers nor can be started.
+
+    One that does not end is killed: what was acknowledged is on its disk. Raises UnsettledFault if even that fails.
+    """
+    pidfile = Path(client.replication.pidfile)
+    process = processes.process_in(pidfile)
+    if process is None or not processes.speaks_for(pidfile, process):
+        return
+    processes.send(process, signal.SIGTERM)
+    if _ends(process, _ENDING if _answers(client) else 0.0):
+        return
+    processes.send(process, signal.SIGKILL)
+    if not _ends(process, _DYING):
+        raise UnsettledFault(
+            f"the database server (process {process.pid}) does not end, although it was killed",
+            "it is stuck in the kernel, as when a disk hangs: power this machine off",
+            "server-hangs",
+        )
+
+
+def _answers(client: Client) -> bool:
+    """Whether the server is at work at all; one that is frozen would not even notice that it is to end."""
+    try:
+        client.run("DO 1", 5.0)
+    except UnansweredFault:
+        return False
+    except UnsettledFault:  # it is ending already
+        return True
+    return True
+
+
+def _ends(process: Process, seconds: float) -> bool:
+    until = time.monotonic() + seconds
+    while (alive := processes.process(process.pid) == process) and time.monotonic() < until:
         time.sleep(0.1)
+    return not alive

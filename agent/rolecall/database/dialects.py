@@ -27,6 +27,7 @@ class Dialect:
     replica_status: str  # one row, whose columns are `status_columns`; none where it follows nobody
     status_columns: StatusColumns
     server_state: str  # one row: read_only, position, waits_for_acks, acknowledges, acknowledging_replicas
+    look: str  # one short text, another one as soon as the server is, or a session has waited for over {seconds}
     set_read_only: str
     set_writable: str
     wait_for_acks: str
@@ -61,6 +62,10 @@ MARIADB = Dialect(
     "@@global.rpl_semi_sync_master_enabled AS waits_for_acks, @@global.rpl_semi_sync_slave_enabled AS acknowledges, "
     "(SELECT VARIABLE_VALUE FROM information_schema.GLOBAL_STATUS "
     "WHERE VARIABLE_NAME = 'Rpl_semi_sync_master_clients') AS acknowledging_replicas",
+    look="SELECT CONCAT_WS(' ', @@global.read_only, (SELECT GROUP_CONCAT(VARIABLE_VALUE ORDER BY VARIABLE_NAME) "
+    "FROM information_schema.GLOBAL_STATUS WHERE VARIABLE_NAME IN ('Rpl_semi_sync_master_clients', 'Slave_running')), "
+    "(SELECT MAX(TIME) FROM information_schema.PROCESSLIST WHERE TIME > {seconds} AND "
+    "(STATE LIKE 'Waiting for semi-sync ACK%' OR STATE = 'Waiting for someone to free space')))",
     set_read_only="SET GLOBAL read_only = ON",
     set_writable="SET GLOBAL read_only = OFF",
     wait_for_acks="SET GLOBAL rpl_semi_sync_master_enabled = ON",
@@ -98,6 +103,12 @@ MYSQL = Dialect(
     "@@global.rpl_semi_sync_source_enabled AS waits_for_acks, @@global.rpl_semi_sync_replica_enabled AS acknowledges, "
     "(SELECT VARIABLE_VALUE FROM performance_schema.global_status "
     "WHERE VARIABLE_NAME = 'Rpl_semi_sync_source_clients') AS acknowledging_replicas",
+    look="SELECT CONCAT_WS(' ', @@global.super_read_only, (SELECT GROUP_CONCAT(VARIABLE_VALUE) "
+    "FROM performance_schema.global_status WHERE VARIABLE_NAME = 'Rpl_semi_sync_source_clients'), "
+    "(SELECT GROUP_CONCAT(SERVICE_STATE) FROM performance_schema.replication_connection_status), "
+    "(SELECT GROUP_CONCAT(SERVICE_STATE) FROM performance_schema.replication_applier_status), "
+    "(SELECT MAX(TIME) FROM performance_schema.processlist WHERE TIME > {seconds} AND "
+    "(STATE LIKE 'Waiting for semi-sync ACK%' OR STATE = 'Waiting for disk space')))",
     set_read_only="SET GLOBAL super_read_only = ON",  # and read_only with it
     set_writable="SET GLOBAL read_only = OFF",  # and super_read_only with it
     wait_for_acks="SET GLOBAL rpl_semi_sync_source_enabled = ON",

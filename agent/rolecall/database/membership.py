@@ -4,15 +4,11 @@ from collections.abc import Collection
 from dataclasses import replace
 
 from rolecall.database.client import Client
-from rolecall.database.closing import set_read_only
+from rolecall.database.closing import close
+from rolecall.database.waits import waiting_problem
 from rolecall.forms.quantities import duration
-from rolecall.node.notes import Databases, Notes
+from rolecall.node.notes import DatabaseNote, Databases, Notes
 from rolecall.render.contents import Replication
-
-
-def noted_duty(database: str, notes: Notes) -> str:
-    """What the last run made this server in a database; '' if none did."""
-    return notes.read(Databases).of(database).duty
 
 
 def leave_databases(replication: Replication, databases: Collection[str], notes: Notes) -> str:
@@ -25,28 +21,30 @@ def leave_databases(replication: Replication, databases: Collection[str], notes:
     former = {name: note for name, note in members.items() if name not in databases and note.duty}
     if former and not databases:
         client = Client(replication)
-        state = client.state()
-        if not state.read_only:
-            set_read_only(client)
+        tries = max(note.closing for note in former.values())
+        trying = {name: replace(note, closing=tries + 1) for name, note in former.items()}
+        notes.write(Databases({**members, **trying}))
+        close(client, tries)
         client.run(f"{client.dialect.stop_waiting_for_acks}; {client.dialect.stop_acknowledging}")
-        if state.upstream:
-            client.run(client.dialect.stop_receiver)
+        if client.replica_status():
+            client.change_replication(client.dialect.stop_receiver)
     if former:
-        left = {name: replace(note, duty="", candidate=None) for name, note in former.items()}
+        left = {name: replace(note, duty="", candidate=None, closing=0) for name, note in former.items()}
         notes.write(Databases({**members, **left}))
     return ", ".join(f"no longer a server of {name}" for name in former)
 
 
-def replication_problem(client: Client, duty: str, max_lag: float) -> str:
-    """Why a server is not what its duty asks; '' if it is. `max_lag`: seconds."""
-    state = client.state()
-    if duty == "master":
-        if state.read_only:
-            return "it is the master, but read-only"
-        unanswered = state.waits_for_acks and not state.acknowledging_replicas
-        return "its candidate does not acknowledge, so every write waits" if unanswered else ""
-    if not state.read_only:
-        return f"its duty is {duty}, but it is writable"
+def replication_problem(client: Client, note: DatabaseNote) -> str:
+    """Why a server is not what it was told to be last, `note`; '' if it is."""
+    state, max_lag = client.state(), client.replication.max_lag
+    if note.duty == "master" and state.read_only:
+        return "it is the master, but read-only"
+    if note.duty != "master" and not state.read_only:
+        return f"its duty is {note.duty}, but it is writable"
+    if fault := waiting_problem(client, note.candidate):
+        return f"{fault.message}; {fault.hint}"
+    if note.duty == "master":
+        return ""
     lag = client.replica_status().get(client.dialect.status_columns.lag, "NULL")
     if not (state.receiving and state.applying and lag.isdigit()):
         reason = state.error_text or "replication is stopped, or has only just begun"

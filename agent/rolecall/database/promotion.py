@@ -63,7 +63,7 @@ class Promotion:
             if not all(self.client.has_applied(position, 0) for position in server.positions):
                 self._follow(server.address)
                 self._wait_until_applied(server.positions, f"{server.name} has")
-        self.client.run(self.client.dialect.reset_replica)
+        self.client.change_replication(self.client.dialect.reset_replica)
 
     def make_writable(self, state: ServerState) -> None:
         """Take writes: only if no other server does, whatever documents those have seen, and not with an empty server
@@ -86,7 +86,7 @@ class Promotion:
                 _CAUSE,
             )
         # From here on this server acknowledges nothing to the former master, should that come back.
-        self.client.run(self.client.dialect.stop_receiver)
+        self.client.change_replication(self.client.dialect.stop_receiver)
         self._wait_until_applied([self.client.received_position()], "this server has received")
 
     def _require_no_data_elsewhere(self) -> None:
@@ -136,4 +136,4 @@ class Promotion:
 
     def _follow(self, address: Address) -> None:
         statement = self.client.dialect.follow.format(host=sql(address[0]), port=str(address[1]), **self.login)
-        self.client.run(statement)
+        self.client.change_replication(statement)

@@ -20,7 +20,11 @@ def restore(client: Client, upstream: Endpoint) -> None:
     replication = client.replication
     dump = (*replication.dump, f"--host={upstream.address}", f"--port={upstream.port}")
     preamble = f"SELECT GET_LOCK('{_LOCK}', 0);\n{client.dialect.before_restore};\n".encode()
-    result = programs.pipe(dump, replication.client, preamble, _DUMP_TIMEOUT)
+    try:
+        result = programs.pipe(dump, replication.client, preamble, _DUMP_TIMEOUT)
+    except programs.OverdueFault as fault:
+        reason = f"cannot restore from {upstream.server}: {fault.message}"
+        raise FetchFault(reason, "the next run begins again", "upstream") from fault
     if not result.ok:
         reason = client.redacted(result.tail)
         raise FetchFault(f"cannot restore from {upstream.server}: {reason}", "the next run begins again", "upstream")

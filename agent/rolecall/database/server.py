@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from operator import attrgetter
 from typing import Any, TypeAlias
 
 from rolecall.database.accounts import account_names, update_accounts
-from rolecall.database.client import Client
-from rolecall.database.closing import set_read_only
+from rolecall.database.client import Client, UnansweredFault
+from rolecall.database.closing import close
 from rolecall.database.promotion import Promotion
 from rolecall.database.remote import remote_lags, remote_state
 from rolecall.database.replication import (
@@ -19,7 +20,7 @@ from rolecall.database.replication import (
     blocking_fault,
 )
 from rolecall.database.restore import end_earlier_restore, restore
-from rolecall.database.waits import require_acknowledgements
+from rolecall.database.waits import oldest_wait, require_answers
 from rolecall.errors import FetchFault, UnsettledFault
 from rolecall.fleet.topology import Endpoint, NodeDatabase
 from rolecall.forms.quoting import sql
@@ -29,6 +30,12 @@ from rolecall.render.contents import Replication
 Texts: TypeAlias = Mapping[str, str]
 
 _APPLY_TIMEOUT = 30  # seconds to apply what was received
+_STATEMENTS = {  # of the actions that are no more than that
+    Action.WAIT_FOR_ACKS: attrgetter("wait_for_acks"),
+    Action.STOP_WAITING_FOR_ACKS: attrgetter("stop_waiting_for_acks"),
+    Action.ACKNOWLEDGE: attrgetter("acknowledge"),
+    Action.STOP_ACKNOWLEDGING: attrgetter("stop_acknowledging"),
+}
 
 
 class DatabaseServer:
@@ -47,6 +54,7 @@ class DatabaseServer:
         password = target.replication_password
         self.login_fingerprint = fingerprints.get(password.key, "") if password else ""
         self.pending = ""  # what the next run has to look at soon, although nothing is wrong
+        self.oldest_wait: float | None = None  # seconds of a write of this master, as converge() has seen it
 
     def converge(self, accounts: str, fingerprint: str) -> str:
         """Become what the document says; returns what was done, for the report.
@@ -54,7 +62,7 @@ class DatabaseServer:
         `accounts`: SQL that creates schemas and accounts; `fingerprint`: of that SQL. Raises UnsettledFault for what
         a person has to look at, FetchFault for what only needs time: the next run goes on.
         """
-        state = self._state()
+        state = self._state_or_end()
         actions = actions_for(state, self.target)
         self._remember(duty=self.target.duty, candidate=self.target.candidate if state.acks_required else None)
         changes = [action.value for action in actions if self._perform(action, state, accounts, fingerprint)]
@@ -64,6 +72,7 @@ class DatabaseServer:
             candidate = self.target.candidate
             if candidate and not state.acks_required:
                 self.pending = f"{candidate} does not acknowledge yet: what is written is on this server alone"
+            self.oldest_wait = oldest_wait(self.client)
         else:
             # Accounts that its master creates meanwhile reach it by replication. It has to know them if it becomes
             # the master, or it would never drop those that are no longer needed.
@@ -74,7 +83,17 @@ class DatabaseServer:
                 ),
             )
         self._remember(master=_address(self.target.master))
+        require_answers(self.client, self.target.candidate)
         return f"{self.target.duty} of {self.target.name}: {', '.join(changes)}" if changes else ""
+
+    def _state_or_end(self) -> ServerState:
+        """What the server is. A former master that does not tell is ended after some tries: it may be taking writes."""
+        try:
+            return self._state()
+        except UnansweredFault:
+            if self.target.upstream is not None and (self.note.duty == "master" or self.note.closing):
+                self._close()
+            raise
 
     def _state(self) -> ServerState:
         """What the server is, and what only the notes and the candidate know of it."""
@@ -107,11 +126,18 @@ class DatabaseServer:
 
     # Actions
 
+    def _close(self) -> None:
+        """Take writes no longer. How often that was tried is noted before it is: a run may be killed meanwhile."""
+        tries = self.note.closing
+        self._remember(closing=tries + 1)
+        close(self.client, tries)
+        self._remember(closing=0)
+
     def _perform(self, action: Action, state: ServerState, accounts: str, fingerprint: str) -> bool:
         """Perform one action; returns whether it changed anything."""
         match action:
             case Action.SET_READ_ONLY:
-                set_read_only(self.client)
+                self._close()
             case Action.RESTORE:
                 self._restore()
             case Action.FOLLOW:
@@ -124,20 +150,10 @@ class DatabaseServer:
                 return self._update_accounts(accounts, fingerprint, state)
             case Action.RESUME:
                 self._require_upstream()
-                self.client.run(self.dialect.resume)
+                self.client.change_replication(self.dialect.resume)
             case _:
-                self.client.run(self._statement(action))
+                self.client.run(_STATEMENTS[action](self.dialect))
         return True
-
-    def _statement(self, action: Action) -> str:
-        """The statement of an action that is no more than that."""
-        statements = {
-            Action.WAIT_FOR_ACKS: self.dialect.wait_for_acks,
-            Action.STOP_WAITING_FOR_ACKS: self.dialect.stop_waiting_for_acks,
-            Action.ACKNOWLEDGE: self.dialect.acknowledge,
-            Action.STOP_ACKNOWLEDGING: self.dialect.stop_acknowledging,
-        }
-        return statements[action]
 
     def _promotion(self) -> Promotion:
         return Promotion(self.client, self.target, self.note.master, self._login())
@@ -168,13 +184,13 @@ class DatabaseServer:
                 "upstream",
             )
         host, port = sql(upstream.address), str(upstream.port)
-        self.client.run(self.dialect.follow.format(host=host, port=port, **self._login()))
+        self.client.change_replication(self.dialect.follow.format(host=host, port=port, **self._login()))
         self._remember(login=self.login_fingerprint)
         return True
 
     def _stop_receiver(self, state: ServerState) -> None:
         """Receive no more, and apply what was acknowledged: a change of the upstream discards what is only received."""
-        self.client.run(self.dialect.stop_receiver)
+        self.client.change_replication(self.dialect.stop_receiver)
         if not (state.acknowledges and state.applying):
             return
         if not self.client.has_applied(self.client.received_position(), _APPLY_TIMEOUT):
@@ -222,7 +238,7 @@ class DatabaseServer:
         """
         if self.note.accounts == fingerprint and not state.fresh:
             return False
-        require_acknowledgements(self.client, self.target.candidate)
+        require_answers(self.client, self.target.candidate)
         needed, noted = account_names(self.target, self.replication.user), set(self.note.created_accounts)
         self._remember(created_accounts=tuple(sorted(needed | noted)))
         locked = update_accounts(self.client, accounts, noted - needed)

@@ -35,8 +35,7 @@ class DirectManager:
 
     def _process(self, unit: Unit) -> Process | None:
         pidfile = Path(_direct(unit).pidfile)
-        content = (files.read(pidfile) or b"").strip()
-        process = processes.process(int(content)) if content.isdigit() else None
+        process = processes.process_in(pidfile)
         if process is None:
             return None
         is_noted = files.read(self.started / unit.name) == process.mark

@@ -41,6 +41,12 @@ def process(pid: int) -> Process | None:
     return Process(pid, int(words[19]), int(owner[1])) if owner and words[0] != b"Z" else None
 
 
+def process_in(pidfile: Path) -> Process | None:
+    """The process whose number a pid file has. Whether the file is to be believed, `speaks_for` tells."""
+    content = (files.read(pidfile) or b"").strip()
+    return process(int(content)) if content.isdigit() else None
+
+
 def speaks_for(pidfile: Path, named: Process) -> bool:
     """Whether a pid file is to be believed of the process that it names: written after that began, and by root, by
     whoever runs this, or by the process's own user. An older file is one that another process has left behind."""

@@ -18,6 +18,10 @@ _KILLED = (-signal.SIGKILL, -signal.SIGTERM)  # by the kernel for want of memory
 _UNLOADED = "error while loading shared libraries"  # of ld.so(8): the program has not even begun
 
 
+class OverdueFault(HostFault):
+    """A program has not ended in its time. What it was to do may yet be done, by whoever it has asked to."""
+
+
 @dataclass(frozen=True)
 class Result:
     """How a program ended: its exit status and its output, standard output and standard error together."""
@@ -58,7 +62,7 @@ def run(
     interactive: bool = False,
 ) -> Result:
     """Run a program and wait at most `timeout` seconds. Raises MachineFault if it cannot be started,
-    HostFault if it does not end.
+    OverdueFault if it does not end.
 
     `fds`: files that it inherits. `interactive`: it may talk to the person at the terminal, on standard error.
     """
@@ -76,7 +80,7 @@ def run(
     except OSError as error:
         raise _not_started(error, argv) from error
     except subprocess.TimeoutExpired as error:
-        raise HostFault(f"{' '.join(argv)} did not end within {duration(timeout)}") from error
+        raise OverdueFault(f"{' '.join(argv)} did not end within {duration(timeout)}") from error
     return Result(argv, process.returncode, process.stdout.decode("utf-8", "replace"))
 
 
@@ -101,8 +105,8 @@ def _environment() -> dict[str, str]:
 def pipe(source: tuple[str, ...], sink: tuple[str, ...], preamble: bytes, timeout: float) -> Result:
     """Have one program read what another writes, after `preamble`, which has to fit into the pipe (64 KiB: pipe(7)).
 
-    Good only if both end with 0 within `timeout` seconds. Raises MachineFault if one cannot be started, HostFault if
-    one does not end.
+    Good only if both end with 0 within `timeout` seconds. Raises MachineFault if one cannot be started,
+    OverdueFault if one does not end.
     """
     environment, deadline = _environment(), time.monotonic() + timeout
     try:
@@ -127,7 +131,7 @@ def pipe(source: tuple[str, ...], sink: tuple[str, ...], preamble: bytes, timeou
             output.seek(0)
             return Result((*source, "|", *sink), status, output.read().decode("utf-8", "replace"))
     except subprocess.TimeoutExpired as error:
-        raise HostFault(f"{source[0]} did not end within {duration(timeout)}") from error
+        raise OverdueFault(f"{source[0]} did not end within {duration(timeout)}") from error
     except OSError as error:
         raise _not_started(error, (error.filename or source[0],)) from error
 

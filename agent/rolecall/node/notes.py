@@ -78,6 +78,7 @@ class DatabaseNote:
     login: str | None = None  # fingerprint of what it follows with
     accounts: str | None = None  # fingerprint of the SQL that has made the accounts
     created_accounts: tuple[str, ...] = ()  # their names, as SQL
+    closing: int = 0  # runs that have tried in vain to make this former master read-only
 
 
 @dataclass(frozen=True)

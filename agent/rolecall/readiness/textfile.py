@@ -50,6 +50,10 @@ def figures(report: Report, now: float, uptime: float) -> Iterator[str]:
         "rolecall_degraded", "Whether it goes on with something older than it should have", report.degraded
     )
     yield from _gauge("rolecall_leaving", "Whether this node is about to leave service", report.leaving)
+    if report.waits:
+        waits = {_labelled({"database": name}): seconds for name, seconds in report.waits.items()}
+        words = "How long the oldest write of this master has waited to be acknowledged, at the last run"
+        yield from _metric("rolecall_database_wait_seconds", words, waits)
     words = "When the last run ended that looked at everything"
     yield from _gauge("rolecall_last_run_timestamp_seconds", words, int(now))
     if report.boot:

@@ -84,6 +84,9 @@ class Replication:
     accounts: str
     max_lag: float
     duties: Mapping[str, str]  # what this server is in each of its databases, for a plan to tell
+    socket: str = ""  # a generation of an earlier version has none of the three
+    pidfile: str = ""
+    max_ack_wait: float = 10.0  # seconds
 
 
 def deployed_release(product: AssignedProduct, user: str) -> DeployedRelease:

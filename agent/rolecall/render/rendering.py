@@ -14,7 +14,8 @@ from rolecall.errors import ConfigFault
 from rolecall.fleet.assignment import AssignedProduct, Assignment
 from rolecall.forms.mistakes import Mistake, Mistakes, suggest
 from rolecall.forms.quoting import FORMATS
-from rolecall.render.contents import Attachment, DirectCommands, Replication, Unit, Validator, deployed_release
+from rolecall.render.contents import Attachment, DirectCommands, Unit, Validator, deployed_release
+from rolecall.render.databases import replication
 from rolecall.render.evaluation import Evaluator, Scope
 from rolecall.render.generation import ITSELF, Generation, ManagedFile, clashes, sealed, secret_token, tag_token
 from rolecall.render.parameters import parameter_values
@@ -106,7 +107,7 @@ class Renderer:
                 if self.evaluator.condition(spec.when, scope)
             ),
             checks=checks(self.evaluator, self._scopes),
-            replication=self._replication(),
+            replication=replication(self.evaluator, self.assignment.databases),
             secrets={secret.key: fingerprints.get(secret.key, "") for secret in assignment.secrets},
         )
         if mistakes:
@@ -219,23 +220,6 @@ class Renderer:
     def _validator(self, spec: ValidatorSpec, scope: Scope) -> Validator:
         argv = self.evaluator.texts(spec.argv, scope)
         return Validator(self.evaluator.text(spec.name, scope), argv, spec.timeout, spec.unit)
-
-    def _replication(self) -> Replication | None:
-        spec, evaluator = self.role.table.replication, self.evaluator
-        if spec is None:
-            return None
-        return Replication(
-            dialect=evaluator.text(spec.dialect),
-            client=evaluator.texts(spec.client),
-            remote=evaluator.texts(spec.remote),
-            dump=evaluator.texts(spec.dump),
-            user=evaluator.text(spec.user),
-            accounts=spec.accounts,
-            max_lag=evaluator.number(str(spec.max_lag)),
-            duties={
-                database.name: f"{database.duty}, epoch {database.epoch}" for database in self.assignment.databases
-            },
-        )
 
     def _unit(self, spec: UnitSpec, scope: Scope) -> Unit:
         direct = self._direct(spec.direct, scope) if spec.direct else None

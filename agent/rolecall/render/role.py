@@ -87,7 +87,10 @@ class ReplicationSpec(Frozen):
     dump: tuple[str, ...] = Field(min_length=1, description="Writes all data of another server as SQL")
     user: str = Field(description="The account for replication")
     accounts: str = Field(description="The generation's file of SQL that makes schemas and accounts")
+    socket: str = Field(description="The server's local socket")
+    pidfile: str = Field(description="Where the server writes its process's number")
     max_lag: str | int = Field(60, description="Seconds that a replica may be behind")
+    max_ack_wait: str | int = Field(10, description="Seconds that a write may wait to be acknowledged")
 
 
 class RoleFile(Frozen):

@@ -4,14 +4,17 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import rolecall
+from rolecall.database.dialects import DIALECTS
+from rolecall.errors import HostFault
 from rolecall.host import attachments
 from rolecall.host.accounts import account_files
 from rolecall.host.roles import included_roles, roles_folder
 from rolecall.node.node import Node
 from rolecall.node.notes import Hold
 from rolecall.node.verified import Verified, path_of
+from rolecall.render.contents import Replication
 from rolecall.render.generation import Generation
-from rolecall.shortcut import stamps
+from rolecall.shortcut import look, stamps
 from rolecall.store import DOCUMENT
 from rolecall.trust.verification import Document
 
@@ -26,7 +29,22 @@ def leave_stamps(node: Node, document: Document, generation: Generation, before:
     revalidation = document.revalidation
     if revalidation:
         revalidation += f"\t{path_of(node.settings.state, node.notes.read(Verified).document)}"
-    stamps.write_record(node.settings.run, revalidation, marks, node.settings.refresh.full_every)
+    questions = revalidation, question_to_database(generation.replication)
+    stamps.write_record(node.settings.run, questions, marks, node.settings.refresh.full_every)
+
+
+def question_to_database(replication: Replication | None) -> str:
+    """What a refresh asks the database server of this node, and the answer while all is well; '' if it has none.
+
+    Raises HostFault if it does not answer.
+    """
+    if replication is None or not replication.duties:
+        return ""
+    statement = DIALECTS[replication.dialect].look.format(seconds=round(replication.max_ack_wait))
+    try:
+        return f"{replication.socket}\t{statement}\t{look.answer(replication.socket, statement)}"
+    except (OSError, ValueError) as error:
+        raise HostFault(f"the database server does not answer at {replication.socket}: {error}") from error
 
 
 def source_paths(node: Node) -> Iterator[str]:

@@ -1,7 +1,8 @@
 """The first question of every refresh: has anything moved since the last run found all well?
 
-The record is a time until which it holds, the request that revalidates the document ('' where that is a local file),
-and a list of stamps, one for each file and link that the last run went by. Checking it is a stat(2) each, and one small
+The record is a time until which it holds, the request that revalidates the document ('' where that is a local file), a
+question to this machine's database server with its answer ('' where there is none), and a list of stamps, one for each
+file and link that the last run went by. Checking it is a stat(2) each, one glance at the database, and one small
 request; it is in the run folder, so that a reboot asks everything anew. This module is loaded by every refresh on every
 machine: it imports nothing that the interpreter has not loaded already.
 """
@@ -42,11 +43,16 @@ def holds(config: str) -> bool:
             # A record from the future is one of a clock that was set back: ask everything anew.
             if not float(start) <= time.time() < float(end):
                 return False
-            revalidation = record.readline()[:-1]
+            revalidation, question = record.readline()[:-1], record.readline()[:-1]
             if not all(stamp(line[line.index(" ") + 1 : -1]) == line[: line.index(" ")] for line in record):
                 return False
     except (OSError, ValueError):
         return False
+    if question:
+        from rolecall.shortcut.look import unmoved
+
+        if not unmoved(question):
+            return False
     if not revalidation:
         return True
     from rolecall.shortcut.request import unchanged
@@ -75,12 +81,14 @@ def stamps_of(paths: "Iterable[str]") -> dict[str, str]:
     return {path: stamp(path) for path in paths}
 
 
-def write_record(run: "Path", revalidation: str, stamps: "Mapping[str, str]", seconds: float) -> None:
-    """All is well as long as nothing has another stamp, nor the store another document; look again in `seconds`."""
+def write_record(run: "Path", questions: tuple[str, str], stamps: "Mapping[str, str]", seconds: float) -> None:
+    """All is well as long as nothing has another stamp, and store and database answer as they did; look again in
+    `seconds`. `questions`: to the store, and to the database server."""
     from rolecall.host import files
 
     now = time.time()
-    lines = [f"{now} {now + seconds}\n{revalidation}\n", *(f"{mark} {path}\n" for path, mark in sorted(stamps.items()))]
+    head = "\n".join((f"{now} {now + seconds}", *questions))
+    lines = [f"{head}\n", *(f"{mark} {path}\n" for path, mark in sorted(stamps.items()))]
     files.replace(run / NAME, "".join(lines).encode(), 0o644)
 
 

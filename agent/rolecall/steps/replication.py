@@ -17,8 +17,12 @@ def replicate(node: Node, prospect: Prospect, report: Report) -> str:
     databases = prospect.assignment.databases
     servers = [DatabaseServer(use, database, secrets, target.secrets, node.notes) for database in databases]
     notes = [leave_databases(use, [server.target.name for server in servers], node.notes)]
-    notes += [server.converge(accounts, mark) for server in servers]
     for server in servers:
+        try:
+            notes.append(server.converge(accounts, mark))
+        finally:
+            if server.oldest_wait is not None:
+                report.waits[server.target.name] = server.oldest_wait
         if server.pending:
             report.owe(server.pending)
     return "; ".join(filter(None, notes))
