@@ -36,7 +36,7 @@ MASTER_STATE = ServerState(
 
 def target(duty: str, candidate: str | None = "db2") -> NodeDatabase:
     upstream = {"master": None, "replica": CANDIDATE}.get(duty, MASTER)
-    return NodeDatabase("blog", 3306, 1, duty, MASTER, upstream, (MASTER, CANDIDATE), (), None, candidate, "db1")
+    return NodeDatabase("blog", 3306, 1, duty, MASTER, upstream, (MASTER, CANDIDATE), (), None, candidate, "db1", 1000)
 
 
 addresses = st.sampled_from([OTHER, ME, ("10.0.0.99", 3307)])

@@ -72,6 +72,8 @@ TABLE: list[tuple[dict[str, Any], str, str, str]] = [
      "shares the account 'blog' of blog with blog: each reaches both", "give it an account of its own"),
     ({**SHARED, "products/blog/environment": {"DB_USER": "clips"}}, "products/video/user",
      "shares the account 'clips' of blog with blog", "give it an account of its own"),
+    ({"databases/blog/max_connections": 91}, "databases/blog/max_connections",
+     "its products may need 42 connections at once and get 41: each gets less", "raise it to 92"),
 ]  # fmt: skip
 
 

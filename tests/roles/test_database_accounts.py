@@ -2,18 +2,24 @@
 
 import subprocess
 
-from database_fleet import APP, Fleet
+from database_fleet import ADDRESSES, APP, WRITER, Fleet
 from database_fleet import fleet as fleet  # noqa: PLC0414 - a fixture
 from database_fleet import template as template  # noqa: PLC0414 - a fixture
+from patience import wait_until
 
 OWN = "127.0.0.1"  # on loopback whoever connects has this address
 
 
-def as_product(fleet: Fleet, statement: str, *, password: str = APP) -> "subprocess.CompletedProcess[str]":
-    """As the product's account, from the web server whose address this machine has."""
-    argv = ["mariadb", "--no-defaults", "--host=127.0.0.21", f"--port={fleet.port}", "--user=p-blog", "--batch",
-            "--skip-column-names", f"--password={password}"]  # fmt: skip
-    return subprocess.run(argv, input=statement, capture_output=True, text=True, timeout=60, check=False)
+def client(statement: str, *login: str) -> "subprocess.Popen[str]":
+    """A client of db1, with a statement; it says in the end how it went."""
+    argv = ["mariadb", "--no-defaults", "--batch", "--skip-column-names", *login, f"--execute={statement}"]
+    return subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def page(fleet: Fleet, statement: str, *, password: str = APP) -> "subprocess.Popen[str]":
+    """Of the web server that has this machine's address."""
+    place = f"--host={ADDRESSES['db1']}", f"--port={fleet.port}"
+    return client(statement, "--user=p-blog", f"--password={password}", *place)
 
 
 def web_server(fleet: Fleet, name: str, address: str) -> None:
@@ -46,8 +52,8 @@ def test_what_an_account_has_defined_works_for_others_when_its_web_server_leaves
     fleet.run("db1")
     locked = "SELECT Host, JSON_VALUE(Priv, '$.account_locked') FROM mysql.global_priv WHERE User LIKE 'o%' ORDER BY 1"
     assert fleet.sql("db1", locked) == "127.0.0.11\t1\n127.0.0.12\t1"
-    page = as_product(fleet, "INSERT INTO blog.t VALUES (1); SELECT * FROM blog.v; SELECT * FROM blog.log")
-    assert (page.stdout, page.stderr) == ("1\n1\n", "")
+    request = page(fleet, "INSERT INTO blog.t VALUES (1); SELECT * FROM blog.v; SELECT * FROM blog.log")
+    assert request.communicate()[0] == "1\n1\n"
     assert fleet.sql("db1", "SELECT blog.f()") == "1"
     fleet.sql("db1", "DROP VIEW blog.v")
     del servers["web4"]
@@ -55,3 +61,28 @@ def test_what_an_account_has_defined_works_for_others_when_its_web_server_leaves
     fleet.publish()
     fleet.run("db1")
     assert fleet.sql("db1", locked) == "127.0.0.11\t0", "the one that defines nothing any more is gone"
+
+
+def test_writes_that_wait_leave_connections_for_the_candidate_and_the_agent(fleet: Fleet) -> None:
+    fleet.document["servers"]["db5"]["products"] = ["blog"]
+    fleet.become(replicas=["db5"], snapshot=None, max_connections=60)
+    fleet.settle("db1", "db2")
+    fleet.sql("db1", "SET GLOBAL max_connections = 12")  # as a server that nobody has restarted since it was raised
+    fleet.become(max_connections=61)
+    fleet.run("db1", "db2")
+    fleet.kill("db2")
+    wait_until(lambda: "Binlog Dump" not in fleet.sql("db1", "SHOW PROCESSLIST"), "its connection is free")
+    insert = "INSERT INTO blog.t (k) VALUES ('k')"
+    own = f"--user={WRITER}", f"--socket={fleet.socket('db1')}"
+    clients = [page(fleet, insert) for _ in range(70)] + [client(insert, *own) for _ in range(20)]
+    wait_until(lambda: sum(client.poll() is None for client in clients) == 4 + 10, "the others are refused")
+    waiting = [client for client in clients if client.poll() is None]
+    answers = [client.communicate()[0] for client in clients if client not in waiting]
+    assert all("max_user_connections" in answer for answer in answers), answers
+    look = fleet.nodes["db1"].rolecall("status", ok=False).stdout
+    assert "blog: replication" in look
+    assert "refused a statement" not in look, "the agent finds a connection"
+    fleet.start("db2")
+    fleet.follow("db2", "db1")
+    assert [client.communicate()[0] for client in waiting] == [""] * len(waiting)
+    assert fleet.sql("db1", "SELECT COUNT(*) FROM blog.t") == "14"

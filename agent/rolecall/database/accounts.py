@@ -24,6 +24,14 @@ def account_names(target: NodeDatabase, replication_user: str) -> set[str]:
     return names
 
 
+def allow_connections(client: Client, number: int) -> None:
+    """Have a server that runs take so many connections at least: the limits of accounts are a part of them.
+
+    Its configuration says so too, but counts from its next start on. Raises HostFault.
+    """
+    client.run(f"SET GLOBAL max_connections = GREATEST(@@global.max_connections, {number})")
+
+
 def update_accounts(client: Client, statements: str, obsolete: Iterable[str]) -> set[str]:
     """Create schemas and accounts, and drop those that are no longer needed; returns those that only were locked.
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from operator import attrgetter
 from typing import Any, TypeAlias
 
-from rolecall.database.accounts import account_names, update_accounts
+from rolecall.database.accounts import account_names, allow_connections, update_accounts
 from rolecall.database.client import Client, UnansweredFault
 from rolecall.database.closing import close
 from rolecall.database.promotion import Promotion
@@ -63,6 +63,7 @@ class DatabaseServer:
         a person has to look at, FetchFault for what only needs time: the next run goes on.
         """
         state = self._state_or_end()
+        allow_connections(self.client, self.target.max_connections)
         actions = actions_for(state, self.target)
         self._remember(duty=self.target.duty, candidate=self.target.candidate if state.acks_required else None)
         changes = [action.value for action in actions if self._perform(action, state, accounts, fingerprint)]
@@ -76,12 +77,8 @@ class DatabaseServer:
         else:
             # Accounts that its master creates meanwhile reach it by replication. It has to know them if it becomes
             # the master, or it would never drop those that are no longer needed.
-            self._remember(
-                accounts="",
-                created_accounts=tuple(
-                    sorted({*self.note.created_accounts, *account_names(self.target, self.replication.user)})
-                ),
-            )
+            names = account_names(self.target, self.replication.user) | set(self.note.created_accounts)
+            self._remember(accounts="", created_accounts=tuple(sorted(names)))
         self._remember(master=_address(self.target.master))
         require_answers(self.client, self.target.candidate)
         return f"{self.target.duty} of {self.target.name}: {', '.join(changes)}" if changes else ""

@@ -116,6 +116,9 @@ class Database(Frozen):
     replicas: tuple[Name, ...] = Field((), description="Serve reads")
     snapshot: Name | None = Field(None, description="Takes the backups")
     replication_password: SecretReference | None = Field(None, description="Of the account that replicas log in with")
+    max_connections: int = Field(
+        1000, ge=60, le=100_000, description="Connections that each of its servers takes; 50 of them are no product's"
+    )
 
 
 class Cache(Frozen):

@@ -1,9 +1,10 @@
 """Databases and caches, as a product sees them and as their own servers do."""
 
 import zlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
+from rolecall.fleet.connections import RESERVED, Account, limit_by_account
 from rolecall.fleet.schema import Cache, Database, Fleet, Server
 
 
@@ -65,6 +66,7 @@ class DatabaseAccount:
     user: str
     password: Secret | None
     addresses: tuple[str, ...]  # of the servers that run the product
+    connections: Mapping[str, int] = field(default_factory=dict)  # address → how many at once it may have from there
     withheld: bool = False  # its password cannot be had just now: what the server has of the account stays
 
 
@@ -84,11 +86,17 @@ class NodeDatabase:
     candidate: str | None  # who acknowledges what the master writes
 
     server: str  # this node
+    max_connections: int  # at each of its servers
 
     @property
     def server_id(self) -> int:
         """Of replication: other servers must not have the same."""
         return 1 + zlib.crc32(self.server.encode()) % (2**32 - 2)
+
+    @property
+    def product_connections(self) -> int:
+        """What all products together have of the connections of each of its servers."""
+        return self.max_connections - RESERVED
 
     @property
     def secrets(self) -> tuple[Secret, ...]:
@@ -176,7 +184,7 @@ def duties(database: Database) -> dict[str, str]:
 def _node_database(name: str, database: Database, server: str, fleet: Fleet) -> NodeDatabase:
     duty_of = duties(database)
     upstream = _upstream(database, duty_of[server])
-    reference = database.replication_password
+    reference, limits = database.replication_password, limit_by_account(name, fleet)
     return NodeDatabase(
         name=name,
         port=database.port,
@@ -186,11 +194,14 @@ def _node_database(name: str, database: Database, server: str, fleet: Fleet) -> 
         upstream=_endpoint(upstream, database, fleet) if upstream else None,
         members=tuple(_endpoint(member, database, fleet) for member in duty_of),
         accounts=tuple(
-            _account(product, fleet) for product in sorted(fleet.products) if name in fleet.products[product].databases
+            _account(product, fleet, limits)
+            for product in sorted(fleet.products)
+            if name in fleet.products[product].databases
         ),
         replication_password=Secret(f"databases/{name}", "REPLICATION_PASSWORD", reference) if reference else None,
         candidate=database.candidate,
         server=server,
+        max_connections=database.max_connections,
     )
 
 
@@ -201,15 +212,17 @@ def _upstream(database: Database, duty: str) -> str | None:
     return database.candidate or database.master if duty == "replica" else database.master
 
 
-def _account(name: str, fleet: Fleet) -> DatabaseAccount:
+def _account(name: str, fleet: Fleet, limits: Mapping[Account, int]) -> DatabaseAccount:
     product = fleet.products[name]
     reference = product.secrets.get("DB_PASSWORD")
+    addresses = tuple(sorted(server.address for server in fleet.servers.values() if name in server.products))
     return DatabaseAccount(
         product=name,
         schema=name.replace("-", "_"),
         user=product.database_user,
         password=Secret(name, "DB_PASSWORD", reference) if reference else None,
-        addresses=tuple(sorted(server.address for server in fleet.servers.values() if name in server.products)),
+        addresses=addresses,
+        connections={address: limits[product.database_user, address] for address in addresses},
     )
 
 

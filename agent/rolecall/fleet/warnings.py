@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from rolecall.fleet.connections import RESERVED, available_connections, wanted_by_account
 from rolecall.fleet.overview import homes, natural, server_rows, spreads
 from rolecall.fleet.schema import Fleet
 from rolecall.fleet.topology import duties
@@ -22,7 +23,8 @@ class FleetWarning(Mistake):
 
 def warnings(fleet: Fleet, raw: bytes) -> list[FleetWarning]:
     """What is not a mistake but will hurt one day, each with its position in the text and a remedy."""
-    mistakes = [*_balance(fleet), *_missing(fleet), *_together(fleet), *_accounts(fleet), *_roles(fleet)]
+    kinds = (_balance, _missing, _together, _accounts, _connections, _roles)
+    mistakes = [mistake for kind in kinds for mistake in kind(fleet)]
     if not mistakes:
         return []
     located = locate(mistakes, json_positions(raw.decode("utf-8")))
@@ -104,6 +106,17 @@ def _accounts(fleet: Fleet) -> Iterator[FleetWarning]:
                 message = f"shares the account {product.database_user!r} of {database} with {other}: each reaches both"
                 key = ("environment", "DB_USER") if "DB_USER" in product.environment else ("user",)
                 yield FleetWarning(("products", name, *key), message, "give it an account of its own")
+
+
+def _connections(fleet: Fleet) -> Iterator[FleetWarning]:
+    """Databases whose products may need more connections at once than their servers take."""
+    for name, database in fleet.databases.items():
+        wanted, available = sum(wanted_by_account(name, fleet).values()), available_connections(database)
+        if wanted > available:
+            message = f"its products may need {wanted} connections at once and get {available}: each gets less"
+            hint = f"raise it to {wanted + RESERVED} if its servers have the memory, or lower 'workers' of products"
+            kind = "have products that may need more connections than their servers take"
+            yield FleetWarning(("databases", name, "max_connections"), message, hint, kind=kind)
 
 
 def _roles(fleet: Fleet) -> Iterator[FleetWarning]:
