@@ -33,7 +33,7 @@ from rolecall.steps.evidence import Before, keep_evidence
 from rolecall.steps.finish import IDLE, recorded
 from rolecall.steps.identification import identify_machine, note_identity, settle_state
 from rolecall.steps.planning import Prospect, make_plan
-from rolecall.steps.remarks import warn_of_settings, warn_of_tags, warn_of_what_lies_aside
+from rolecall.steps.remarks import warn_of_connections, warn_of_settings, warn_of_tags, warn_of_what_lies_aside
 from rolecall.steps.replication import replicate
 from rolecall.steps.selftest import examine, observe, roll_back, self_test
 from rolecall.steps.staging import stage
@@ -133,6 +133,7 @@ def decide(node: Node, report: Report, *, dry: bool = False) -> Decision:
         products = ", ".join(product.name for product in assignment.products) or "no products"
         step.note = f"{assignment.server}: {products}"
         warn_of_tags(identity, fleet, settings.role, report)
+        warn_of_connections(assignment, report)
     if not dry:
         settle_state(node, identity, report)
         warn_of_what_lies_aside(node, report)
@@ -158,7 +159,7 @@ def act(
     unproven = target.id != node.generations.ready() or target.id != live.id
     report.releases = target.versions
     with report.step("stage") as step:
-        step.note = stage(node, target, secrets, live)
+        step.note = stage(node, target, secrets, live, report.warn)
     before = Before(live)
     if unproven:
         with report.step("rehearse") as step:

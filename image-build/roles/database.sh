@@ -7,6 +7,7 @@ if [[ $PLATFORM == *-mysql ]]; then
 # CentOS         Debian           why
 mysql8.4-server  -                the databases
 mysql8.4         -                its client and mysqldump: the agent talks to the server by them
+openssl          -                makes the server's certificate
 END
   enable mysqld.service
 else
@@ -15,6 +16,7 @@ else
 mariadb-server   mariadb-server   the databases
 mariadb          mariadb-client   the client and mariadb-dump: the agent talks to the server by them
 mariadb-backup   mariadb-backup   copies a running server, for people and backups
+openssl          openssl          makes the server's certificate
 END
   enable mariadb.service
 fi

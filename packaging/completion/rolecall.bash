@@ -5,7 +5,7 @@
 #    source ~/.local/share/bash_completion/rolecall
 # See also: https://github.com/scop/bash-completion/blob/main/doc/configuration.md
 
-_shtab_rolecall_fleet_subparsers=(check show diff publish history fetch schema)
+_shtab_rolecall_fleet_subparsers=(check show diff publish history fetch certificates schema)
 _shtab_rolecall_store_subparsers=(check copy)
 _shtab_rolecall_image_subparsers=(attach detach check install)
 _shtab_rolecall_subparsers=(boot refresh rollback drain plan status selftest doctor history why blame adopt fleet store image demo)
@@ -28,6 +28,7 @@ _shtab_rolecall_fleet_diff_option_strings=(-h --help --json --store --config --p
 _shtab_rolecall_fleet_publish_option_strings=(-h --help --json --store --config --key --signers --unsigned --valid --alone --templates)
 _shtab_rolecall_fleet_history_option_strings=(-h --help --json --store --config --signers -n)
 _shtab_rolecall_fleet_fetch_option_strings=(-h --help --json --store --config --serial)
+_shtab_rolecall_fleet_certificates_option_strings=(-h --help --json --store --config)
 _shtab_rolecall_fleet_schema_option_strings=(-h --help --json --templates)
 _shtab_rolecall_fleet_option_strings=(-h --help)
 _shtab_rolecall_store_check_option_strings=(-h --help --json --config)
@@ -43,7 +44,7 @@ _shtab_rolecall_option_strings=(-h --help --version)
 
 
 
-_shtab_rolecall_fleet_pos_0_choices=(check show diff publish history fetch schema)
+_shtab_rolecall_fleet_pos_0_choices=(check show diff publish history fetch certificates schema)
 _shtab_rolecall_store_pos_0_choices=(check copy)
 _shtab_rolecall_image_pos_0_choices=(attach detach check install)
 _shtab_rolecall_pos_0_choices=(boot refresh rollback drain plan status selftest doctor history why blame adopt fleet store image demo)
@@ -109,6 +110,10 @@ _shtab_rolecall_fleet_history___json_nargs=0
 _shtab_rolecall_fleet_fetch__h_nargs=0
 _shtab_rolecall_fleet_fetch___help_nargs=0
 _shtab_rolecall_fleet_fetch___json_nargs=0
+_shtab_rolecall_fleet_certificates_pos_1_nargs='*'
+_shtab_rolecall_fleet_certificates__h_nargs=0
+_shtab_rolecall_fleet_certificates___help_nargs=0
+_shtab_rolecall_fleet_certificates___json_nargs=0
 _shtab_rolecall_fleet_schema__h_nargs=0
 _shtab_rolecall_fleet_schema___help_nargs=0
 _shtab_rolecall_fleet_schema___json_nargs=0

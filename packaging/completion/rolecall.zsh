@@ -32,6 +32,7 @@ _shtab_rolecall_commands() {
 
 _shtab_rolecall_fleet_commands() {
   local _commands=(
+    certificates:'The certificates that database servers report, written into a document'"'"'s file.'
     check:'All mistakes of a document at once, each with its path and line:column.'
     diff:'Which servers would change between two documents, and how.'
     fetch:'The document that a store has now, as its author wrote it.'
@@ -135,6 +136,18 @@ _shtab_rolecall_fleet_options=(
 
 # guard to ensure default positional specs are added only once per session
 _shtab_rolecall_fleet_defaults_added=0
+
+_shtab_rolecall_fleet_certificates_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--json[answer as JSON]"
+  "--store[where the reports are\: s3\:\/\/, https\:\/\/ or file\:\/\/]:URL:"
+  "--config[an agent.toml with \[aws\] and \[network\] (default\: the settings of the AWS tools)]:FILE:"
+  ":the document\; publish it afterwards:"
+  "(*)::take another certificate of it than the document has:"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_rolecall_fleet_certificates_defaults_added=0
 
 _shtab_rolecall_fleet_check_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
@@ -432,6 +445,7 @@ _shtab_rolecall_fleet() {
       (( CURRENT += 1 ))
       curcontext="${curcontext%:*:*}:_shtab_rolecall_fleet-$line[1]:"
       case $line[1] in
+        certificates) _arguments -C -s $_shtab_rolecall_fleet_certificates_options ;;
         check) _arguments -C -s $_shtab_rolecall_fleet_check_options ;;
         diff) _arguments -C -s $_shtab_rolecall_fleet_diff_options ;;
         fetch) _arguments -C -s $_shtab_rolecall_fleet_fetch_options ;;

@@ -45,6 +45,7 @@ COMMAND_LINES = {
     "fleet history": "--store {store}",
     "fleet fetch": "--store {store}",
     "fleet schema": "",
+    "fleet certificates": "{file} --store {store}",
     "store check": "{copy}",
     "store copy": "{store} {copy}",
     "demo": "",

@@ -35,6 +35,8 @@ VALUES = {
     "password": sql("a';\\"),
     "position": sql(SERVER.foreign_position),
     "seconds": "0",
+    "channel": MARIADB.encrypted.clause,
+    "certificate": "'/nowhere'",
 }
 
 
@@ -115,7 +117,13 @@ def test_the_server_accepts_each_of_its_statements(ask: Ask) -> None:
     assert len(tried("server_state")[0]) == 5
     assert tried("look") == [["ON 0,OFF"]], "read-only, nobody acknowledges, follows nobody, and nothing waits"
     tried("set_writable", "before_restore", "after_restore")
-    others = {"status_columns", "refuses_lagging_upstream", "divergence_errors"}
+    assert tried("shows_certificate") == [["0"]]
+    for channel in (MARIADB.plain, MARIADB.encrypted, MARIADB.verified):
+        ask(MARIADB.follow.format(**VALUES | {"channel": channel.clause.format(authority="'/a'")}))
+        ask(filled(MARIADB.reset_replica))
+    # Without a certificate there is nothing to read again: test_encryption has servers with theirs.
+    others = {"status_columns", "refuses_lagging_upstream", "divergence_errors", "reload_certificate"}
+    others |= {"plain", "encrypted", "verified"}
     assert accepted == {field.name for field in fields(Dialect)} - others
 
 

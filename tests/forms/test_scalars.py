@@ -1,6 +1,7 @@
 """What may pass the door at all, and in which words the rest is refused."""
 
 import unicodedata
+from base64 import b64encode
 from typing import Annotated, Any
 
 import pytest
@@ -59,6 +60,9 @@ def passes(kind: Any, value: object) -> object:
         ("AbsolutePath", ["/", "/var/lib/rolecall"], ["", "a", 'a"b', "/a\n", "/a$b", "/a%b", "/a{b", "/a\\b"]),
         ("UrlPath", ["/", "/a?b=c&d#e"], ["", "a", "http://a", "/a b", "/ä", "/a\n", "/" + "a" * 1024]),
         ("Sha256", ["0" * 64], ["", "0" * 63, "0" * 65, "g" * 64, "A" * 64, "0" * 64 + "\n"]),
+        ("Certificate", [certificate := b64encode(b"\x30\x82\x00\x01x").decode()],
+         ["", "a", f"{certificate}\n", f"{certificate}{certificate}", b64encode(b"\x30\x82\x00\x02x").decode(),
+          "QUJD"]),
         ("Version", ["1", "2026.11.21", "v1_a+b-c"], ["", ".1", "1 2", "1/2", "1" * 65, "1\n", '1"', "1${x}"]),
         ("SecretReference", ["file:/etc/x", "ssm:/a/b", "ssm:a", "secretsmanager:a:b"],
          ["", "x", "file:x", "env:X", "file:/", "file:/a b", "file:/a\n", "file:/a'", "file:/$x"]),

@@ -86,5 +86,7 @@ def test_every_folder_of_a_generation_that_a_daemon_reads_has_one_type(role: str
 def test_releases_and_what_products_write_have_types_and_secrets_have_none() -> None:
     assert kinds(f"{STATE}/releases/blog/.unpack-0123/public/index.php") == {"httpd_sys_content_t"}
     assert kinds(f"{STATE}/shared/blog/uploads/a.png") == {"httpd_sys_rw_content_t"}
-    for name in ("reports/a.json", "fleet/document", "secrets/a", "key"):
+    for name in ("certificates/server.key", "certificates/trusted/db1.pem"):
+        assert kinds(f"{STATE}/{name}") == {"mysqld_etc_t"}
+    for name in ("certificates/authority.key", "reports/a.json", "fleet/document", "secrets/a", "key"):
         assert kinds(f"{STATE}/{name}") == set()

@@ -305,9 +305,9 @@ def test_mysql_programs_read_a_password_as_it_was_written(scratch: Path, texts: 
             refused += 1
             continue
         read = format_readers.my_print_defaults(file, "client")
-        assert read == ["--user=blog", f"--password={text}", "--host=10.0.0.21", "--port=3306"]
-    assert format_readers.my_print_defaults(file, "client_blog") == ["--host=10.0.0.21", "--port=3306"]
-    assert format_readers.my_print_defaults(file, "client_blog_replica") == ["--host=10.0.0.23", "--port=3306"]
+        assert read == ["--user=blog", f"--password={text}", "--host=10.0.0.21", "--port=3306", "--ssl"]
+    assert format_readers.my_print_defaults(file, "client_blog") == ["--host=10.0.0.21", "--port=3306", "--ssl"]
+    assert format_readers.my_print_defaults(file, "client_blog_replica") == ["--host=10.0.0.23", "--port=3306", "--ssl"]
     assert refused < len(texts)
 
 
@@ -321,7 +321,7 @@ def test_mysql_programs_read_a_user_as_it_was_written(scratch: Path, texts: list
     for n, text in enumerate(good):
         (scratch / "my.cnf").write_text(text_of(made, f"mysql/p{n}.cnf", {}))
         read = format_readers.my_print_defaults(scratch / "my.cnf", "client")
-        assert read == [f"--user={text}", "--host=10.0.0.21", "--port=3306"]
+        assert read == [f"--user={text}", "--host=10.0.0.21", "--port=3306", "--ssl"]
 
 
 def test_what_is_too_long_for_a_line_of_an_option_file_is_refused_before_it_is_cut_in_two() -> None:

@@ -140,7 +140,7 @@ def test_the_mysql_client_finds_the_master_and_a_replica(web: Box) -> None:
     assert config.stat().st_mode & 0o777 == 0o640
     argv = ["my_print_defaults", f"--defaults-file={config}", "client", "client_blog_replica"]
     answer = subprocess.run(argv, capture_output=True, text=True, check=True).stdout.split()
-    assert {"--user=p-blog", "--host=10.0.0.21", "--port=3306", "--host=10.0.0.23"} == set(answer)
+    assert {"--user=p-blog", "--host=10.0.0.21", "--port=3306", "--ssl", "--host=10.0.0.23"} == set(answer)
 
 
 def test_a_static_product_never_shows_the_source_of_a_program(box: Box) -> None:

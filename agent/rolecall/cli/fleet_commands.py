@@ -14,6 +14,7 @@ from rolecall.fleet.schema import parse_fleet
 from rolecall.fleet.succession import succession_mistakes
 from rolecall.fleet.warnings import warnings
 from rolecall.operator import answers, offline
+from rolecall.operator.certificates import FleetCertificates, take_certificates
 from rolecall.operator.history import past_payload
 from rolecall.operator.lineage import FleetHistory, read_history
 from rolecall.operator.publish import Signing, publish_file
@@ -91,6 +92,12 @@ def show_history(arguments: argparse.Namespace) -> FleetHistory:
     return read_history(store, arguments.signers, arguments.n)
 
 
+def take_reported_certificates(arguments: argparse.Namespace) -> FleetCertificates:
+    """`fleet certificates`: what servers report, into the file."""
+    store = offline.store_at(arguments.store, arguments.config)
+    return take_certificates(arguments.file, store, arguments.servers)
+
+
 def show_schema(arguments: argparse.Namespace) -> answers.DocumentSchema:
     """`fleet schema`."""
     return answers.DocumentSchema(document_schema(arguments.templates))
@@ -107,5 +114,6 @@ COMMANDS: dict[str, Command[Any]] = {
     "publish": Command(publish_document, fleet_views.show_publication),
     "history": Command(show_history, print_history),
     "fetch": Command(fetch_document, _write_document),
+    "certificates": Command(take_reported_certificates, fleet_views.show_certificates),
     "schema": Command(show_schema, print_json),
 }

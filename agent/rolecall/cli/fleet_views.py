@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from rolecall.cli.fleet_summary import some_of
 from rolecall.cli.fleet_tables import print_tables
 from rolecall.cli.plan_view import print_changes
-from rolecall.cli.tables import print_paragraph
+from rolecall.cli.tables import plain, print_paragraph, print_table
 from rolecall.cli.terminal import console
 from rolecall.fleet.warnings import FleetWarning
 from rolecall.forms.mistakes import Mistake
 from rolecall.forms.quantities import count
 from rolecall.operator.answers import FleetCheck, FleetDiff, FleetOverview, Publication, Unplannable
+from rolecall.operator.certificates import FleetCertificates
 
 _MOST_WARNINGS = 200  # lines; JSON has them all
 _MOST_ALIKE = 3  # that have a line each
@@ -73,6 +74,27 @@ def show_publication(answer: Publication) -> None:
     for note in answer.notes:
         print_paragraph(console(errors=True), f"note: {note}", "yellow")
     _print_warnings(answer.source, answer.warnings)
+
+
+_CERTIFICATES = {
+    "known": ("is in the document", ""),
+    "added": ("added", "green"),
+    "replaced": ("replaced", "yellow"),
+    "other": ("is another one than the document's: name the server to take it, if that is meant", "red"),
+    "none": ("none", "yellow"),
+    "wrong": ("refused", "red"),
+}
+
+
+def show_certificates(answer: FleetCertificates) -> None:
+    """`fleet certificates`: a row for each server."""
+    out = console()
+    rows = [[(title, "dim") for title in ("server", "until", "sha256", "certificate")]]
+    for server in answer.servers:
+        words, style = _CERTIFICATES[server.state]
+        until = f"{server.until:%Y-%m-%d}" if server.until else "-"
+        rows.append([*plain(server.server, until, server.sha256[:16] or "-"), (server.reason or words, style)])
+    print_table(out, rows)
 
 
 def _print_warnings(source: str, warnings: Sequence[Mistake]) -> None:

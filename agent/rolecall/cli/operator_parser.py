@@ -35,6 +35,13 @@ def add_fleet_commands(commands: Commands) -> None:
     add_templates(diff)
     _add_publish_command(fleet)
     _add_past_commands(fleet)
+    text = "the certificates that database servers report, written into a document's file"
+    certificates = add_command(fleet, "certificates", text, config=False)
+    certificates.add_argument("file", type=Path, metavar="FILE", help="the document; publish it afterwards")
+    certificates.add_argument(
+        "servers", metavar="SERVER", nargs="*", help="take another certificate of it than the document has"
+    )
+    add_store(certificates, "where the reports are")
     schema = add_command(fleet, "schema", "the JSON Schema of the document, for editors", config=False)
     add_templates(schema)
 

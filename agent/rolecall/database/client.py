@@ -5,10 +5,10 @@ Statements go to the client's standard input, so that no password is in an argum
 
 import re
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TypeAlias
 
-from rolecall.database.dialects import DIALECTS, Dialect
+from rolecall.database.dialects import DIALECTS, Channel, Dialect
 from rolecall.database.replication import Address, ServerState
 from rolecall.database.sessions import Session, waiting_sessions
 from rolecall.errors import UnsettledFault
@@ -33,11 +33,20 @@ class UnansweredFault(UnsettledFault):
 
 
 class Client:
-    """A server by its own client. `secrets`: values that no message may show."""
+    """A server by its own client. `secrets`: values that no message may show.
 
-    def __init__(self, replication: Replication, secrets: Iterable[str] = ()) -> None:
+    `channel`: how other servers are connected to.
+    """
+
+    def __init__(
+        self,
+        replication: Replication,
+        secrets: Iterable[str] = (),
+        channel: Callable[[Address], Channel] | None = None,
+    ) -> None:
         self.replication, self.secrets = replication, tuple(secrets)
         self.dialect: Dialect = DIALECTS[replication.dialect]
+        self.channel = channel or (lambda _: self.dialect.encrypted)
 
     def run(self, statements: str, seconds: float = 30.0) -> str:
         """Run statements, in the SQL mode that they are quoted for; returns the output.
@@ -116,6 +125,11 @@ class Client:
             waits_for_acks=state["waits_for_acks"] in TRUE,
             acknowledges=state["acknowledges"] in TRUE,
             acknowledging_replicas=int(state["acknowledging_replicas"] or 0),
+            channel=(
+                status.get(columns.encrypted, ""),
+                status.get(columns.authority, ""),
+                status.get(columns.verified, ""),
+            ),
         )
 
     def state_after_retry(self) -> ServerState:
@@ -151,6 +165,17 @@ class Client:
             for text in (secret, secret.replace("\\", "\\\\").replace("'", "''")):
                 message = re.sub(f"{re.escape(text[:8])}.*", "…", message)
         return _PASSWORD.sub(r"\1…", message)
+
+    def connection(self, address: Address) -> tuple[str, ...]:
+        """The client's options to reach another server."""
+        host, port = address
+        return (f"--host={host}", f"--port={port}", *self.channel(address).options)
+
+    def follow(self, address: Address, login: Mapping[str, str]) -> None:
+        """Have another server as the upstream. `login`: of replication, `user` and `password` quoted for SQL."""
+        host, port = sql(address[0]), str(address[1])
+        clause = self.channel(address).clause
+        self.change_replication(self.dialect.follow.format(host=host, port=port, channel=clause, **login))
 
 
 def upstream_of(status: Mapping[str, str], dialect: Dialect) -> Address | None:

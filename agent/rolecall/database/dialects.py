@@ -18,6 +18,23 @@ class StatusColumns(NamedTuple):
     applier: str  # whether the applier (SQL thread) runs
     lag: str  # in seconds
     received: str  # the GTID position up to which the receiver has received
+    encrypted: str
+    authority: str  # the file of the authority that it believes
+    verified: str
+
+
+class Channel(NamedTuple):
+    """How a connection to another server is made; `{authority}` stands for the file of the one that it believes."""
+
+    options: tuple[str, ...]  # of the client
+    clause: str  # of `follow`
+    status: tuple[str, str, str]  # the last three of `status_columns`
+
+    def trusting(self, authority: str, quoted: str) -> "Channel":
+        """The same with that file; `quoted`: for SQL."""
+        options = tuple(option.format(authority=authority) for option in self.options)
+        encrypted, _, verified = self.status
+        return Channel(options, self.clause.format(authority=quoted), (encrypted, authority, verified))
 
 
 @dataclass(frozen=True)
@@ -43,6 +60,11 @@ class Dialect:
     after_restore: str
     refuses_lagging_upstream: bool  # whether the server notices by itself that its upstream lacks what it has
     divergence_errors: tuple[int, ...]  # errors of replication that only a person can judge
+    plain: Channel
+    encrypted: Channel  # whoever answers is believed
+    verified: Channel
+    shows_certificate: str  # one row: shown, 1 where clients of the running server are shown {certificate}
+    reload_certificate: str  # without a restart, and without a word in the binary log
 
 
 # A row that does not exist, or exists already, and the like: the data is not what the upstream's was.
@@ -57,6 +79,9 @@ MARIADB = Dialect(
         applier="Slave_SQL_Running",
         lag="Seconds_Behind_Master",
         received="Gtid_IO_Pos",
+        encrypted="Master_SSL_Allowed",
+        authority="Master_SSL_CA_File",
+        verified="Master_SSL_Verify_Server_Cert",
     ),
     server_state="SELECT @@global.read_only AS read_only, @@global.gtid_current_pos AS position, "
     "@@global.rpl_semi_sync_master_enabled AS waits_for_acks, @@global.rpl_semi_sync_slave_enabled AS acknowledges, "
@@ -78,7 +103,7 @@ MARIADB = Dialect(
     "SUBSTRING_INDEX(@@global.gtid_current_pos, '-', -1) + 0, @@global.gtid_binlog_pos, @@global.gtid_current_pos); "
     "CHANGE MASTER TO "
     "MASTER_HOST = {host}, MASTER_PORT = {port}, MASTER_USER = {user}, MASTER_PASSWORD = {password}, "
-    "MASTER_USE_GTID = slave_pos, MASTER_CONNECT_RETRY = 1, MASTER_HEARTBEAT_PERIOD = 1; START SLAVE",
+    "MASTER_USE_GTID = slave_pos, MASTER_CONNECT_RETRY = 1, MASTER_HEARTBEAT_PERIOD = 1, {channel}; START SLAVE",
     resume="START SLAVE",
     stop_receiver="STOP SLAVE IO_THREAD",
     reset_replica="STOP SLAVE; RESET SLAVE ALL",
@@ -88,6 +113,22 @@ MARIADB = Dialect(
     refuses_lagging_upstream=True,  # in strict mode: gtid_strict_mode
     # The server has diverged; a transaction that the upstream does not have, or no longer has; strict mode.
     divergence_errors=(1236, 1943, 1945, 1947, 1950, *_DATA_DIFFERS),
+    plain=Channel(
+        ("--skip-ssl",),
+        "MASTER_SSL = 0, MASTER_SSL_CA = '', MASTER_SSL_VERIFY_SERVER_CERT = 0",
+        ("No", "", "No"),
+    ),
+    # Client and replica go on without TLS where a server offers none, as long as they do not verify.
+    encrypted=Channel(
+        ("--ssl",), "MASTER_SSL = 1, MASTER_SSL_CA = '', MASTER_SSL_VERIFY_SERVER_CERT = 0", ("Yes", "", "No")
+    ),
+    verified=Channel(
+        ("--ssl-ca={authority}", "--ssl-verify-server-cert"),
+        "MASTER_SSL = 1, MASTER_SSL_CA = {authority}, MASTER_SSL_VERIFY_SERVER_CERT = 1",
+        ("Yes", "", "Yes"),
+    ),
+    shows_certificate="SELECT @@global.have_ssl = 'YES' AND @@global.ssl_cert = {certificate} AS shown",
+    reload_certificate="FLUSH LOCAL SSL",
 )
 MYSQL = Dialect(
     replica_status="SHOW REPLICA STATUS",
@@ -98,6 +139,9 @@ MYSQL = Dialect(
         applier="Replica_SQL_Running",
         lag="Seconds_Behind_Source",
         received="Retrieved_Gtid_Set",
+        encrypted="Source_SSL_Allowed",
+        authority="Source_SSL_CA_File",
+        verified="Source_SSL_Verify_Server_Cert",
     ),
     server_state="SELECT @@global.super_read_only AS read_only, @@global.gtid_executed AS position, "
     "@@global.rpl_semi_sync_source_enabled AS waits_for_acks, @@global.rpl_semi_sync_replica_enabled AS acknowledges, "
@@ -115,11 +159,11 @@ MYSQL = Dialect(
     stop_waiting_for_acks="SET GLOBAL rpl_semi_sync_source_enabled = OFF",
     acknowledge="SET GLOBAL rpl_semi_sync_replica_enabled = ON",
     stop_acknowledging="SET GLOBAL rpl_semi_sync_replica_enabled = OFF",
-    # The public key encrypts the password, which is never sent in the clear. 8.4 gives up after 10 tries; 86400 tries,
-    # one a second, are a day.
+    # Without TLS the public key encrypts the password, which is never sent in the clear. 8.4 gives up after 10 tries;
+    # 86400 tries, one a second, are a day.
     follow="STOP REPLICA; CHANGE REPLICATION SOURCE TO SOURCE_HOST = {host}, SOURCE_PORT = {port}, "
     "SOURCE_USER = {user}, SOURCE_PASSWORD = {password}, SOURCE_AUTO_POSITION = 1, GET_SOURCE_PUBLIC_KEY = 1, "
-    "SOURCE_CONNECT_RETRY = 1, SOURCE_RETRY_COUNT = 86400, SOURCE_HEARTBEAT_PERIOD = 1; START REPLICA",
+    "SOURCE_CONNECT_RETRY = 1, SOURCE_RETRY_COUNT = 86400, SOURCE_HEARTBEAT_PERIOD = 1, {channel}; START REPLICA",
     resume="START REPLICA",
     stop_receiver="STOP REPLICA IO_THREAD",
     reset_replica="STOP REPLICA; RESET REPLICA ALL",
@@ -134,5 +178,24 @@ MYSQL = Dialect(
     # GTID sets have no order: it would follow, and stay different from its upstream without an error.
     refuses_lagging_upstream=False,
     divergence_errors=(1236, 13114, *_DATA_DIFFERS),  # 13114: error 1236 of the upstream, as the replica tells it
+    plain=Channel(
+        ("--ssl-mode=DISABLED",),
+        "SOURCE_SSL = 0, SOURCE_SSL_CA = '', SOURCE_SSL_VERIFY_SERVER_CERT = 0",
+        ("No", "", "No"),
+    ),
+    encrypted=Channel(
+        ("--ssl-mode=REQUIRED",),
+        "SOURCE_SSL = 1, SOURCE_SSL_CA = '', SOURCE_SSL_VERIFY_SERVER_CERT = 0",
+        ("Yes", "", "No"),
+    ),
+    verified=Channel(
+        ("--ssl-mode=VERIFY_IDENTITY", "--ssl-ca={authority}"),
+        "SOURCE_SSL = 1, SOURCE_SSL_CA = {authority}, SOURCE_SSL_VERIFY_SERVER_CERT = 1",
+        ("Yes", "", "Yes"),
+    ),
+    shows_certificate="SELECT @@global.ssl_cert = {certificate} AND EXISTS (SELECT * FROM "
+    "performance_schema.tls_channel_status WHERE CHANNEL = 'mysql_main' AND PROPERTY = 'Enabled' AND VALUE = 'Yes') "
+    "AS shown",
+    reload_certificate="SET SESSION sql_log_bin = 0; ALTER INSTANCE RELOAD TLS",
 )
 DIALECTS = {"mariadb": MARIADB, "mysql": MYSQL}

@@ -14,7 +14,6 @@ from rolecall.database.remote import remote_has_data, remote_state
 from rolecall.database.replication import Address, RemoteState, ServerState, reason_to_wait
 from rolecall.errors import FetchFault, UnsettledFault
 from rolecall.fleet.topology import NodeDatabase
-from rolecall.forms.quoting import sql
 
 FORMER_MASTER_TIMEOUT = 30.0  # seconds for a former master to stop taking writes
 CATCH_UP_TIMEOUT = 60  # seconds for what was written elsewhere to be applied here
@@ -135,5 +134,4 @@ class Promotion:
                 )
 
     def _follow(self, address: Address) -> None:
-        statement = self.client.dialect.follow.format(host=sql(address[0]), port=str(address[1]), **self.login)
-        self.client.change_replication(statement)
+        self.client.follow(address, self.login)

@@ -50,8 +50,7 @@ def remote_lags(client: Client, address: Address) -> bool:
 
 def _rows(client: Client, address: Address, statement: str) -> tuple[list[Row], str]:
     """What another server answers, and '' or the error. One that is frozen accepts a connection, and no more."""
-    host, port = address
-    argv = (*client.replication.remote, f"--host={host}", f"--port={port}", "--connect-timeout=3", "--batch")
+    argv = (*client.replication.remote, *client.connection(address), "--connect-timeout=3", "--batch")
     try:
         result = programs.run(argv, 10, stdin=f"{statement};\n".encode())
     except HostFault:

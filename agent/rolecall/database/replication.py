@@ -50,11 +50,13 @@ class ServerState:
     waits_for_acks: bool = False  # semi-synchronous as a source: a commit waits for an acknowledgement
     acknowledges: bool = False  # semi-synchronous as a replica
     acknowledging_replicas: int = 0  # replicas that are connected to it and acknowledge
+    channel: tuple[str, str, str] = ("", "", "")  # how it connects to its upstream: `Channel.status`
 
     # From the agent's notes, not from the server:
     acks_required: bool = False  # the candidate acknowledges, or has before: the master never goes on without it
     restore_incomplete: bool = False  # a restore was cut off: its data is a part of its upstream's
     password_outdated: bool = False  # it follows with a replication password that has changed
+    channel_outdated: bool = False  # it connects to its upstream in another way than the document asks
 
 
 @dataclass(frozen=True)
@@ -126,6 +128,7 @@ def _must_reconnect(state: ServerState, target: NodeDatabase, *, acknowledge: bo
         or state.fresh
         or state.restore_incomplete
         or state.password_outdated
+        or state.channel_outdated
         or state.acknowledges != acknowledge
         or not state.applying
     )

@@ -18,7 +18,7 @@ def restore(client: Client, upstream: Endpoint) -> None:
     None of it goes into this server's own binary log. Raises FetchFault.
     """
     replication = client.replication
-    dump = (*replication.dump, f"--host={upstream.address}", f"--port={upstream.port}")
+    dump = (*replication.dump, *client.connection((upstream.address, upstream.port)))
     preamble = f"SELECT GET_LOCK('{_LOCK}', 0);\n{client.dialect.before_restore};\n".encode()
     try:
         result = programs.pipe(dump, replication.client, preamble, _DUMP_TIMEOUT)

@@ -25,7 +25,6 @@ from rolecall.errors import FetchFault, UnsettledFault
 from rolecall.fleet.topology import Endpoint, NodeDatabase
 from rolecall.forms.quoting import sql
 from rolecall.node.notes import Databases, Notes
-from rolecall.render.contents import Replication
 
 Texts: TypeAlias = Mapping[str, str]
 
@@ -44,11 +43,8 @@ class DatabaseServer:
     `note`: what it remembers of earlier runs.
     """
 
-    def __init__(
-        self, replication: Replication, target: NodeDatabase, secrets: Texts, fingerprints: Texts, notes: Notes
-    ) -> None:
-        self.client = Client(replication, secrets.values())
-        self.dialect, self.replication = self.client.dialect, replication
+    def __init__(self, client: Client, target: NodeDatabase, secrets: Texts, fingerprints: Texts, notes: Notes) -> None:
+        self.client, self.dialect, self.replication = client, client.dialect, client.replication
         self.target, self.secrets, self.notes = target, secrets, notes
         self.note = notes.read(Databases).of(target.name)
         password = target.replication_password
@@ -102,6 +98,7 @@ class DatabaseServer:
             restore_incomplete=self.note.joining and not state.fresh and state.upstream is None,
             acks_required=self.target.upstream is None and self._acks_required(state),
             password_outdated=state.upstream is not None and self.note.login != self.login_fingerprint,
+            channel_outdated=state.upstream is not None and state.channel != self.client.channel(state.upstream).status,
         )
 
     def _acks_required(self, state: ServerState) -> bool:
@@ -180,8 +177,7 @@ class DatabaseServer:
                 f"you need of that, then {EMPTY}",
                 "upstream",
             )
-        host, port = sql(upstream.address), str(upstream.port)
-        self.client.change_replication(self.dialect.follow.format(host=host, port=port, **self._login()))
+        self.client.follow(address, self._login())
         self._remember(login=self.login_fingerprint)
         return True
 

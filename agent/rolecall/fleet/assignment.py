@@ -58,6 +58,15 @@ class AssignedProduct:
         return f"{folder}-{layout}"
 
     @property
+    def certificates(self) -> tuple[str, ...]:
+        """Of the authorities by which it knows the servers of its databases; none while it would know only some."""
+        encrypted = [database for database in self.databases if database.tls]
+        if not all(database.master.certificate for database in encrypted):
+            return ()
+        endpoints = (endpoint for database in encrypted for endpoint in (database.master, *database.replicas))
+        return tuple(dict.fromkeys(endpoint.certificate for endpoint in endpoints))
+
+    @property
     def gids(self) -> tuple[tuple[str, int], ...]:
         """The groups that it shares with other products, each with its number."""
         return tuple((group, group_number(group)) for group in self.groups)

@@ -12,6 +12,7 @@ from rolecall.forms.positions import json_positions, parse_json
 from rolecall.forms.scalars import (
     AccountName,
     Address,
+    Certificate,
     EnvironmentName,
     Frozen,
     GroupName,
@@ -103,6 +104,10 @@ class Server(Frozen):
     address: Address
     zone: Word
     products: tuple[Name, ...] = ()
+    certificate: Certificate | None = Field(
+        None,
+        description="Of its authority, by which clients know it; `rolecall fleet certificates` sets it",
+    )
     spare: bool = Field(False, description="Counts as serving without a product, until it is given one")
 
 
@@ -119,6 +124,7 @@ class Database(Frozen):
     max_connections: int = Field(
         1000, ge=60, le=100_000, description="Connections that each of its servers takes; 50 of them are no product's"
     )
+    tls: Literal["on", "off"] = Field("on", description="Whether connections to its servers are encrypted")
 
 
 class Cache(Frozen):

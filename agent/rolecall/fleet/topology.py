@@ -28,11 +28,12 @@ class Secret:
 
 @dataclass(frozen=True)
 class Endpoint:
-    """A server's port."""
+    """A server's port. `certificate`: of its authority; '' where the document has none."""
 
     server: str
     address: str
     port: int
+    certificate: str = ""
 
     def __str__(self) -> str:
         """`10.0.0.21:3306`, `[fd00::21]:3306`."""
@@ -47,6 +48,12 @@ class AssignedDatabase:
     epoch: int
     master: Endpoint
     replicas: tuple[Endpoint, ...]
+    tls: bool
+
+    @property
+    def ca_variable(self) -> str:
+        """The variable of a product's environment that names the file of its servers' certificates."""
+        return f"DATABASE_{_variable(self.name)}_CA"
 
 
 @dataclass(frozen=True)
@@ -87,6 +94,7 @@ class NodeDatabase:
 
     server: str  # this node
     max_connections: int  # at each of its servers
+    tls: bool = True
 
     @property
     def server_id(self) -> int:
@@ -125,13 +133,20 @@ class Peer:
 
 
 def product_database(name: str, database: Database, here: Server, fleet: Fleet) -> AssignedDatabase:
-    """As a product on this server sees it: of the replicas, those in the same zone first."""
-    replicas = sorted(database.replicas, key=lambda server: fleet.servers[server].zone != here.zone)
+    """As a product on this server sees it: of the replicas, those in the same zone first.
+
+    Whoever verifies the master is sent to no replica that cannot be verified.
+    """
+    ordered = sorted(database.replicas, key=lambda server: fleet.servers[server].zone != here.zone)
+    replicas = [_endpoint(server, database, fleet) for server in ordered]
+    master, tls = _endpoint(database.master, database, fleet), database.tls == "on"
+    verifies = tls and bool(master.certificate)
     return AssignedDatabase(
         name=name,
         epoch=database.epoch,
-        master=_endpoint(database.master, database, fleet),
-        replicas=tuple(_endpoint(server, database, fleet) for server in replicas),
+        master=master,
+        replicas=tuple(replica for replica in replicas if replica.certificate or not verifies),
+        tls=tls,
     )
 
 
@@ -200,6 +215,7 @@ def _node_database(name: str, database: Database, server: str, fleet: Fleet) -> 
         ),
         replication_password=Secret(f"databases/{name}", "REPLICATION_PASSWORD", reference) if reference else None,
         candidate=database.candidate,
+        tls=database.tls == "on",
         server=server,
         max_connections=database.max_connections,
     )
@@ -227,4 +243,5 @@ def _account(name: str, fleet: Fleet, limits: Mapping[Account, int]) -> Database
 
 
 def _endpoint(server: str, database: Database, fleet: Fleet) -> Endpoint:
-    return Endpoint(server, fleet.servers[server].address, database.port)
+    entry = fleet.servers[server]
+    return Endpoint(server, entry.address, database.port, entry.certificate or "")

@@ -92,6 +92,13 @@ def schedule(value: str) -> str:
     return value
 
 
+def pem(value: str) -> str:
+    """A certificate, which the document has as DER in Base64, in lines as programs read it (RFC 7468)."""
+    if not re.fullmatch(r"[A-Za-z0-9+/]+={0,2}", value):
+        raise ValueError("it is not a certificate: DER in Base64")
+    return "\n".join(["-----BEGIN CERTIFICATE-----", *re.findall(".{1,64}", value), "-----END CERTIFICATE-----"])
+
+
 def read_back(form: str, text: str) -> str:
     """The value that is written so in a format. Raises ValueError where the text is not of it."""
     value = text[1:-1] if text[:1] in ('"', "'") else text
@@ -106,6 +113,8 @@ def read_back(form: str, text: str) -> str:
             value = value.replace("''", "'").replace("\\\\", "\\")
         case "shell":
             value = "".join(shlex.split(text))
+        case "pem":
+            value = "".join(text.splitlines()[1:-1])
     if FORMATS[form](value) != text:
         raise ValueError(f"this is not the format {form}")
     return value
@@ -127,4 +136,5 @@ FORMATS: dict[str, Callable[[str], str]] = {
     "systemd": systemd,
     "word": word,
     "schedule": schedule,
+    "pem": pem,
 }

@@ -151,6 +151,17 @@ def _possible(text: str) -> str:
     return text
 
 
+def _certificate(text: str) -> str:
+    import base64
+
+    with contextlib.suppress(ValueError):
+        der = base64.b64decode(text, validate=True)
+        # A SEQUENCE, whose length stands in the two octets behind 0x82 (ITU-T X.690, 8.1.3.5).
+        if der[:2] == b"\x30\x82" and int.from_bytes(der[2:4], "big") == len(der) - 4 and len(text) <= MOST_BYTES:
+            return text
+    raise ValueError("is not a certificate: DER in Base64, on one line, as `rolecall fleet certificates` writes it")
+
+
 def _duration(value: object) -> object:
     """'90s', '20m', '1h' → seconds; numbers pass through, so that defaults can be numbers."""
     if not isinstance(value, str):
@@ -184,6 +195,7 @@ _account = _matching(
 AccountName = Annotated[str, AfterValidator(_unreserved(_account, "give the product one of its own"))]
 GroupName = Annotated[str, AfterValidator(_unreserved(_account, "name a group that only products are in"))]
 EnvironmentName = Annotated[str, AfterValidator(_environment_name)]
+Certificate = Annotated[str, AfterValidator(_certificate)]
 Schedule = Annotated[str, AfterValidator(_schedule)]
 Duration = Annotated[float, BeforeValidator(_duration, json_schema_input_type=float | str), Field(ge=0)]
 RelativePath = Annotated[

@@ -84,9 +84,11 @@ class Replication:
     accounts: str
     max_lag: float
     duties: Mapping[str, str]  # what this server is in each of its databases, for a plan to tell
-    socket: str = ""  # a generation of an earlier version has none of the three
+    socket: str = ""  # a generation of an earlier version has none of these
     pidfile: str = ""
     max_ack_wait: float = 10.0  # seconds
+    address: str = ""  # by which its clients know it; '' where they are not shown a certificate
+    account: str = ""  # of the server, which alone reads its key
 
 
 def deployed_release(product: AssignedProduct, user: str) -> DeployedRelease:

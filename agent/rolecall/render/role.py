@@ -86,6 +86,7 @@ class ReplicationSpec(Frozen):
     remote: tuple[str, ...] = Field(min_length=1, description="Another server, as the account for replication")
     dump: tuple[str, ...] = Field(min_length=1, description="Writes all data of another server as SQL")
     user: str = Field(description="The account for replication")
+    account: str = Field("root", description="Of the machine: as whom the server runs, and so reads its key")
     accounts: str = Field(description="The generation's file of SQL that makes schemas and accounts")
     socket: str = Field(description="The server's local socket")
     pidfile: str = Field(description="Where the server writes its process's number")

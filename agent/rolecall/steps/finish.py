@@ -98,6 +98,8 @@ def complete(node: Node, report: Report) -> None:
     """What every report has, whether its run got that far or not: where this run has learned nothing, the last one."""
     last = {} if foreign_owner(node) else next(iter(node.reports.last(1)), {})
     report.address = report.address or str(last.get("address", ""))
+    if report.certificate is None:
+        report.certificate = last.get("certificate")
     if report.serving is None:
         # A report of 0.1.0 does not say whether its node served.
         report.serving = bool(last.get("serving", last.get("exit_code") == 0))
@@ -178,6 +180,8 @@ def notice_of(node: Node, report: Report) -> Notice:
 def worth_keeping(report: Report, last: Mapping[str, Any]) -> bool:
     """Whether this run did or says anything that the last kept one does not."""
     if (last.get("leaving", ""), last.get("serving")) != (report.leaving, report.serving):
+        return True
+    if last.get("certificate") != report.certificate:
         return True
     if report.outcome == "unchanged":
         mended = any(step.name in _WORK and step.note not in ("", IDLE) for step in report.steps)

@@ -1,5 +1,7 @@
 """What whoever reads a report should know although the run goes on."""
 
+from rolecall.fleet.assignment import Assignment
+from rolecall.fleet.encryption import encryption_remarks
 from rolecall.fleet.identity import Identity
 from rolecall.fleet.schema import Fleet
 from rolecall.fleet.tags import tag_mistakes
@@ -14,6 +16,12 @@ def warn_of_settings(node: Node, report: Report) -> None:
         report.warn("unsigned: this image trusts whoever can write to its store (trust.unsigned in agent.toml)")
     for note in node.passed_over:
         report.warn(note)
+
+
+def warn_of_connections(assignment: Assignment, report: Report) -> None:
+    """To databases: whether they are encrypted, and whether this machine knows who answers."""
+    for remark in encryption_remarks(assignment):
+        report.warn(remark)
 
 
 def warn_of_tags(identity: Identity, fleet: Fleet, role: str, report: Report) -> None:

@@ -1,7 +1,10 @@
 """Have this machine's database server be what the document says. Data is never overwritten, and never rolled back."""
 
+from rolecall.database.client import Client
+from rolecall.database.encryption import Encryption, shown_certificate
 from rolecall.database.membership import leave_databases
 from rolecall.database.server import DatabaseServer
+from rolecall.host.certificates import Certificates
 from rolecall.node.node import Node
 from rolecall.report import Report
 from rolecall.steps.planning import Prospect
@@ -14,8 +17,21 @@ def replicate(node: Node, prospect: Prospect, report: Report) -> str:
         return ""
     file = target.file(use.accounts)
     accounts, mark = (target.text_of(file, secrets), target.mark_of(file)) if file else ("", "")
-    databases = prospect.assignment.databases
-    servers = [DatabaseServer(use, database, secrets, target.secrets, node.notes) for database in databases]
+    databases, certificates = prospect.assignment.databases, Certificates(node.settings.state)
+    servers = [
+        DatabaseServer(
+            Client(use, secrets.values(), Encryption(use.dialect, database, certificates).channel),
+            database,
+            secrets,
+            target.secrets,
+            node.notes,
+        )
+        for database in databases
+    ]
+    if use.address:
+        report.certificate = shown_certificate(servers[0].client, certificates)
+        if not report.certificate:
+            report.warn("what this server sends and is sent is not encrypted until somebody restarts it")
     notes = [leave_databases(use, [server.target.name for server in servers], node.notes)]
     for server in servers:
         try:
