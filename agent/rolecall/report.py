@@ -114,6 +114,11 @@ class Report:
             step.seconds = round(time.monotonic() - began, 4)
             self._tell(step)
 
+    def progress(self, words: str) -> None:
+        """How far the running step is: it takes long, and does not hang."""
+        self.steps[-1].note = words
+        self._tell(self.steps[-1])
+
     def _tell(self, step: Step) -> None:
         if self._watch:
             self._watch(step)

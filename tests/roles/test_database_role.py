@@ -49,7 +49,8 @@ def test_a_promotion_by_the_document_loses_nothing_and_there_are_never_two_that_
     with Load(fleet, "db1") as load, ThreadPoolExecutor() as runs:
         fleet.become(epoch=2, master="db2", candidate="db1")
         waiting = runs.submit(fleet.nodes["db2"].rolecall, "refresh", ok=False)
-        fleet.run("db3", "db1", "db4")
+        fleet.run("db1")
+        fleet.follow("db3", "db4")  # MySQL's applier may wait a minute for the rest of a transaction before it moves
         result = waiting.result()
         if result.returncode == 75:  # on a busy machine the old master takes longer than a run waits for it
             result = fleet.nodes["db2"].rolecall("refresh")
@@ -209,12 +210,11 @@ def test_a_restore_that_was_cut_off_begins_again_and_is_no_master(fleet: Fleet) 
     node.rolecall("image", "attach")
     argv = [sys.executable, "-m", "rolecall", "boot", "--config", str(node.machine.config)]
     agent = subprocess.Popen(argv, env=node.env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    wait_until(lambda: "big" in fleet.sql("db2", "SHOW TABLES FROM blog", check=False), "it has begun")
+    wait_until(lambda: fleet.sql("db2", SERVER.restoring, check=False) not in ("", "0"), "it has begun")
     agent.kill()
     agent.wait()
     fleet.become(epoch=2, master="db2", candidate=None)
-    message = node.rolecall("refresh", ok=75).stderr
-    assert "its restore was cut off" in message or "has no data, but" in message
+    wait_until(lambda: "its restore was cut off" in node.rolecall("refresh", ok=75).stderr, "it says so")
     assert fleet.sql("db2", "SELECT @@read_only") == "1"
     fleet.become(epoch=3, master="db1", candidate="db2")
     fleet.run("db1", "db2")

@@ -36,6 +36,7 @@ class Server:
     acknowledgements: str  # whether it waits for them, and whether it gives them
     oldest_log: str  # throw away all binary logs but that of {log}
     numbers: str  # a table expression with the columns seq: 1 to {count}
+    restoring: str  # how much of the table blog.big, or of all, has arrived
     forget: str  # it follows nobody, and has never had a position
 
     @property
@@ -75,6 +76,7 @@ _MARIADB = Server(
     acknowledgements="SELECT @@rpl_semi_sync_master_enabled, @@rpl_semi_sync_slave_enabled",
     oldest_log="PURGE BINARY LOGS TO '{log}'",
     numbers="(SELECT seq FROM blog.seq_1_to_{count}) AS numbers",
+    restoring="SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA = 'blog' AND TABLE_NAME = 'big'",
     forget="STOP SLAVE; RESET SLAVE ALL; RESET MASTER; SET GLOBAL gtid_slave_pos = ''",
 )
 _MYSQL = Server(
@@ -110,6 +112,7 @@ _MYSQL = Server(
     oldest_log="PURGE BINARY LOGS TO '{log}'",
     numbers="(WITH RECURSIVE numbers (seq) AS (SELECT 1 UNION ALL SELECT seq + 1 FROM numbers WHERE seq < {count}) "
     "SELECT /*+ SET_VAR(cte_max_recursion_depth = 1M) */ seq FROM numbers) AS numbers",
+    restoring="SELECT SUM(DATA) FROM performance_schema.clone_progress WHERE STATE = 'In Progress'",
     forget="STOP REPLICA; RESET REPLICA ALL; SET GLOBAL super_read_only = OFF; RESET BINARY LOGS AND GTIDS",
 )
 SERVERS = {server.name: server for server in (_MARIADB, _MYSQL)}

@@ -52,7 +52,7 @@ def progress(*, quiet: bool, patience: float) -> Iterator[Callable[[Report], Cal
 
         def watch(step: Step) -> None:
             if step.outcome == "running":
-                status.update(step.name)
+                status.update(f"{step.name} {step.note}")
                 return
             mark, style = ("✓", "green") if step.outcome == "done" else ("✗", "red")
             head = f"{mark} {step.name:<10} {duration(step.seconds):>8}"
@@ -63,6 +63,6 @@ def progress(*, quiet: bool, patience: float) -> Iterator[Callable[[Report], Cal
 
 def _record_step(report: Report, patience: float, step: Step) -> None:
     if step.outcome == "running":
-        systemd.working(step.name, patience)
+        systemd.working(f"{step.name} {step.note}".strip(), patience)
     else:
         journal.step_ended(report, step)

@@ -102,6 +102,10 @@ class Client:
         """Those that wait for an acknowledgement, or for room on a full disk."""
         return waiting_sessions(self.rows("SHOW PROCESSLIST", _GLANCE))
 
+    def answers(self) -> bool:
+        """Whether the server can be asked now."""
+        return programs.run((*self.replication.client, "--batch"), 15, stdin=b"SELECT 1;\n").ok
+
     def rows(self, statement: str, seconds: float | None = None) -> list[Row]:
         """The rows that one statement returns."""
         return table(self.run(statement, ANSWER_TIMEOUT if seconds is None else seconds))

@@ -37,6 +37,15 @@ class Channel(NamedTuple):
         return Channel(options, self.clause.format(authority=quoted), (encrypted, authority, verified))
 
 
+class Clone(NamedTuple):
+    """How a server makes the files of another its own."""
+
+    statement: str  # the server ends with it, to start with other data; {negation}: NO without TLS
+    progress: str  # one row: moved and total, in bytes
+    outcome: str  # one row: state, which is Completed if all went well, and error
+    ends_with: tuple[int, ...]  # its errors where all went well: it is gone, or nobody is there to start it anew
+
+
 @dataclass(frozen=True)
 class Dialect:
     """Statements; `{…}` stands for a value that is already quoted for SQL."""
@@ -58,6 +67,7 @@ class Dialect:
     wait_for_position: str  # at most {seconds} until everything up to {position} is applied; 0 is good
     before_restore: str  # so that nothing of a dump goes into this server's own binary log
     after_restore: str
+    clone: Clone | None  # None: a server has to be given a dump
     refuses_lagging_upstream: bool  # whether the server notices by itself that its upstream lacks what it has
     divergence_errors: tuple[int, ...]  # errors of replication that only a person can judge
     plain: Channel
@@ -108,8 +118,10 @@ MARIADB = Dialect(
     stop_receiver="STOP SLAVE IO_THREAD",
     reset_replica="STOP SLAVE; RESET SLAVE ALL",
     wait_for_position="SELECT MASTER_GTID_WAIT({position}, {seconds}) AS waited",
-    before_restore="SET SESSION sql_log_bin = 0",
+    # The server's own tables, in the schema mysql, are of other engines than products' have to be.
+    before_restore="SET SESSION sql_log_bin = 0, enforce_storage_engine = NULL",
     after_restore="FLUSH LOCAL PRIVILEGES",
+    clone=None,
     refuses_lagging_upstream=True,  # in strict mode: gtid_strict_mode
     # The server has diverged; a transaction that the upstream does not have, or no longer has; strict mode.
     divergence_errors=(1236, 1943, 1945, 1947, 1950, *_DATA_DIFFERS),
@@ -175,6 +187,14 @@ MYSQL = Dialect(
     # first. And super_read_only stops even the administrator; read_only stays on meanwhile.
     before_restore="SET GLOBAL super_read_only = OFF; RESET BINARY LOGS AND GTIDS; SET SESSION sql_log_bin = 0",
     after_restore="FLUSH LOCAL PRIVILEGES; SET GLOBAL super_read_only = ON",
+    clone=Clone(
+        statement="SET GLOBAL clone_valid_donor_list = CONCAT({host}, ':', {port}), GLOBAL clone_ssl_ca = {authority}; "
+        "CLONE INSTANCE FROM {user}@{host}:{port} IDENTIFIED BY {password} REQUIRE {negation} SSL",
+        progress="SELECT COALESCE(SUM(DATA), 0) AS moved, COALESCE(SUM(ESTIMATE), 0) AS total "
+        "FROM performance_schema.clone_progress",
+        outcome="SELECT STATE AS state, ERROR_MESSAGE AS error FROM performance_schema.clone_status",
+        ends_with=(2013, 3707),
+    ),
     # GTID sets have no order: it would follow, and stay different from its upstream without an error.
     refuses_lagging_upstream=False,
     divergence_errors=(1236, 13114, *_DATA_DIFFERS),  # 13114: error 1236 of the upstream, as the replica tells it

@@ -3,8 +3,9 @@
 import re
 
 from rolecall.database.client import TRUE, Client, Row, has_products_data, table, upstream_of
-from rolecall.database.replication import Address, RemoteState, is_behind
-from rolecall.errors import HostFault
+from rolecall.database.replication import EMPTY, Address, RemoteState, is_behind
+from rolecall.errors import HostFault, UnsettledFault
+from rolecall.fleet.topology import Endpoint
 from rolecall.forms.quoting import sql
 from rolecall.host import programs
 
@@ -14,9 +15,9 @@ _UNREACHABLE = re.compile(r"ERROR (2002|2003|2005|2006|2013)\b")
 
 def remote_state(client: Client, address: Address) -> RemoteState:
     """What another server is. `client`: this node's server, which knows how to ask."""
-    state, error = _rows(client, address, client.dialect.server_state)
+    state, error = remote_rows(client, address, client.dialect.server_state)
     if not error:
-        status, error = _rows(client, address, client.dialect.replica_status)
+        status, error = remote_rows(client, address, client.dialect.replica_status)
     if error:
         return RemoteState(address, unreachable=bool(_UNREACHABLE.search(error)), error=error)
     status_row = status[0] if status else {}
@@ -32,7 +33,7 @@ def remote_state(client: Client, address: Address) -> RemoteState:
 
 def remote_has_data(client: Client, address: Address) -> bool:
     """Whether another server has data of products; False where it cannot be asked."""
-    return has_products_data(_rows(client, address, "SHOW DATABASES")[0])
+    return has_products_data(remote_rows(client, address, "SHOW DATABASES")[0])
 
 
 def remote_lags(client: Client, address: Address) -> bool:
@@ -41,14 +42,38 @@ def remote_lags(client: Client, address: Address) -> bool:
     position, received = client.rows(dialect.server_state)[0]["position"], client.received_position()
     if not dialect.refuses_lagging_upstream:
         statement = dialect.wait_for_position.format(position=sql(position), seconds=1)
-        rows, _ = _rows(client, address, statement)
+        rows, _ = remote_rows(client, address, statement)
         return bool(rows) and rows[0]["waited"] != "0"
     # MariaDB's MASTER_GTID_WAIT knows nothing of what a master has written itself: positions are compared here.
-    rows, _ = _rows(client, address, dialect.server_state)
+    rows, _ = remote_rows(client, address, dialect.server_state)
     return bool(rows) and any(is_behind(rows[0]["position"], own) for own in (position, received))
 
 
-def _rows(client: Client, address: Address, statement: str) -> tuple[list[Row], str]:
+def require_superset(client: Client, upstream: Endpoint, master: Endpoint) -> None:
+    """Raises UnsettledFault if the upstream lacks something that this node's server has.
+
+    The server would report that it has diverged or, worse, diverge without an error. A master that takes writes follows
+    nobody: what it lacks by then, it will never get.
+    """
+    address, master_address = (upstream.address, upstream.port), (master.address, master.port)
+    if not remote_lags(client, address):
+        return
+    remote = remote_state(client, master_address)
+    if not remote.error and not remote.read_only and remote_lags(client, master_address):
+        raise UnsettledFault(
+            f"this server and {master.server} have diverged: this one has writes that the other lacks; "
+            "nothing is overwritten",
+            f"compare the two; then repair this one, or {EMPTY}",
+            "diverged",
+        )
+    raise UnsettledFault(
+        f"{upstream.server} lacks writes that this server has, so this server cannot follow it yet",
+        "the next run checks again",
+        "upstream",
+    )
+
+
+def remote_rows(client: Client, address: Address, statement: str) -> tuple[list[Row], str]:
     """What another server answers, and '' or the error. One that is frozen accepts a connection, and no more."""
     argv = (*client.replication.remote, *client.connection(address), "--connect-timeout=3", "--batch")
     try:

@@ -110,8 +110,8 @@ def _follower_actions(state: ServerState, target: NodeDatabase) -> dict[Action, 
         # It is read-only by now, so no client waits that would be told that its unacknowledged write is safe.
         Action.STOP_WAITING_FOR_ACKS: state.waits_for_acks,
         Action.STOP_ACKNOWLEDGING: state.acknowledges and not acknowledge,
+        Action.RESTORE: state.fresh or state.restore_incomplete,  # a server may start anew for it, and forget the next
         Action.ACKNOWLEDGE: unblocked and acknowledge and not state.acknowledges,
-        Action.RESTORE: state.fresh or state.restore_incomplete,
         Action.FOLLOW: follow,
         Action.RESUME: unblocked and not follow and not state.receiving,
     }

@@ -9,9 +9,8 @@ from rolecall.database.accounts import account_names, allow_connections, update_
 from rolecall.database.client import Client, UnansweredFault
 from rolecall.database.closing import close
 from rolecall.database.promotion import Promotion
-from rolecall.database.remote import remote_lags, remote_state
+from rolecall.database.remote import remote_state, require_superset
 from rolecall.database.replication import (
-    EMPTY,
     Action,
     Address,
     RemoteState,
@@ -19,7 +18,7 @@ from rolecall.database.replication import (
     actions_for,
     blocking_fault,
 )
-from rolecall.database.restore import end_earlier_restore, restore
+from rolecall.database.restore import Helpers, Restore, end_earlier_restore
 from rolecall.database.waits import oldest_wait, require_answers
 from rolecall.errors import FetchFault, UnsettledFault
 from rolecall.fleet.topology import Endpoint, NodeDatabase
@@ -40,12 +39,21 @@ _STATEMENTS = {  # of the actions that are no more than that
 class DatabaseServer:
     """One server of one database. `secrets`: values by key, of which no message shows any; `fingerprints`: theirs.
 
-    `note`: what it remembers of earlier runs.
+    `note`: what it remembers of earlier runs; `helpers`: of the run, for a restore.
     """
 
-    def __init__(self, client: Client, target: NodeDatabase, secrets: Texts, fingerprints: Texts, notes: Notes) -> None:
+    def __init__(
+        self,
+        client: Client,
+        target: NodeDatabase,
+        secrets: Texts,
+        fingerprints: Texts,
+        notes: Notes,
+        *,
+        helpers: Helpers,
+    ) -> None:
         self.client, self.dialect, self.replication = client, client.dialect, client.replication
-        self.target, self.secrets, self.notes = target, secrets, notes
+        self.target, self.secrets, self.notes, self.helpers = target, secrets, notes, helpers
         self.note = notes.read(Databases).of(target.name)
         password = target.replication_password
         self.login_fingerprint = fingerprints.get(password.key, "") if password else ""
@@ -169,14 +177,8 @@ class DatabaseServer:
             self._require_upstream()
         if state.upstream:
             self._stop_receiver(state)
-        if not state.fresh and not state.restore_incomplete and remote_lags(self.client, address):
-            # The server would report that it has diverged or, worse, diverge without an error.
-            raise UnsettledFault(
-                f"{upstream.server} lacks writes that this server has, so this server cannot follow it yet",
-                "the next run checks again; if it stays so, this server has more than was ever acknowledged: keep what "
-                f"you need of that, then {EMPTY}",
-                "upstream",
-            )
+        if not state.fresh and not state.restore_incomplete:
+            require_superset(self.client, upstream, self.target.master)
         self.client.follow(address, self._login())
         self._remember(login=self.login_fingerprint)
         return True
@@ -197,7 +199,7 @@ class DatabaseServer:
             raise FetchFault(f"{upstream.server} has no data yet", "the next run checks again", "upstream")
         end_earlier_restore(self.client)
         self._remember(joining=True)
-        restore(self.client, upstream)
+        Restore(self.client, upstream, self._login(), self.helpers).run()
         self._remember(joining=False)
 
     def _upstream(self) -> Endpoint:

@@ -15,6 +15,7 @@ from rolecall.forms.quantities import duration
 from rolecall.host import files
 
 _KILLED = (-signal.SIGKILL, -signal.SIGTERM)  # by the kernel for want of memory, or by a person
+_PAUSE = 1.0  # seconds between two looks at a program that takes long
 _UNLOADED = "error while loading shared libraries"  # of ld.so(8): the program has not even begun
 
 
@@ -102,13 +103,64 @@ def _environment() -> dict[str, str]:
     return {key: value for key, value in os.environ.items() if key != "NOTIFY_SOCKET"} | {"LC_ALL": "C.UTF-8"}
 
 
-def pipe(source: tuple[str, ...], sink: tuple[str, ...], preamble: bytes, timeout: float) -> Result:
+def attended(argv: tuple[str, ...], stdin: bytes, patience: float, look: Callable[[], int]) -> Result:
+    """Run a program for as long as it gets on. `look`: asked each second how far it is, as a number.
+
+    Raises MachineFault if it cannot be started, OverdueFault if it gets no further for `patience` seconds.
+    """
+    try:
+        with os.fdopen(os.memfd_create("output"), "w+b") as output, os.fdopen(os.memfd_create("input"), "w+b") as words:
+            words.write(stdin)
+            words.seek(0)
+            with subprocess.Popen(argv, stdin=words, stdout=output, stderr=output, env=_environment()) as process:
+                try:
+                    status = _attend(process, patience, look)
+                finally:
+                    process.kill()
+            output.seek(0)
+            return Result(argv, status, output.read().decode("utf-8", "replace"))
+    except subprocess.TimeoutExpired as error:
+        raise OverdueFault(f"{argv[0]} has got no further for {duration(patience)}") from error
+    except OSError as error:
+        raise _not_started(error, argv) from error
+
+
+def _attend(process: "subprocess.Popen[bytes]", patience: float, look: Callable[[], int]) -> int:
+    """Wait for a program; returns its status. Raises TimeoutExpired if `look` says the same for `patience` seconds."""
+    place, since = look(), time.monotonic()
+    while True:
+        try:
+            return process.wait(_PAUSE)
+        except subprocess.TimeoutExpired:
+            if (now := look()) != place:
+                place, since = now, time.monotonic()
+            elif time.monotonic() - since >= patience:
+                raise
+
+
+def _written(process: "subprocess.Popen[bytes]") -> int:
+    """How many bytes a process has written (proc_pid_io(5)); 0 where nobody tells."""
+    try:
+        with open(f"/proc/{process.pid}/io", encoding="ascii") as figures:
+            return next((int(line.split()[1]) for line in figures if line.startswith("wchar")), 0)
+    except OSError:
+        return 0
+
+
+def pipe(
+    source: tuple[str, ...], sink: tuple[str, ...], preamble: bytes, patience: float, watch: Callable[[int], None]
+) -> Result:
     """Have one program read what another writes, after `preamble`, which has to fit into the pipe (64 KiB: pipe(7)).
 
-    Good only if both end with 0 within `timeout` seconds. Raises MachineFault if one cannot be started,
-    OverdueFault if one does not end.
+    Good only if both end with 0. `watch` is told each second how many bytes there were. Raises MachineFault if one
+    cannot be started, OverdueFault if there are no more of them for `patience` seconds.
     """
-    environment, deadline = _environment(), time.monotonic() + timeout
+    environment = _environment()
+
+    def look() -> int:
+        watch(size := _written(writer))
+        return size
+
     try:
         with (
             os.fdopen(os.memfd_create("output"), "w+b") as output,
@@ -124,14 +176,14 @@ def pipe(source: tuple[str, ...], sink: tuple[str, ...], preamble: bytes, timeou
                 try:
                     with contextlib.suppress(BrokenPipeError):
                         reader.stdin.close()
-                    status = writer.wait(deadline - time.monotonic()) or reader.wait(deadline - time.monotonic())
+                    status = _attend(writer, patience, look) or reader.wait(patience)
                 finally:
                     writer.kill()
                     reader.kill()
             output.seek(0)
             return Result((*source, "|", *sink), status, output.read().decode("utf-8", "replace"))
     except subprocess.TimeoutExpired as error:
-        raise OverdueFault(f"{source[0]} did not end within {duration(timeout)}") from error
+        raise OverdueFault(f"{source[0]} has got no further for {duration(patience)}") from error
     except OSError as error:
         raise _not_started(error, (error.filename or source[0],)) from error
 

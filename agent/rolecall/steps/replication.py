@@ -3,10 +3,12 @@
 from rolecall.database.client import Client
 from rolecall.database.encryption import Encryption, shown_certificate
 from rolecall.database.membership import leave_databases
+from rolecall.database.restore import Helpers
 from rolecall.database.server import DatabaseServer
 from rolecall.host.certificates import Certificates
 from rolecall.node.node import Node
 from rolecall.report import Report
+from rolecall.steps.activation import activate
 from rolecall.steps.planning import Prospect
 
 
@@ -18,6 +20,7 @@ def replicate(node: Node, prospect: Prospect, report: Report) -> str:
     file = target.file(use.accounts)
     accounts, mark = (target.text_of(file, secrets), target.mark_of(file)) if file else ("", "")
     databases, certificates = prospect.assignment.databases, Certificates(node.settings.state)
+    helpers = Helpers(start=lambda: activate(node, target), watch=report.progress)
     servers = [
         DatabaseServer(
             Client(use, secrets.values(), Encryption(use.dialect, database, certificates).channel),
@@ -25,6 +28,7 @@ def replicate(node: Node, prospect: Prospect, report: Report) -> str:
             secrets,
             target.secrets,
             node.notes,
+            helpers=helpers,
         )
         for database in databases
     ]
