@@ -112,7 +112,7 @@ _MYSQL = Server(
     oldest_log="PURGE BINARY LOGS TO '{log}'",
     numbers="(WITH RECURSIVE numbers (seq) AS (SELECT 1 UNION ALL SELECT seq + 1 FROM numbers WHERE seq < {count}) "
     "SELECT /*+ SET_VAR(cte_max_recursion_depth = 1M) */ seq FROM numbers) AS numbers",
-    restoring="SELECT SUM(DATA) FROM performance_schema.clone_progress WHERE STATE = 'In Progress'",
+    restoring="SELECT COALESCE(SUM(DATA), 0) FROM performance_schema.clone_progress WHERE STATE = 'In Progress'",
     forget="STOP REPLICA; RESET REPLICA ALL; SET GLOBAL super_read_only = OFF; RESET BINARY LOGS AND GTIDS",
 )
 SERVERS = {server.name: server for server in (_MARIADB, _MYSQL)}

@@ -29,7 +29,7 @@ def allow_connections(client: Client, number: int) -> None:
 
     Its configuration says so too, but counts from its next start on. Raises HostFault.
     """
-    client.run(f"SET GLOBAL max_connections = GREATEST(@@global.max_connections, {number})")
+    client.run(f"SET GLOBAL max_connections = CAST(GREATEST(@@global.max_connections, {number}) AS UNSIGNED)")
 
 
 def update_accounts(client: Client, statements: str, obsolete: Iterable[str]) -> set[str]:

@@ -103,7 +103,7 @@ class DatabaseServer:
             state = self.client.state_after_retry()  # the upstream may only have lagged when it was last asked
         return replace(
             state,
-            restore_incomplete=self.note.joining and not state.fresh and state.upstream is None,
+            restore_incomplete=self.note.joining and state.upstream is None,
             acks_required=self.target.upstream is None and self._acks_required(state),
             password_outdated=state.upstream is not None and self.note.login != self.login_fingerprint,
             channel_outdated=state.upstream is not None and state.channel != self.client.channel(state.upstream).status,
