@@ -301,6 +301,7 @@ def test_munin_sees_what_a_database_server_does_and_whether_it_follows(fleet: Fl
     assert (master["database_connections.connected"] or 0) >= 1
     assert (master["database_connections.most"] or 0) >= 100
     assert (master["database_replication.writable"], master["database_replication.lag"]) == (1, None)
+    assert (master["database_replication.waiting"], master["database_replication.answers"]) == (0, 1)
     with munin_node(fleet.nodes["db2"]) as where:
         follower = fetched(where, "rolecall_database")
         fleet.sql("db2", "STOP SLAVE SQL_THREAD")
@@ -311,7 +312,7 @@ def test_munin_sees_what_a_database_server_does_and_whether_it_follows(fleet: Fl
     assert (follower["database_replication.lag"] or 0) < 60
     assert follower["database_replication.lag"] is not None
     assert halted["database_replication.lag"] is None
-    assert unreachable == dict.fromkeys(follower)
+    assert unreachable == dict.fromkeys(follower) | {"database_replication.answers": 0}
 
 
 def test_the_clock_asks_the_providers_server_beside_those_of_chrony_conf(node: Box) -> None:

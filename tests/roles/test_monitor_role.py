@@ -574,7 +574,16 @@ def test_a_server_whose_munin_node_is_not_there_or_says_nothing_is_told_as_that(
 @pytest.mark.parametrize(
     ("duty", "fields", "state", "words"),
     [
-        ("master", {"writable": "1", "lag": "U"}, 0, "master, writable"),
+        ("master", {"writable": "1", "lag": "U"}, 0, "master, writable|waiting=0;30;120"),
+        ("master", {"writable": "1", "acknowledging": "1", "waiting": "30"}, 0, "master, writable|waiting=30;30;120"),
+        ("master", {"writable": "1", "acknowledging": "1", "waiting": "31"}, 1,
+         "master, writable, but its oldest write has waited 31 s|waiting=31;30;120"),
+        ("master", {"writable": "1", "acknowledging": "0", "waiting": "121"}, 2,
+         "master, writable, but its oldest write has waited 2 min|waiting=121;30;120"),
+        ("master", {"writable": "1", "acknowledging": "0", "waiting": "0"}, 1,
+         "master, writable, but nobody acknowledges what is written"),
+        ("alone", {"writable": "1", "acknowledging": "0", "waiting": "0"}, 0, "master, writable|waiting=0;30;120"),
+        ("alone", {"answers": "0"}, 2, "its server does not answer"),
         ("master", {"writable": "0", "lag": "0"}, 2, "it is read-only, but the document says that it is the master"),
         ("master", {"writable": "U", "running": "1"}, 2, "its server does not answer"),
         ("follower", {"writable": "0", "lag": "0"}, 0, "read-only, 0 s behind|lag=0;30;120"),

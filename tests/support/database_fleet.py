@@ -136,11 +136,11 @@ class Fleet:
                 os.kill(pid, signal.SIGCONT)
 
     def small_disk(self, name: str) -> Path:
-        """A disk of 8 MB for the logs of a server that has none yet; returns a file that would fill it."""
+        """A disk of 96 MB for the logs of a server that has none yet; returns a file that would fill it."""
         logs = self.nodes[name].machine.root / "var/lib/mysql-binlog"
         logs.mkdir(parents=True)
         if os.geteuid() == 0:
-            argv = ["mount", "-t", "tmpfs", "-o", "size=8m,mode=0777", "none", str(logs)]
+            argv = ["mount", "-t", "tmpfs", "-o", "size=96m,mode=0777", "none", str(logs)]
             subprocess.run(argv, check=True, capture_output=True)
             self.mounted.append(logs)
         return logs / "filler"
@@ -149,7 +149,7 @@ class Fleet:
         """Fill a small disk, and write to the master until `server` has waited for room on it for some seconds."""
         with filler.open("wb", buffering=0) as file, suppress(OSError):
             while True:
-                file.write(b"x" * 4096)
+                file.write(b"x" * 65536)
         for number in range(1000):
             if self.sql(server, FULL) == "1":
                 return

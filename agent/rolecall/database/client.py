@@ -24,7 +24,7 @@ TRUE = ("Yes", "ON", "1")
 FULL_HINT = "free space on the disks of its data and of its logs: it goes on by itself within a minute"
 ANSWER_TIMEOUT = 10.0  # seconds for a server to tell something
 STOPPING_TIMEOUT = 30.0  # seconds for replication to stop
-_GLANCE = 5.0  # seconds for a server that has just left a statement undone to tell why
+GLANCE_TIMEOUT = 5.0  # seconds for a server that has just left a statement undone to tell why
 _PASSWORD = re.compile(r"""((?:IDENTIFIED|PASSWORD)\b[^'"\n]*['"]).*""", re.IGNORECASE)  # of a statement
 
 
@@ -72,7 +72,7 @@ class Client:
         """That a statement was not done in its time, and why not, as far as the server still tells that."""
         words = f"the database server has not carried out a statement within {duration(seconds)}"
         try:
-            sessions = waiting_sessions(table(self._result("SHOW PROCESSLIST", _GLANCE).output))
+            sessions = waiting_sessions(table(self._result("SHOW PROCESSLIST", GLANCE_TIMEOUT).output))
         except programs.OverdueFault:
             hint = "is it stopped (SIGSTOP), or does its disk hang? Look at the kernel log and at what its processes do"
             return UnansweredFault(f"{words}, and answers nothing else either", hint, "server-hangs")
@@ -100,7 +100,7 @@ class Client:
 
     def sessions(self) -> list[Session]:
         """Those that wait for an acknowledgement, or for room on a full disk."""
-        return waiting_sessions(self.rows("SHOW PROCESSLIST", _GLANCE))
+        return waiting_sessions(self.rows("SHOW PROCESSLIST", GLANCE_TIMEOUT))
 
     def answers(self) -> bool:
         """Whether the server can be asked now."""

@@ -4,6 +4,7 @@ import signal
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import NoReturn
 
 from rolecall.database.client import Client, UnansweredFault
 from rolecall.errors import FetchFault, UnsettledFault
@@ -12,13 +13,13 @@ from rolecall.host.processes import Process
 
 TRIES = 3  # runs, before a server that cannot be made read-only is stopped
 _CAUSE = "former-master"
-_CLOSING = 15.0  # seconds for a server to become read-only
-_ENDING = 60.0  # seconds for a server to end; the pages that it has changed have to be written
+CLOSING_TIMEOUT = 15.0  # seconds for a server to become read-only
+ENDING_TIMEOUT = 60.0  # seconds for a server to end; the pages that it has changed have to be written
 _DYING = 10.0  # seconds for a process that was killed to be gone
 
 
 def close(client: Client, tries: int) -> None:
-    """Take writes no longer. `tries`: how many runs have tried that in vain.
+    """Take writes no longer. `tries`: how many runs have tried that by now.
 
     A write that waits, for an acknowledgement or for room on a full disk, would hold this up for ever. To let it go
     would tell its client that the write is safe, which it is not. So the server is stopped then; it starts read-only.
@@ -26,18 +27,31 @@ def close(client: Client, tries: int) -> None:
     waits. Raises UnsettledFault if it still takes writes, FetchFault if it had to be stopped.
     """
     try:
-        client.run(f"SET SESSION lock_wait_timeout = 5; {client.dialect.set_read_only}", _CLOSING)
+        client.run(f"SET SESSION lock_wait_timeout = 5; {client.dialect.set_read_only}", CLOSING_TIMEOUT)
     except UnsettledFault as fault:
-        reason = _waiting_writes(client)
-        if not reason and tries + 1 < TRIES:
-            hint = f"does a long statement run? The next run tries again; after {TRIES} tries the server is stopped"
-            raise UnsettledFault(f"it cannot be made read-only yet: {fault.message}", hint, _CAUSE) from fault
-        stop(client)
-        raise FetchFault(
-            f"{reason or f'{tries + 1} runs could not make it read-only'}, so the server was stopped",
-            "the next run starts it, read-only; what was not acknowledged may make it diverge",
-            _CAUSE,
-        ) from fault
+        if reason := _waiting_writes(client):
+            _end(client, reason)
+        end_at_last(client, tries, fault)
+
+
+def end_at_last(client: Client, tries: int, fault: UnsettledFault) -> NoReturn:
+    """What follows when a former master could not be closed, because of `fault`: at the third try it is stopped.
+
+    Raises UnsettledFault before that, then FetchFault.
+    """
+    if tries < TRIES:
+        hint = f"does a long statement run? The next run tries again; after {TRIES} tries the server is stopped"
+        raise UnsettledFault(f"it cannot be made read-only yet: {fault.message}", hint, _CAUSE) from fault
+    _end(client, f"{tries} runs could not make it read-only")
+
+
+def _end(client: Client, reason: str) -> NoReturn:
+    stop(client)
+    raise FetchFault(
+        f"{reason}, so the server was stopped",
+        "the next run starts it, read-only; what was not acknowledged may make it diverge",
+        _CAUSE,
+    )
 
 
 def _waiting_writes(client: Client) -> str:
@@ -61,7 +75,7 @@ def stop(client: Client) -> None:
     if process is None or not processes.speaks_for(pidfile, process):
         return
     processes.send(process, signal.SIGTERM)
-    if _ends(process, _ENDING if _answers(client) else 0.0):
+    if _ends(process, ENDING_TIMEOUT if _answers(client) else 0.0):
         return
     processes.send(process, signal.SIGKILL)
     if not _ends(process, _DYING):

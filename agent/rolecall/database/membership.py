@@ -21,8 +21,8 @@ def leave_databases(replication: Replication, databases: Collection[str], notes:
     former = {name: note for name, note in members.items() if name not in databases and note.duty}
     if former and not databases:
         client = Client(replication)
-        tries = max(note.closing for note in former.values())
-        trying = {name: replace(note, closing=tries + 1) for name, note in former.items()}
+        tries = max(note.closing for note in former.values()) + 1
+        trying = {name: replace(note, closing=tries) for name, note in former.items()}
         notes.write(Databases({**members, **trying}))
         close(client, tries)
         client.run(f"{client.dialect.stop_waiting_for_acks}; {client.dialect.stop_acknowledging}")

@@ -77,6 +77,11 @@ class RemoteState:
         return str(Endpoint("", *self.address))
 
 
+def address_of(endpoint: Endpoint) -> Address:
+    """Where a server of the document is."""
+    return endpoint.address, endpoint.port
+
+
 def actions_for(state: ServerState, target: NodeDatabase) -> tuple[Action, ...]:
     """The actions, in their order.
 

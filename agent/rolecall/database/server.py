@@ -7,15 +7,15 @@ from typing import Any, TypeAlias
 
 from rolecall.database.accounts import account_names, allow_connections, update_accounts
 from rolecall.database.client import Client, UnansweredFault
-from rolecall.database.closing import close
+from rolecall.database.closing import close, end_at_last
 from rolecall.database.promotion import Promotion
 from rolecall.database.remote import remote_state, require_superset
 from rolecall.database.replication import (
     Action,
-    Address,
     RemoteState,
     ServerState,
     actions_for,
+    address_of,
     blocking_fault,
 )
 from rolecall.database.restore import Helpers, Restore, end_earlier_restore
@@ -70,6 +70,8 @@ class DatabaseServer:
         allow_connections(self.client, self.target.max_connections)
         actions = actions_for(state, self.target)
         self._remember(duty=self.target.duty, candidate=self.target.candidate if state.acks_required else None)
+        if state.read_only:
+            self._remember(closing=0)
         changes = [action.value for action in actions if self._perform(action, state, accounts, fingerprint)]
         if fault := blocking_fault(state, self.target):
             raise fault
@@ -83,7 +85,7 @@ class DatabaseServer:
             # the master, or it would never drop those that are no longer needed.
             names = account_names(self.target, self.replication.user) | set(self.note.created_accounts)
             self._remember(accounts="", created_accounts=tuple(sorted(names)))
-        self._remember(master=_address(self.target.master))
+        self._remember(master=address_of(self.target.master))
         require_answers(self.client, self.target.candidate)
         return f"{self.target.duty} of {self.target.name}: {', '.join(changes)}" if changes else ""
 
@@ -91,9 +93,10 @@ class DatabaseServer:
         """What the server is. A former master that does not tell is ended after some tries: it may be taking writes."""
         try:
             return self._state()
-        except UnansweredFault:
+        except UnansweredFault as fault:
             if self.target.upstream is not None and (self.note.duty == "master" or self.note.closing):
-                self._close()
+                self._remember(closing=self.note.closing + 1)
+                end_at_last(self.client, self.note.closing, fault)
             raise
 
     def _state(self) -> ServerState:
@@ -117,10 +120,9 @@ class DatabaseServer:
             return False
         if self.note.candidate == self.target.candidate:
             return True
-        remote = remote_state(self.client, _address(candidate))
-        return (
-            state.acknowledging_replicas > 0 and remote.acknowledges and remote.upstream == _address(self.target.master)
-        )
+        remote = remote_state(self.client, address_of(candidate))
+        follows = remote.upstream == address_of(self.target.master)
+        return state.acknowledging_replicas > 0 and remote.acknowledges and follows
 
     def _remember(self, **changes: Any) -> None:
         self.note = replace(self.note, **changes)
@@ -130,10 +132,8 @@ class DatabaseServer:
 
     def _close(self) -> None:
         """Take writes no longer. How often that was tried is noted before it is: a run may be killed meanwhile."""
-        tries = self.note.closing
-        self._remember(closing=tries + 1)
-        close(self.client, tries)
-        self._remember(closing=0)
+        self._remember(closing=self.note.closing + 1)
+        close(self.client, self.note.closing)
 
     def _perform(self, action: Action, state: ServerState, accounts: str, fingerprint: str) -> bool:
         """Perform one action; returns whether it changed anything."""
@@ -168,7 +168,7 @@ class DatabaseServer:
     def _follow(self, state: ServerState) -> bool:
         """Point the server at its upstream; returns whether it was."""
         upstream = self._upstream()
-        address = _address(upstream)
+        address = address_of(upstream)
         moves = state.upstream != address
         if not moves and state.password_outdated and remote_state(self.client, address).error:
             self.pending = f"{upstream.server} does not know the new replication password yet"  # its next run sets it
@@ -217,7 +217,7 @@ class DatabaseServer:
         able to receive that again.
         """
         upstream = self._upstream()
-        remote = remote_state(self.client, _address(upstream))
+        remote = remote_state(self.client, address_of(upstream))
         if remote.error:
             raise FetchFault(
                 f"{upstream.server} ({remote.name}) does not answer: {remote.error}",
@@ -239,7 +239,3 @@ class DatabaseServer:
         locked = update_accounts(self.client, accounts, noted - needed)
         self._remember(accounts=fingerprint, created_accounts=tuple(sorted(needed | locked)))
         return True
-
-
-def _address(endpoint: Endpoint) -> Address:
-    return endpoint.address, endpoint.port

@@ -1,6 +1,8 @@
 """Have this machine's database server be what the document says. Data is never overwritten, and never rolled back."""
 
-from rolecall.database.client import Client
+from contextlib import suppress
+
+from rolecall.database.client import Client, UnansweredFault
 from rolecall.database.encryption import Encryption, shown_certificate
 from rolecall.database.membership import leave_databases
 from rolecall.database.restore import Helpers
@@ -33,9 +35,10 @@ def replicate(node: Node, prospect: Prospect, report: Report) -> str:
         for database in databases
     ]
     if use.address:
-        report.certificate = shown_certificate(servers[0].client, certificates)
-        if not report.certificate:
-            report.warn("what this server sends and is sent is not encrypted until somebody restarts it")
+        with suppress(UnansweredFault):  # a server that hangs is dealt with below
+            report.certificate = shown_certificate(servers[0].client, certificates)
+            if not report.certificate:
+                report.warn("what this server sends and is sent is not encrypted until somebody restarts it")
     notes = [leave_databases(use, [server.target.name for server in servers], node.notes)]
     for server in servers:
         try:
