@@ -33,6 +33,15 @@ class ProductStatus:
     ailment: str = ""  # which of them did not, and why
 
 
+@dataclass(frozen=True)
+class DatabaseStatus:
+    """What this server is in a database."""
+
+    duty: str  # master | candidate | replica | snapshot
+    epoch: int
+    opened: int = 0  # the epoch of the mastership in which it was opened last; 0: never
+
+
 @dataclass
 class Report:
     """What a run did. It grows while the run goes on, and is saved, told and shown as JSON."""
@@ -74,6 +83,7 @@ class Report:
     # not get so far repeats what the last one found.
     serving: bool | None = None
     products: dict[str, ProductStatus] = field(default_factory=dict)
+    databases: dict[str, DatabaseStatus] = field(default_factory=dict)  # that it is a server of
     left_out: dict[str, str] = field(default_factory=dict)  # products that lack their release or a secret: why
     # For how many seconds the oldest write of each database waits to be acknowledged, if this node is its master.
     waits: dict[str, float] = field(default_factory=dict)

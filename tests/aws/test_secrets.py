@@ -16,7 +16,7 @@ import pytest
 from box import Box
 from processes import watching
 from rolecall.errors import ConfigFault, Fault, FetchFault
-from rolecall.fleet.topology import Secret
+from rolecall.fleet.secrets import Secret
 from rolecall.host.secrets import Secrets
 from rolecall.node.node import open_node
 from rolecall.node.providers import Providers

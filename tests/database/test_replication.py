@@ -7,15 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rolecall.database.client import Client
-from rolecall.database.replication import (
-    Action,
-    RemoteState,
-    ServerState,
-    actions_for,
-    blocking_fault,
-    is_behind,
-    reason_to_wait,
-)
+from rolecall.database.mastership import reason_to_wait
+from rolecall.database.positions import is_behind
+from rolecall.database.replication import Action, actions_for, blocking_fault
+from rolecall.database.states import RemoteState, ServerState
 from rolecall.fleet.topology import Endpoint, NodeDatabase
 from rolecall.render.contents import Replication
 
@@ -31,6 +26,7 @@ MASTER_STATE = ServerState(
     waits_for_acks=True,
     acknowledging_replicas=1,
     acks_required=True,
+    opened=True,
 )
 
 
@@ -55,6 +51,8 @@ states = st.builds(
     acknowledges=st.booleans(),
     acknowledging_replicas=st.integers(0, 2),
     acks_required=st.booleans(),
+    opened=st.booleans(),
+    complete=st.booleans(),
     restore_incomplete=st.booleans(),
     password_outdated=st.booleans(),
 )
@@ -69,12 +67,14 @@ def test_whatever_a_server_is_it_opens_only_as_the_master_and_closes_first_as_an
     if Action.SET_WRITABLE in actions:
         assert duty == "master"
         assert not state.restore_incomplete
-        assert Action.TAKE_OVER in actions or state.upstream is None
+        assert Action.TAKE_OVER in actions or (state.upstream is None and (state.opened or state.fresh))
         assert actions.index(Action.SET_WRITABLE) > max(
             map(actions.index, {Action.TAKE_OVER, Action.WAIT_FOR_ACKS} & set(actions)), default=-1
         )
     if duty == "master":
-        assert not {Action.RESTORE, Action.FOLLOW, Action.SET_READ_ONLY, Action.RESUME} & set(actions)
+        assert not {Action.RESTORE, Action.FOLLOW, Action.RESUME} & set(actions)
+        if Action.TAKE_OVER in actions:
+            assert state.read_only or actions[0] is Action.SET_READ_ONLY, "others may have been master since"
     else:
         assert not {Action.SET_WRITABLE, Action.TAKE_OVER, Action.WAIT_FOR_ACKS, Action.UPDATE_ACCOUNTS} & set(actions)
         assert state.read_only or actions[0] is Action.SET_READ_ONLY, (
@@ -133,7 +133,7 @@ def test_a_password_that_has_changed_is_told_to_the_follower() -> None:
 
 
 def test_a_master_waits_for_its_candidate_once_that_has_acknowledged_and_never_again_goes_on_without() -> None:
-    new = ServerState(read_only=True, fresh=False, has_history=True)
+    new = ServerState(read_only=True, fresh=False, has_history=True, opened=True)
     assert actions_for(new, target("master")) == (Action.SET_WRITABLE, Action.UPDATE_ACCOUNTS), (
         "or it took no write until one is there"
     )
@@ -154,7 +154,7 @@ def test_a_master_waits_for_its_candidate_once_that_has_acknowledged_and_never_a
 @pytest.mark.parametrize(("complete", "reason"), [(True, ""), (False, "this server lacks")])
 def test_who_has_all_that_was_acknowledged_need_not_wait_for_a_master_that_is_gone(complete: bool, reason: str) -> None:
     def words(server: RemoteState) -> str:
-        return reason_to_wait([server], ME, {OTHER}, complete=complete)
+        return reason_to_wait([server], ME, {OTHER}, set() if complete else {OTHER, THIRD})
 
     assert words(RemoteState(OTHER)) == ""
     assert RemoteState(("fd00::21", 3306)).name == "[fd00::21]:3306"

@@ -44,6 +44,11 @@ def desk(tmp_path: Path, keys: Keys) -> Desk:
 # What is written
 
 
+def without_succession(text: str) -> str:
+    """A document without what publishing says of its database's masters."""
+    return re.sub(r',\s*"succession"\s*:\s*\{[^{}]*\}', "", text)
+
+
 def test_the_first_publication_signs_the_file_and_gives_it_its_times(desk: Desk) -> None:
     before = desk.file.read_text()
     output = desk.publish("--valid", "12h").stdout
@@ -60,7 +65,7 @@ def test_the_first_publication_signs_the_file_and_gives_it_its_times(desk: Desk)
     after = re.sub(r'"serial": 2', '"serial": 1', payload.decode())
     for key in ("issued", "not_after"):
         after = re.sub(rf'"{key}": "[^"]*"', f'"{key}": "{json.loads(before)[key]}"', after)
-    assert after == before, "all the rest is as it was"
+    assert without_succession(after) == before, "all the rest is as it was"
 
 
 def test_every_publication_raises_the_serial_and_keeps_the_files_mode(desk: Desk) -> None:
@@ -127,7 +132,8 @@ def test_fetch_gives_back_what_its_author_wrote_to_the_byte(desk: Desk, layout: 
     desk.file.write_bytes(before)
     desk.publish()
     pattern = rb'"(serial|issued|not_after)"(\s*:\s*)("[^"]*"|[0-9]+)'
-    assert re.sub(pattern, rb'"\1"\2', desk.file.read_bytes()) == re.sub(pattern, rb'"\1"\2', before)
+    after = without_succession(desk.file.read_bytes().decode()).encode()
+    assert re.sub(pattern, rb'"\1"\2', after) == re.sub(pattern, rb'"\1"\2', before)
     fetched = subprocess.run([*ROLECALL, "fleet", "fetch", "--store", desk.url], capture_output=True, check=True)
     assert fetched.stdout == desk.file.read_bytes()
 

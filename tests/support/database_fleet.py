@@ -1,6 +1,8 @@
 """Four real servers of one database, and the document that they share."""
 
+import copy
 import getpass
+import json
 import os
 import select
 import shutil
@@ -21,6 +23,8 @@ from box import Box, alive
 from database_servers import SERVER
 from patience import wait_until
 from rolecall.demo.folder_node import free_port
+from rolecall.fleet.masterships import successions
+from rolecall.fleet.schema import parse_fleet
 
 ADDRESSES = {f"db{n}": f"127.0.0.2{n}" for n in (1, 2, 3, 4)}
 PASSWORD = "re'pl\\ica \"3"  # every character that a format has to escape
@@ -42,7 +46,7 @@ class Fleet:
             (folder / name).touch(0o600)
             (folder / name).write_text(value)
         self.nodes = {name: self._node(name) for name in ADDRESSES}
-        self.document = self.nodes["db1"].document
+        self.document, self.published = self.nodes["db1"].document, dict[str, Any]()
         for name, address in ADDRESSES.items():
             self.document["servers"][name]["address"] = address
         self.document["servers"]["web1"]["address"] = "127.0.0.11"
@@ -69,14 +73,30 @@ class Fleet:
 
     def install(self, template: Path) -> None:
         """As the distribution's package does: an empty data folder."""
+        self.template = template
         for node in self.nodes.values():
             shutil.copytree(template, node.machine.root / "var/lib/mysql")
 
     def publish(self) -> None:
-        """To each node's store: they are folders here."""
+        """To each node's store, which is a folder; with the succession, as `rolecall fleet publish` has it."""
         self.document["serial"] += 1
+        fleet = parse_fleet(json.dumps(self.document).encode(), "the test")
+        serial = self.document["serial"]
+        for name, succession in successions(self.published, fleet, serial, self._opened()).items():
+            self.document["databases"][name]["succession"] = succession.model_dump(exclude_defaults=True)
+        self.published = copy.deepcopy(self.document)
         for node in self.nodes.values():
             node.publish(self.document, raise_serial=False)
+
+    def _opened(self) -> dict[str, int]:
+        """What the master of the document that is replaced has reported."""
+        if not self.published:
+            return {}
+        master = self.published["databases"]["blog"]["master"]
+        reports = sorted((self.nodes[master].state / "reports").glob("run-*[a-z].json"))
+        reports = [path for path in reports if not path.name.endswith("evidence.json")]
+        status = json.loads(reports[-1].read_text())["databases"].get("blog") if reports else None
+        return {"blog": status["opened"]} if status else {}
 
     def become(self, **duties: Any) -> None:
         """A changed document."""
@@ -90,10 +110,12 @@ class Fleet:
     def follow(self, *names: str) -> None:
         """Refresh each until it is well: it may have to wait for what another one has not received yet (75)."""
         for name in names:
-            wait_until(partial(self._is_well, name), f"{name} follows")
-
-    def _is_well(self, name: str) -> bool:
-        return self.nodes[name].rolecall("refresh", ok=False).returncode == 0
+            for _ in range(8):
+                result = self.nodes[name].rolecall("refresh", ok=False)
+                if result.returncode == 0:
+                    break
+                time.sleep(0.5)
+            assert result.returncode == 0, result.stderr
 
     def boot(self, *names: str) -> None:
         for name in names:
@@ -126,13 +148,15 @@ class Fleet:
         wait_until(lambda: not alive(pid), "it is gone")
 
     @contextmanager
-    def frozen(self, name: str) -> Iterator[None]:
-        """It neither ends nor answers, as one whose disk hangs."""
-        os.kill(pid := self.pid(name), signal.SIGSTOP)
+    def frozen(self, *names: str) -> Iterator[None]:
+        """They neither end nor answer, as servers whose disks hang, or who are cut off."""
+        pids = [self.pid(name) for name in names]
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
         try:
             yield
         finally:
-            if alive(pid):
+            for pid in filter(alive, pids):
                 os.kill(pid, signal.SIGCONT)
 
     def small_disk(self, name: str) -> Path:
@@ -165,6 +189,16 @@ class Fleet:
         subprocess.Popen(argv, start_new_session=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                          stderr=subprocess.DEVNULL)  # fmt: skip
         wait_until(lambda: self.socket(name).exists() and "1" in self.sql(name, "SELECT 1", check=False), "it answers")
+
+    def replace_disk(self, name: str) -> None:
+        """Another machine has its name: an empty data folder, and no notes of earlier runs."""
+        self.kill(name)
+        root, state = self.nodes[name].machine.root, self.nodes[name].state
+        for folder in (root / "var/lib/mysql", root / "var/lib/mysql-binlog"):
+            shutil.rmtree(folder)
+        for note in state.glob("databases*.json"):
+            note.unlink()
+        shutil.copytree(self.template, root / "var/lib/mysql")
 
     def settle(self, *names: str) -> None:
         """Boot these, and once more, for the master learns of its candidate by a refresh."""

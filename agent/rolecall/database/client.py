@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TypeAlias
 
 from rolecall.database.dialects import DIALECTS, Channel, Dialect
-from rolecall.database.replication import Address, ServerState
+from rolecall.database.positions import is_behind
 from rolecall.database.sessions import Session, waiting_sessions
+from rolecall.database.states import Address, ServerState
 from rolecall.errors import UnsettledFault
 from rolecall.forms.quantities import duration
 from rolecall.forms.quoting import sql
@@ -159,6 +160,13 @@ class Client:
         """Whether it has applied everything up to a GTID position within so many seconds."""
         statement = self.dialect.wait_for_position.format(position=sql(position), seconds=seconds)
         return not position or self.rows(statement, seconds + 10)[0]["waited"] == "0"
+
+    def has(self, position: str) -> bool:
+        """Whether it has everything up to a GTID position, whether by replication or written by itself."""
+        if not self.dialect.refuses_lagging_upstream:
+            return self.has_applied(position, 0)
+        # MariaDB's MASTER_GTID_WAIT knows nothing of what a master has written itself: positions are compared here.
+        return not is_behind(self.rows(self.dialect.server_state)[0]["position"], position)
 
     def redacted(self, message: str) -> str:
         """A message without secrets: a server quotes any part of a statement, and cuts it anywhere.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from rolecall.database.client import Client
 from rolecall.database.dialects import DIALECTS, Channel
-from rolecall.database.replication import Address
+from rolecall.database.states import Address
 from rolecall.fleet.topology import Endpoint, NodeDatabase
 from rolecall.forms.quoting import sql
 from rolecall.host.certificates import Certificates

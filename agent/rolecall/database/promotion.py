@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from functools import partial
 
 from rolecall.database.client import Client
+from rolecall.database.mastership import members_to_hear, must_take_over, reason_to_wait
 from rolecall.database.remote import remote_has_data, remote_state
-from rolecall.database.replication import Address, RemoteState, ServerState, reason_to_wait
+from rolecall.database.states import Address, RemoteState, ServerState
 from rolecall.errors import FetchFault, UnsettledFault
 from rolecall.fleet.topology import NodeDatabase
 
@@ -48,31 +49,35 @@ class Promotion:
 
         Raises FetchFault for what needs time or a person: nothing has been changed then that the next run cannot use.
         """
-        assert state.upstream
-        servers = self._wait_for_servers(state.upstream, complete=state.acknowledges and state.applying)
-        upstream = servers[state.upstream]
-        if upstream.unreachable:
-            self._apply_received(state, upstream)
-        else:
-            if not (state.receiving and state.applying):
-                self._follow(state.upstream)
-            self._wait_until_applied(upstream.positions, f"{upstream.name} has")
+        servers = self._hear_servers(state)
+        if state.upstream:
+            self._apply_upstream(state, servers[state.upstream])
         for server in servers.values():
             # A server other than the upstream may have more than this one, as the snapshot server may.
-            if not all(self.client.has_applied(position, 0) for position in server.positions):
+            if not all(self.client.has(position) for position in server.positions):
                 self._follow(server.address)
                 self._wait_until_applied(server.positions, f"{server.name} has")
         self.client.change_replication(self.client.dialect.reset_replica)
 
-    def make_writable(self, state: ServerState) -> None:
-        """Take writes: only if no other server does, whatever documents those have seen, and not with an empty server
-        in the place of one that has data. Raises FetchFault, UnsettledFault.
+    def _apply_upstream(self, state: ServerState, upstream: RemoteState) -> None:
+        """Apply everything that the upstream has, or has sent before it was gone."""
+        if upstream.unreachable:
+            self._apply_received(state, upstream)
+            return
+        if not (state.receiving and state.applying):
+            if state.applying:
+                self._apply_received(state, upstream)
+            self._follow(upstream.address)
+        self._wait_until_applied(upstream.positions, f"{upstream.name} has")
+
+    def require_sole_master(self, state: ServerState) -> None:
+        """Whether it may take writes: only if no other server does, whatever documents those have seen, and not as an
+        empty server in the place of one that has data. Raises FetchFault, UnsettledFault.
         """
         if state.fresh:
             self._require_no_data_elsewhere()
-        if state.upstream is None:  # otherwise it has just taken over, and has asked every server
-            self._wait_for_servers(None, complete=True)
-        self.client.run(self.client.dialect.set_writable)
+        if not must_take_over(state):  # otherwise it has just asked every server
+            self._hear_servers(state)
 
     def _apply_received(self, state: ServerState, upstream: RemoteState) -> None:
         """Apply everything that was received from an upstream that is gone."""
@@ -98,37 +103,54 @@ class Promotion:
                 "diverged",
             )
 
-    def _wait_for_servers(self, upstream: Address | None, *, complete: bool) -> dict[Address, RemoteState]:
+    def _hear_servers(self, state: ServerState) -> dict[Address, RemoteState]:
         """The state of the other servers, once none of them speaks against this one being the master.
 
         Only a server that still takes writes is worth waiting for; anything else will not change within seconds.
         """
-        leaders = {address for address in (upstream, self.former_master) if address and address != self.own_address}
         deadline = time.monotonic() + FORMER_MASTER_TIMEOUT
         while True:
-            servers = self._states(self.other_members | leaders)
-            # A server that is no member any more was taken out by a person who knows that it is lost.
-            relevant = [
-                server for server in servers.values() if not server.unreachable or server.address in self.other_members
-            ]
-            reason = reason_to_wait(relevant, self.own_address, leaders, complete=complete)
+            servers = self.ask(state)
+            reason = self.obstacle(state, servers.values())
             if not reason:
                 return servers
-            if time.monotonic() >= deadline or all(server.read_only for server in relevant):
+            if time.monotonic() >= deadline or all(server.read_only for server in servers.values()):
                 raise FetchFault(
                     f"{self.target.name} is not writable yet: {reason}", "the next run checks again", _CAUSE
                 )
             time.sleep(0.5)
 
+    def obstacle(self, state: ServerState, servers: Collection[RemoteState]) -> str:
+        """Why this server must not become writable yet, by what the others tell; '' if it may."""
+        leaders = self._leaders(state)
+        # A server that is no member any more was taken out by a person who knows that it is lost.
+        relevant = [server for server in servers if not server.unreachable or server.address in self.other_members]
+        return reason_to_wait(relevant, self.own_address, leaders, members_to_hear(state, self.target, relevant))
+
+    def ask(self, state: ServerState) -> dict[Address, RemoteState]:
+        """What every other server tells that may have a say."""
+        return self._states(self.other_members | self._leaders(state))
+
+    def _leaders(self, state: ServerState) -> set[Address]:
+        """The former master, and this server's upstream."""
+        return {address for address in (state.upstream, self.former_master) if address and address != self.own_address}
+
     def _states(self, addresses: Collection[Address]) -> dict[Address, RemoteState]:
         """All at once: a server that is gone takes seconds to time out, and writes wait meanwhile."""
         with ThreadPoolExecutor() as pool:
-            states = pool.map(partial(remote_state, self.client), sorted(addresses))
-            return {state.address: state for state in states}
+            return {state.address: state for state in pool.map(partial(remote_state, self.client), sorted(addresses))}
 
     def _wait_until_applied(self, positions: Iterable[str], origin: str) -> None:
         for position in positions:
             if not self.client.has_applied(position, CATCH_UP_TIMEOUT):
+                if (state := self.client.state()).diverged:
+                    raise UnsettledFault(
+                        f"this server has not all that {origin}, and cannot get it, for the two have diverged: "
+                        f"{state.error_text} (error {state.error})",
+                        "compare the two, and promote the one that has what was acknowledged; then the other one is "
+                        "set aside and restored: docs/how-to/databases.md has the steps",
+                        "diverged",
+                    )
                 raise FetchFault(
                     f"not all that {origin} has been applied here: {position}", "the next run goes on", _CAUSE
                 )

@@ -3,14 +3,17 @@
 import re
 
 from rolecall.database.client import TRUE, Client, Row, has_products_data, table, upstream_of
-from rolecall.database.replication import EMPTY, Address, RemoteState, is_behind
+from rolecall.database.positions import is_behind
+from rolecall.database.replication import SET_ASIDE
+from rolecall.database.states import Address, RemoteState
 from rolecall.errors import HostFault, UnsettledFault
 from rolecall.fleet.topology import Endpoint
 from rolecall.forms.quoting import sql
 from rolecall.host import programs
 
-# The client's own errors when it cannot connect or loses the connection. Any other error comes from a server.
-_UNREACHABLE = re.compile(r"ERROR (2002|2003|2005|2006|2013)\b")
+# The client's own errors when it cannot connect or loses the connection. Any other error comes from a server. So does
+# one that stands in the server's first packet, which the client does not trust, and passes on as a text: 1040, 1130.
+_UNREACHABLE = re.compile(r"ERROR (2002|2003|2005|2006|2013)\b(?!.*error packet)")
 
 
 def remote_state(client: Client, address: Address) -> RemoteState:
@@ -26,8 +29,13 @@ def remote_state(client: Client, address: Address) -> RemoteState:
         address,
         read_only=state[0]["read_only"] in TRUE,
         positions=tuple(filter(None, positions)),
+        waits_for_acks=state[0]["waits_for_acks"] in TRUE,
+        acknowledging_replicas=int(state[0]["acknowledging_replicas"] or 0),
         acknowledges=state[0]["acknowledges"] in TRUE,
         upstream=upstream_of(status_row, client.dialect),
+        receiving=status_row.get(client.dialect.status_columns.receiver) in TRUE,
+        applying=status_row.get(client.dialect.status_columns.applier) in TRUE,
+        replication_error=client.redacted(status_row.get("Last_IO_Error", "") or status_row.get("Last_SQL_Error", "")),
     )
 
 
@@ -63,7 +71,7 @@ def require_superset(client: Client, upstream: Endpoint, master: Endpoint) -> No
         raise UnsettledFault(
             f"this server and {master.server} have diverged: this one has writes that the other lacks; "
             "nothing is overwritten",
-            f"compare the two; then repair this one, or {EMPTY}",
+            f"compare the two, for this one may have what was acknowledged; then repair it, or {SET_ASIDE}",
             "diverged",
         )
     raise UnsettledFault(

@@ -8,6 +8,7 @@ from rolecall.fleet.account_numbers import group_number, product_number
 from rolecall.fleet.check import ProductCheck
 from rolecall.fleet.identity import Identity
 from rolecall.fleet.schema import CronJob, Fleet, Release, Server
+from rolecall.fleet.secrets import Secret
 from rolecall.fleet.tags import ROLE, product_names, tag_mistakes
 from rolecall.fleet.topology import (
     AssignedCache,
@@ -15,7 +16,6 @@ from rolecall.fleet.topology import (
     NodeCache,
     NodeDatabase,
     Peer,
-    Secret,
     node_caches,
     node_databases,
     product_cache,

@@ -8,7 +8,8 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import TypeAlias
 
-from rolecall.fleet.schema import Database, Fleet, Product
+from rolecall.fleet.databases import Database
+from rolecall.fleet.schema import Fleet, Product
 
 RESERVED = 50  # connections of a server that no product gets: for replication, the agent, monitoring, administrators
 _BESIDE_PAGES = 4  # connections of a product on one web server beside its workers and cron jobs: deployments, people

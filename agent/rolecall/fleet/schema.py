@@ -7,6 +7,7 @@ from pydantic import AwareDatetime, ConfigDict, Field, ValidationError, field_va
 from rolecall.fleet import agreement
 from rolecall.fleet.account_numbers import OWN_NUMBERS
 from rolecall.fleet.check import ProductCheck
+from rolecall.fleet.databases import Cache, Database
 from rolecall.forms.mistakes import Mistake, Mistakes, locate, mistakes_of
 from rolecall.forms.positions import json_positions, parse_json
 from rolecall.forms.scalars import (
@@ -109,30 +110,6 @@ class Server(Frozen):
         description="Of its authority, by which clients know it; `rolecall fleet certificates` sets it",
     )
     spare: bool = Field(False, description="Counts as serving without a product, until it is given one")
-
-
-class Database(Frozen):
-    """A replicated database: which server has which duty."""
-
-    port: int = Field(3306, ge=1, le=65535)
-    epoch: int = Field(ge=1, description="Raised with every change of the master")
-    master: Name
-    candidate: Name | None = Field(None, description="Takes over when the master fails")
-    replicas: tuple[Name, ...] = Field((), description="Serve reads")
-    snapshot: Name | None = Field(None, description="Takes the backups")
-    replication_password: SecretReference | None = Field(None, description="Of the account that replicas log in with")
-    max_connections: int = Field(
-        1000, ge=60, le=100_000, description="Connections that each of its servers takes; 50 of them are no product's"
-    )
-    tls: Literal["on", "off"] = Field("on", description="Whether connections to its servers are encrypted")
-
-
-class Cache(Frozen):
-    """A pool of memcached servers; their order is the order of the clients' slots."""
-
-    port: int = Field(11211, ge=1, le=65535)
-    servers: tuple[Name, ...] = Field(min_length=1)
-    memory_mb: int = Field(64, ge=1)
 
 
 class Previous(Frozen):

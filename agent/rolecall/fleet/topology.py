@@ -5,25 +5,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from rolecall.fleet.connections import RESERVED, Account, limit_by_account
-from rolecall.fleet.schema import Cache, Database, Fleet, Server
-
-
-@dataclass(frozen=True)
-class Secret:
-    """A reference to a value that only the node itself reads, and only when it writes the file that needs it."""
-
-    product: str
-    name: str
-    reference: str
-
-    @property
-    def key(self) -> str:
-        """`blog.DB_PASSWORD`: how messages and diffs name it."""
-        return f"{self.product}.{self.name}"
-
-    def __str__(self) -> str:
-        """Refused: a template that joins a secret to other text would write this object's words, not the value."""
-        raise TypeError(f"the secret {self.key} cannot be a part of another text: write it on its own")
+from rolecall.fleet.databases import Cache, Database, Succession
+from rolecall.fleet.schema import Fleet, Server
+from rolecall.fleet.secrets import Secret
 
 
 @dataclass(frozen=True)
@@ -95,6 +79,12 @@ class NodeDatabase:
     server: str  # this node
     max_connections: int  # at each of its servers
     tls: bool = True
+    succession: Succession | None = None  # who may have writes that others lack; None: nobody has said
+
+    @property
+    def mastership(self) -> int:
+        """The epoch in which the master became the master: a later epoch may have the same one."""
+        return self.succession.epoch if self.succession else self.epoch
 
     @property
     def server_id(self) -> int:
@@ -218,6 +208,7 @@ def _node_database(name: str, database: Database, server: str, fleet: Fleet) -> 
         tls=database.tls == "on",
         server=server,
         max_connections=database.max_connections,
+        succession=database.succession,
     )
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rolecall.causes import OUT, PROVIDER_BUSY, PROVIDER_OUT
 from rolecall.errors import Fault, FetchFault, HostFault, MachineFault, fault_of
-from rolecall.fleet.topology import Secret
+from rolecall.fleet.secrets import Secret
 from rolecall.forms.stored import json_object
 from rolecall.host import files, state_files
 

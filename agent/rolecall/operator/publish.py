@@ -21,6 +21,7 @@ from rolecall.forms.mistakes import Mistakes
 from rolecall.host import files
 from rolecall.node.verified import MOST, digest
 from rolecall.operator.history import keep_document, prune_history
+from rolecall.operator.masterships import succession_edits
 from rolecall.operator.roles import parse_document
 from rolecall.store import DOCUMENT, Store
 from rolecall.store.proofs import CONDITIONS, PREFIX, bench, prove
@@ -96,8 +97,9 @@ def publish(
     now = datetime.now(UTC).replace(microsecond=0)
     # The first time too: another first document, made from nothing as well, then has a lower one.
     serial = max(fleet.serial, predecessor.serial) + 1
-    reference = [Edit("add", ("history", "previous"), predecessor.reference)] if fleet.history else []
-    text = edited(text, reference, "the document")
+    changes = [Edit("add", ("history", "previous"), predecessor.reference)] if fleet.history else []
+    changes += succession_edits(from_json(predecessor.payload), fleet, serial, store)
+    text = edited(text, changes, "the document")
     payload = renewed(text, serial, now, now + timedelta(seconds=signing.valid)).encode()
     fleet = parse_fleet(payload, source)
     signature, signer = _signature(payload, signing, now)

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 import jinja2
 import jinja2.sandbox
 
-from rolecall.fleet.topology import Secret
+from rolecall.fleet.secrets import Secret
 from rolecall.forms.quoting import FORMATS
 from rolecall.forms.scalars import Frozen
 from rolecall.render.generation import secret_token

@@ -8,7 +8,7 @@ import jinja2
 from jinja2 import nodes
 from jinja2.compiler import CodeGenerator, Frame
 
-from rolecall.fleet.topology import Secret
+from rolecall.fleet.secrets import Secret
 from rolecall.forms.quoting import FORMATS
 from rolecall.render.origins import Origin, Reads, Sourced
 from rolecall.render.role import Role

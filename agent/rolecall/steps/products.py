@@ -9,7 +9,8 @@ from dataclasses import replace
 
 from rolecall.errors import Fault, FetchFault
 from rolecall.fleet.assignment import AssignedProduct, Assignment
-from rolecall.fleet.topology import NodeDatabase, Secret
+from rolecall.fleet.secrets import Secret
+from rolecall.fleet.topology import NodeDatabase
 from rolecall.host import accounts, files
 from rolecall.node.node import Node
 from rolecall.render.accounts import account_requests

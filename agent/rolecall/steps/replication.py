@@ -46,6 +46,7 @@ def replicate(node: Node, prospect: Prospect, report: Report) -> str:
         finally:
             if server.oldest_wait is not None:
                 report.waits[server.target.name] = server.oldest_wait
+            report.databases[server.target.name] = server.status
         if server.pending:
             report.owe(server.pending)
     return "; ".join(filter(None, notes))
