@@ -122,7 +122,7 @@ def test_the_server_accepts_each_of_its_statements(ask: Ask) -> None:
     for channel in (MARIADB.plain, MARIADB.encrypted, MARIADB.verified):
         ask(MARIADB.follow.format(**VALUES | {"channel": channel.clause.format(authority="'/a'")}))
         ask(filled(MARIADB.reset_replica))
-    # Without a certificate there is nothing to read again: test_encryption has servers with theirs.
+    # Without a certificate there is nothing to read again: test_database_encryption has servers with theirs.
     others = {"status_columns", "refuses_lagging_upstream", "divergence_errors", "reload_certificate"}
     others |= {"plain", "encrypted", "verified", "clone"}
     assert accepted == {field.name for field in fields(Dialect)} - others

@@ -38,6 +38,7 @@ class Server:
     numbers: str  # a table expression with the columns seq: 1 to {count}
     restoring: str  # how much of the table blog.big, or of all, has arrived
     forget: str  # it follows nobody, and has never had a position
+    without_tls: tuple[str, ...]  # options of a daemon that offers none
 
     @property
     def admin(self) -> tuple[str, ...]:
@@ -78,6 +79,7 @@ _MARIADB = Server(
     numbers="(SELECT seq FROM blog.seq_1_to_{count}) AS numbers",
     restoring="SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA = 'blog' AND TABLE_NAME = 'big'",
     forget="STOP SLAVE; RESET SLAVE ALL; RESET MASTER; SET GLOBAL gtid_slave_pos = ''",
+    without_tls=(),
 )
 _MYSQL = Server(
     name="mysql",
@@ -114,6 +116,7 @@ _MYSQL = Server(
     "SELECT /*+ SET_VAR(cte_max_recursion_depth = 1M) */ seq FROM numbers) AS numbers",
     restoring="SELECT COALESCE(SUM(DATA), 0) FROM performance_schema.clone_progress WHERE STATE = 'In Progress'",
     forget="STOP REPLICA; RESET REPLICA ALL; SET GLOBAL super_read_only = OFF; RESET BINARY LOGS AND GTIDS",
+    without_tls=("--tls-version=",),
 )
 SERVERS = {server.name: server for server in (_MARIADB, _MYSQL)}
 SERVER = SERVERS[os.environ.get("ROLECALL_DATABASE", "mariadb")]

@@ -54,20 +54,20 @@ class Certificates:
         clients will refuse even the new one; '' if they will not. Raises HostFault.
         """
         files.make_folders(self.folder)
-        if self._lacks_key(self._authority_key):
-            files.remove(self.authority)
         if not self.authority.exists():
+            self._ensure_key(self._authority_key)
             form = _FORM.format(name=f"authority of {name}") + _AUTHORITY
             argv = ("-key", str(self._authority_key), "-days", str(_AUTHORITY_DAYS))
-            files.replace(self.authority, _signed(form, argv), 0o644)
-        if self._lacks_key(self._server_key, uid) or self._refusal(address):
-            form = _FORM.format(name=name) + _SERVER.format(address=address)
-            authority = ("-CA", str(self.authority), "-CAkey", str(self._authority_key))
-            certificate = _signed(form, (*authority, "-key", str(self._server_key), "-days", str(_DAYS)))
-            files.replace(self.server, certificate, 0o644)
-            relabel(self.folder)
-            return self._refusal(address)
-        return ""
+            files.replace(self.authority, self._signed(form, argv), 0o644)
+        self._ensure_key(self._server_key, uid)
+        if not self._refusal(address):
+            return ""
+        form = _FORM.format(name=name) + _SERVER.format(address=address)
+        authority = ("-CA", str(self.authority), "-CAkey", str(self._authority_key))
+        certificate = self._signed(form, (*authority, "-key", str(self._server_key), "-days", str(_DAYS)))
+        files.replace(self.server, certificate, 0o644)
+        relabel(self.folder)
+        return self._refusal(address)
 
     def public(self) -> str:
         """The authority's certificate, as the document has it: DER in Base64. Raises HostFault."""
@@ -83,13 +83,27 @@ class Certificates:
             relabel(self.folder)
         return path
 
-    def _lacks_key(self, path: Path, uid: int = -1) -> bool:
-        """Whether there was no key, or another one's; there is then."""
-        if path.exists() and uid in (-1, path.stat().st_uid):
-            return False
+    def _ensure_key(self, path: Path, uid: int = -1) -> None:
+        """Make a key where there is none, or another account's. What was signed for the one before is removed first."""
+        key = (files.read(path) or b"").decode("ascii", "replace")
+        if _pem_block("PRIVATE KEY", key) and uid in (-1, path.stat().st_uid):
+            return
+        files.remove(self.server)
         argv = ("openssl", "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256")
         files.replace(path, _block("PRIVATE KEY", programs.run_checked(argv).output), 0o600, uid)
-        return True
+
+    def _signed(self, form: str, argv: tuple[str, ...]) -> bytes:
+        """A certificate in PEM. Raises HostFault."""
+        result = programs.run(
+            ("openssl", "req", "-x509", "-sha256", "-config", "/dev/stdin", *argv), stdin=form.encode()
+        )
+        if not result.ok:
+            raise result.fault(
+                f"openssl does not sign a certificate for the database server: {result.tail}",
+                f"is {self._authority_key} damaged? Move {self.folder} away: the next run makes another authority, and "
+                "`rolecall fleet certificates` takes it into the document if you name this server",
+            )
+        return _block("CERTIFICATE", result.output)
 
     def _refusal(self, address: str) -> str:
         """Why a client would refuse the server's certificate some time before its end; '' if none would."""
@@ -105,14 +119,14 @@ def base64_of(data: bytes) -> str:
     return base64.b64encode(base64.b64decode(match[1])).decode() if match else ""
 
 
-def _signed(form: str, argv: tuple[str, ...]) -> bytes:
-    """A certificate in PEM."""
-    command = ("openssl", "req", "-x509", "-sha256", "-config", "/dev/stdin", *argv)
-    return _block("CERTIFICATE", programs.run_checked(command, stdin=form.encode()).output)
-
-
 def _block(label: str, output: str) -> bytes:
     """What openssl has written, without whatever it says beside it."""
-    match = re.search(rf"-----BEGIN {label}-----.*?-----END {label}-----\n", output, re.DOTALL)
-    assert match
-    return match[0].encode()
+    block = _pem_block(label, output)
+    assert block
+    return block.encode()
+
+
+def _pem_block(label: str, text: str) -> str:
+    """The first block of a PEM file; '' where there is none."""
+    match = re.search(rf"-----BEGIN {label}-----.*?-----END {label}-----\n", text, re.DOTALL)
+    return match[0] if match else ""

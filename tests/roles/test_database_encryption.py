@@ -21,6 +21,7 @@ import program
 from box import Box
 from database_fleet import ADDRESSES, APP, Fleet
 from database_fleet import template as template  # noqa: PLC0414 - a fixture
+from database_servers import SERVER
 from patience import wait_until
 from rolecall.forms.quoting import sql
 from rolecall.host.certificates import Certificates
@@ -49,17 +50,18 @@ def report(fleet: Fleet, name: str) -> Any:
     return json.loads((fleet.nodes[name].machine.store / f"reports/{name}.json").read_text())
 
 
-def channel(fleet: Fleet, name: str) -> dict[str, str]:
-    """How a server is connected to its upstream."""
-    argv = ["mariadb", "--no-defaults", f"--socket={fleet.socket(name)}", "--user=root", "--batch"]
-    told = subprocess.run(argv, input="SHOW SLAVE STATUS", capture_output=True, text=True, check=True).stdout
+def channel(fleet: Fleet, name: str) -> tuple[str, ...]:
+    """How a server is connected to its upstream: whether encrypted, verified, at all."""
+    argv = [SERVER.client, "--no-defaults", f"--socket={fleet.socket(name)}", "--user=root", "--batch"]
+    asked, columns = SERVER.dialect.replica_status, SERVER.dialect.status_columns
+    told = subprocess.run(argv, input=asked, capture_output=True, text=True, check=True).stdout
     status = dict(zip(*(line.split("\t") for line in told.splitlines()), strict=True))
-    return {key: status[key] for key in ("Master_SSL_Allowed", "Master_SSL_Verify_Server_Cert", "Slave_IO_Running")}
+    return tuple(status[column] for column in (columns.encrypted, columns.verified, columns.receiver))
 
 
-VERIFIED = {"Master_SSL_Allowed": "Yes", "Master_SSL_Verify_Server_Cert": "Yes", "Slave_IO_Running": "Yes"}
-ENCRYPTED = VERIFIED | {"Master_SSL_Verify_Server_Cert": "No"}
-PLAIN = ENCRYPTED | {"Master_SSL_Allowed": "No"}
+VERIFIED = ("Yes", "Yes", "Yes")
+ENCRYPTED = ("Yes", "No", "Yes")
+PLAIN = ("No", "No", "Yes")
 
 
 def certificates(fleet: Fleet, *servers: str, ok: int = 0) -> str:
@@ -114,19 +116,24 @@ def overheard(fleet: Fleet, key: str) -> bool:
     return key.encode() in captured
 
 
+def showing(certificates: Certificates) -> tuple[str, ...]:
+    """A daemon's options."""
+    return f"--ssl-cert={certificates.server}", f"--ssl-key={certificates.folder}/server.key"
+
+
 @contextmanager
 def impostor(fleet: Fleet, template: Path, options: tuple[str, ...]) -> Iterator[None]:
-    """A server in the place of db1 that lets everybody in."""
+    """A server in the place of db1."""
     data = fleet.folder / "impostor"
     shutil.copytree(template, data)
     server = subprocess.Popen(
-        ["mariadbd", "--no-defaults", f"--datadir={data}", f"--socket={data}/sock", f"--port={fleet.port}",
+        [SERVER.daemon, "--no-defaults", f"--datadir={data}", f"--socket={data}/sock", f"--port={fleet.port}",
          f"--bind-address={ADDRESSES['db1']}", f"--user={getpass.getuser()}", f"--pid-file={data}/pid",
-         "--skip-grant-tables", f"--log-error={data}/log", "--server-id=1", "--log-bin", *options],
+         f"--log-error={data}/log", "--server-id=1", "--log-bin", *SERVER.options, *options],
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     try:
-        argv = ["mariadb", "--no-defaults", f"--socket={data}/sock", "--execute=SELECT 1"]
+        argv = [*SERVER.admin, f"--socket={data}/sock", "--execute=SELECT 1"]
         wait_until(lambda: subprocess.run(argv, capture_output=True).returncode == 0, "it answers")
         yield
     finally:
@@ -164,12 +171,12 @@ def test_once_the_document_has_the_certificates_whoever_answers_in_a_servers_pla
     assert not overheard(fleet, "two-to-nobody-else")
     own = Certificates(fleet.folder / "impostors")
     own.ensure("db1", ADDRESSES["db1"], -1)
-    shown = (f"--ssl-cert={own.server}", f"--ssl-key={own.folder}/server.key")
+    shown, stolen = map(showing, (own, Certificates(fleet.nodes["db4"].state)))
     fleet.kill("db1")
     try:
-        for options in (shown, ()):  # with a certificate of its own, and without TLS
+        for options in (shown, stolen, SERVER.without_tls):
             with impostor(fleet, template, options):
-                wait_until(lambda: "2026" in fleet.sql("db2", "SHOW SLAVE STATUS"), "it is refused")
+                wait_until(lambda: "2026" in fleet.sql("db2", SERVER.dialect.replica_status), "it is refused")
                 assert "SSL connection error" in fleet.nodes["db4"].rolecall("selftest", ok=1).stdout
     finally:
         fleet.start("db1")
@@ -187,7 +194,7 @@ def test_a_renewed_certificate_is_shown_without_a_restart_and_nobody_has_to_publ
     fleet.publish()
     fleet.run("db1")
     assert (folder / "server.pem").read_bytes() not in (before, other.server.read_bytes())
-    fleet.sql("db2", "STOP SLAVE IO_THREAD; START SLAVE IO_THREAD")
+    fleet.sql("db2", f"{SERVER.dialect.stop_receiver}; {SERVER.dialect.resume}")
     wait_until(lambda: channel(fleet, "db2") == VERIFIED, "it connects anew")
     shown = subprocess.run(
         ["openssl", "s_client", "-starttls", "mysql", "-connect", f"{ADDRESSES['db1']}:{fleet.port}"],
@@ -210,7 +217,7 @@ def test_a_server_that_still_runs_as_before_an_upgrade_is_followed_and_reports_n
     fleet.start("db1")
     cnf.write_text(text)
     fleet.follow("db1", "db2", "db4")
-    assert fleet.sql("db1", "SELECT @@have_ssl") == "DISABLED"
+    assert "certificates" not in fleet.sql("db1", "SELECT @@ssl_cert")
     assert "not encrypted until somebody restarts it" in " ".join(report(fleet, "db1")["warnings"])
     assert "db1     -" in certificates(fleet, ok=75)
     fleet.arrives("db1", "db2", "db4")
@@ -259,7 +266,7 @@ def test_a_product_knows_the_servers_of_its_database_by_a_file_and_is_sent_to_no
     assert "TLS_" in as_product(fleet, box).stdout, as_product(fleet, box).stderr
     fleet.kill("db1")
     try:
-        for options in ((f"--ssl-cert={own.server}", f"--ssl-key={own.folder}/server.key"), ()):
+        for options in (showing(own), SERVER.without_tls):
             with impostor(fleet, template, options):
                 done = as_product(fleet, box)
                 assert "ERROR 2026" in done.stderr
