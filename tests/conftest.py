@@ -1,8 +1,10 @@
 """Fixtures that several folders of tests use."""
 
+import gc
 import os
 import random
 import shutil
+import sys
 import tempfile
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -88,8 +90,21 @@ def pytest_configure(config: pytest.Config) -> None:
     It comes first, before Hypothesis looks for a seed and before xdist starts the other processes.
     """
     share_a_folder(config)
+    keep_bytecode()
     if config.option.hypothesis_seed is None:
         config.option.hypothesis_seed = str(random.SystemRandom().randrange(1_000_000))
+
+
+def keep_bytecode() -> None:
+    """Programs that the tests start compile nothing that another one has compiled, as where a package is installed."""
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
+
+
+def pytest_collection_finish() -> None:
+    """The collected tests stay: the garbage collector need not look at them, nor copy their pages in forks."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_report_header(config: pytest.Config) -> str:

@@ -87,7 +87,7 @@ def test_an_error_of_the_disk_before_the_switch_leaves_the_old_state_whole_and_n
     story.begin()
     state, before, read = str(story.tiny.state), story.tiny.look(), [story.tiny.read("one"), story.tiny.read("two")]
     switch = next(at for at, one in enumerate(story.operations) if str(one) == f"rename {state}/current")
-    tried = some_of([at for at in places(story, state, kind) if at <= switch], 3)
+    tried = some_of([at for at in places(story, state, kind) if at <= switch], 6)
     for at in tried:
         code, message = broken(story, at, kind, stays=stays, within=state)
         where = f"{kind} at {story.operations[at]}: {message}"
@@ -112,7 +112,7 @@ def test_an_error_of_the_disk_after_the_switch_leaves_a_state_that_the_next_run_
     root = str(story.tiny.root)
     switch = next(at for at, one in enumerate(story.operations) if str(one) == f"rename {story.tiny.state}/current")
     later = [at for at in places(story, root, "EIO") if at > switch and "/srv/" not in story.operations[at].path]
-    tried = some_of(later, 3)
+    tried = some_of(later, 6)
     for at in tried:
         code, message = broken(story, at, "EIO", stays=stays, within=root)
         where = f"EIO at {story.operations[at]}: {message}"
@@ -127,7 +127,7 @@ def test_an_error_of_the_disk_after_the_switch_leaves_a_state_that_the_next_run_
 def test_a_run_folder_that_is_full_is_named(nodes: Nodes) -> None:
     story = change(nodes)
     run = str(story.tiny.run)
-    tried = some_of(places(story, run, "EIO"), 3)
+    tried = some_of(places(story, run, "EIO"), 6)
     for at in tried:
         code, message = broken(story, at, "EIO", stays=True, within=run)
         where = f"EIO at {story.operations[at]}: {message}"
@@ -182,7 +182,7 @@ def test_the_program_ends_with_exit_code_1_and_names_the_file(strace: str, nodes
     tiny = story.tiny
     new = os.path.basename(story.ends[0].picture["current"][1])
     sha = tiny.document["products"]["blog"]["release"]["sha256"]
-    for calls, path, error, named in some_of(CALLS, 3):
+    for calls, path, error, named in some_of(CALLS, 6):
         story.begin()
         before = tiny.look()
         broken, file = (f"{tiny.state}/{one.replace('ID', new).replace('SHA', sha)}" for one in (path, named))
@@ -280,7 +280,7 @@ def with_a_small_disk(root: Path, work: Callable[[Story, Path], None], options: 
 def test_a_disk_that_is_full_to_any_degree_leaves_the_old_state_whole(tmp_path: Path) -> None:
     def fill(story: Story, disk: Path) -> None:
         tiny, codes = story.tiny, []
-        for pages in (0, *some_of(range(1, 47), 6), 47):
+        for pages in (0, *some_of(range(1, 47), 12), 47):
             story.begin()
             with (disk / "filler").open("wb") as filler:
                 os.posix_fallocate(filler.fileno(), 0, (os.statvfs(disk).f_bavail - pages) * PAGE)

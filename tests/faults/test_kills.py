@@ -199,7 +199,7 @@ def test_a_run_that_was_killed_anywhere_is_completed_by_the_next_one(
     story = make(nodes)
     points = story.points(first)
     assert len(points) >= least
-    tried = some_of(points, 8)
+    tried = some_of(points, 16)
     found = [fault for point in tried for fault in story.violations(point)]
     print(f"{len(tried)} of {len(points)} points, {len(story.completed)} different nodes")
     assert found == []
@@ -213,14 +213,14 @@ def test_the_mask_of_whoever_runs_the_agent_leaves_no_folder_closed(nodes: Nodes
         mine = story.ends[0].picture.get(path, entry)  # a generation's name depends on where the node lies
         assert entry[0] == "link" or mine[1] == entry[1], path
     every = [(at, when) for at, when in story.points() if (story.operations[at].name, when) == ("mkdir", "after")]
-    points = some_of(every, 6)
+    points = some_of(every, 12)
     print(f"{len(points)} points")
     assert [fault for point in points for fault in story.violations(point)] == []
 
 
 def test_units_that_have_to_restart_are_told_as_surely(nodes: Nodes) -> None:
     story = change(nodes, restart=True)
-    points = some_of([point for point in story.points("/current", "loaded/two") if point[1] == "after"], 6)
+    points = some_of([point for point in story.points("/current", "loaded/two") if point[1] == "after"], 12)
     print(f"{len(points)} points")
     assert [fault for point in points for fault in story.violations(point)] == []
 
@@ -237,14 +237,14 @@ def test_where_namespaces_are_refused_a_killed_run_leaves_no_refused_configurati
     known = booted(tiny, "blog", "video")
     tiny.publish("refused", "blog")
     story = Story(tiny, known, tiny.converge)
-    points = some_of(story.points("/current"), 6)
+    points = some_of(story.points("/current"), 12)
     print(f"{len(points)} points")
     assert [fault for point in points for fault in story.violations(point)] == []
 
 
 def test_with_a_document_that_is_refused_the_run_before_is_completed_all_the_same(nodes: Nodes) -> None:
     story = change(nodes)
-    points = some_of(story.points("/current", "/ready"), 8)
+    points = some_of(story.points("/current", "/ready"), 16)
     print(f"{len(points)} points")
     for point in points:
         found = story.kill(point)
@@ -270,7 +270,7 @@ def come_again(story: Story, point: Point) -> list[str]:
 
 def test_daemons_that_a_killed_run_has_told_are_told_again_where_the_old_document_comes_back(nodes: Nodes) -> None:
     story = change(nodes)
-    points = some_of(story.points("/current", "loaded/two"), 8)
+    points = some_of(story.points("/current", "loaded/two"), 16)
     print(f"{len(points)} points")
     assert [fault for point in points for fault in come_again(story, point)] == []
 
@@ -285,7 +285,7 @@ def test_a_note_of_what_a_daemon_has_loaded_that_is_kept_while_it_is_told_would_
 
 def test_what_a_killed_run_had_begun_to_remove_comes_back_whole(nodes: Nodes) -> None:
     story = removal(nodes)
-    points = some_of(story.points("/ready"), 12)
+    points = some_of(story.points("/ready"), 24)
     print(f"{len(points)} points")
     assert [fault for point in points for fault in come_again(story, point)] == []
 

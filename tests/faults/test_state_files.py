@@ -157,7 +157,7 @@ def test_whatever_is_in_the_place_of_a_file_the_next_run_says_it_and_ends_well_a
 ) -> None:
     tiny, known = prepared(nodes)
     tiny.keep("good")
-    for corruption in some_of(tuple(CORRUPTIONS), 3):
+    for corruption in some_of(tuple(CORRUPTIONS), 5):
         tiny.come_back("good")
         path = max(tiny.root.glob(name), key=lambda path: path.lstat().st_mtime_ns)
         corrupt(path, corruption)

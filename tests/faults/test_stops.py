@@ -24,7 +24,7 @@ from rolecall.host import direct_units
 from rolecall.render.generation import Generation
 from sampling import LONG, some_of
 
-STARTING, MOMENTS = 1, 13 if LONG else 5  # at which the program is stopped: while it starts, and while it works
+STARTING, MOMENTS = 1, 13 if LONG else 4  # at which the program is stopped: while it starts, and while it works
 
 
 def stopped(story: Story, point: Point) -> tuple[int, str]:
@@ -53,7 +53,7 @@ def test_a_run_that_is_told_to_stop_ends_with_exit_code_75_and_the_next_one_comp
     make: Callable[[Nodes], Story], first: str, usual: int, nodes: Nodes
 ) -> None:
     story = make(nodes)
-    points = some_of([point for point in story.points(first) if point[1] == "after"], 8)
+    points = some_of([point for point in story.points(first) if point[1] == "after"], 16)
     proven = max(at for at, one in enumerate(story.operations) if "/loaded/" in str(one))
     for point in points:
         code, said = stopped(story, point)

@@ -285,27 +285,27 @@ def release_fails(stage: Stage, name: str, cause: str) -> None:
     stage.converges()
 
 
-@pytest.mark.parametrize("name", some_cases(tuple(FAULTS), 2, "a document of S3"))
+@pytest.mark.parametrize("name", some_cases(tuple(FAULTS), 3, "a document of S3"))
 def test_a_document_that_s3_gives_badly_changes_nothing(name: str, stage: Stage) -> None:
     document_fails(stage, name, CAUSES[name])
 
 
-@pytest.mark.parametrize("name", some_cases(tuple(FAULTS), 2, "a document of a mirror"))
+@pytest.mark.parametrize("name", some_cases(tuple(FAULTS), 3, "a document of a mirror"))
 def test_a_document_that_a_mirror_gives_badly_changes_nothing(name: str, behind: Stage) -> None:
     document_fails(behind, name, "" if name == "skewed clock" else CAUSES[name])
 
 
-@pytest.mark.parametrize("name", some_cases(tuple(FAULTS), 2, "an archive of S3"))
+@pytest.mark.parametrize("name", some_cases(tuple(FAULTS), 3, "an archive of S3"))
 def test_an_archive_that_s3_gives_badly_changes_nothing(name: str, stage: Stage) -> None:
     release_fails(stage, name, CAUSES[name])
 
 
-@pytest.mark.parametrize("name", some_cases(tuple(FAULTS), 2, "an archive of a mirror"))
+@pytest.mark.parametrize("name", some_cases(tuple(FAULTS), 3, "an archive of a mirror"))
 def test_an_archive_that_a_mirror_gives_badly_changes_nothing(name: str, behind: Stage) -> None:
     release_fails(behind, name, "" if name == "skewed clock" else CAUSES[name])
 
 
-@pytest.mark.parametrize("name", some_cases(tuple(FAULTS), 2, "a report"))
+@pytest.mark.parametrize("name", some_cases(tuple(FAULTS), 3, "a report"))
 def test_a_report_that_s3_takes_badly_waits_and_the_run_is_as_good(name: str, stage: Stage) -> None:
     stage.next()
     stage.fault(name, "PUT", REPORTS)
@@ -331,7 +331,7 @@ def published(stage: Stage, file: Path) -> FetchFault | None:
     return None
 
 
-@pytest.mark.parametrize("name", some_cases(tuple(FAULTS), 2, "a publication"))
+@pytest.mark.parametrize("name", some_cases(tuple(FAULTS), 3, "a publication"))
 def test_a_document_that_s3_takes_badly_is_published_or_not_and_whoever_publishes_is_told(
     name: str, stage: Stage
 ) -> None:

@@ -17,8 +17,9 @@ from pathlib import Path
 from box import Box
 from rolecall.host.generations import Generations
 from rolecall.render.generation import Generation
+from sampling import LONG
 
-REQUESTS = 20_000
+REQUESTS, PAUSE = (20_000, 0.003) if LONG else (5_000, 0.01)  # at least so many, by each client so often
 PAGE = """<?php
 header('Content-Type: text/plain');
 usleep(%d);
@@ -202,7 +203,7 @@ def test_no_request_fails_and_none_is_a_mix_through_refreshes_deploys_and_a_roll
     published = Published(box.state)
     published.look()
     version, counts = 1, Counter[str]()
-    with load(box, "blog blog video video blog blog", pause=0.003) as clients:
+    with load(box, "blog blog video video blog blog", pause=PAUSE) as clients:
         for event in EVENTS.split():
             counts[event] += 1
             if event == "promote":
