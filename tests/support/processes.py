@@ -9,13 +9,14 @@ from pathlib import Path
 
 @contextmanager
 def watching() -> Iterator[dict[str, str]]:
-    """Every command line and environment of this machine's processes, looked at again and again."""
+    """Every command line and environment of the processes that begin meanwhile, looked at again and again."""
     seen: dict[str, str] = {}
     over = threading.Event()
+    before = set(os.listdir("/proc"))
 
     def look() -> None:
-        while not over.wait(0.01):
-            for name in os.listdir("/proc"):
+        while not over.wait(0.02):
+            for name in set(os.listdir("/proc")) - before:
                 for part in ("cmdline", "environ") if name.isdigit() else ():
                     with suppress(OSError):
                         seen[Path("/proc", name, part).read_bytes().decode(errors="replace")] = f"{part} of {name}"
