@@ -2,22 +2,26 @@
 
 import os
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+LOOKS = 50  # at each process: soon after its beginning it becomes the program that it is for
+
 
 @contextmanager
 def watching() -> Iterator[dict[str, str]]:
-    """Every command line and environment of the processes that begin meanwhile, looked at again and again."""
+    """The command lines and environments of the processes that begin meanwhile."""
     seen: dict[str, str] = {}
     over = threading.Event()
-    before = set(os.listdir("/proc"))
+    looks = Counter(dict.fromkeys(os.listdir("/proc"), LOOKS))
 
     def look() -> None:
-        while not over.wait(0.02):
-            for name in set(os.listdir("/proc")) - before:
-                for part in ("cmdline", "environ") if name.isdigit() else ():
+        while not over.wait(0.01):
+            for name in os.listdir("/proc"):
+                looks[name] += 1
+                for part in ("cmdline", "environ") if name.isdigit() and looks[name] <= LOOKS else ():
                     with suppress(OSError):
                         seen[Path("/proc", name, part).read_bytes().decode(errors="replace")] = f"{part} of {name}"
 
