@@ -78,6 +78,8 @@ class Report:
     )  # whose values are others than in what is current, by their keys
     # Of the authority by which clients know this database server. None until this run has asked the server.
     certificate: str | None = None
+    # Marks of the passwords that this server logs in to databases with, by their keys. None until this run knows.
+    logins: dict[str, str] | None = None
     releases: dict[str, str] = field(default_factory=dict)
     # Whether what is current answers, and which of its products do. None until this run has tested it; a run that does
     # not get so far repeats what the last one found.

@@ -35,6 +35,7 @@ from rolecall.steps.identification import identify_machine, note_identity, settl
 from rolecall.steps.planning import Prospect, make_plan
 from rolecall.steps.remarks import warn_of_connections, warn_of_settings, warn_of_tags, warn_of_what_lies_aside
 from rolecall.steps.replication import replicate
+from rolecall.steps.rotation import leave_secrets
 from rolecall.steps.selftest import examine, observe, roll_back, self_test
 from rolecall.steps.staging import stage
 from rolecall.steps.validation import commit, rehearse
@@ -104,8 +105,7 @@ def follow(node: Node, decision: Decision, report: Report, *, resume: bool) -> N
         newest = target.id == decision.prospect.plan.new.id
         # An older generation holds older secrets, and those it keeps.
         act(node, target, decision.prospect.secrets if newest else None, report, decision.prospect)
-        if newest and report.exit_code == 0:
-            node.secrets.keep_values(decision.prospect.secrets.values())
+        leave_secrets(node, decision.prospect, report)
 
 
 def decide(node: Node, report: Report, *, dry: bool = False) -> Decision:

@@ -69,6 +69,7 @@ NODE_MAY: dict[str, Call] = {
     "read a release": get(RELEASE),
     "list releases": list_bucket(BUCKET, f"{PREFIX}/releases/"),
     "write a report": put(REPORT),
+    "read a report": get(REPORT),
     "read ten parameters at once": ("ssm", "get_parameters", TEN),
     "read a secret": ("secretsmanager", "get_secret_value", SECRET),
 }
@@ -77,7 +78,7 @@ NODE_MAY_NOT: dict[str, Call] = {
     "write a release": put(RELEASE),
     "write elsewhere in the store": put(f"{PREFIX}/reports"),
     "write a report of another prefix": put(f"{OTHER}/reports/web1.json"),
-    "read a report": get(REPORT),
+    "read a report of another prefix": get(f"{OTHER}/reports/web1.json"),
     "read the document of another prefix": get(f"{OTHER}/fleet.json"),
     "read a release of another prefix": get(f"{OTHER}/releases/blog/1.tar.gz"),
     "delete the document": delete(DOCUMENT),

@@ -13,7 +13,8 @@ import format_readers
 from box import ROOT
 from database_fleet import template as template  # noqa: PLC0414 - a fixture
 from database_servers import SERVER
-from rolecall.database.dialects import DIALECTS, MARIADB, MYSQL, Dialect
+from rolecall.database.dialect import Dialect
+from rolecall.database.dialects import DIALECTS, MARIADB, MYSQL
 from rolecall.forms.quoting import sql
 from rolecall.host.roles import read_role
 from rolecall.render.platforms import platforms
@@ -107,6 +108,10 @@ def test_the_server_accepts_each_of_its_statements(ask: Ask) -> None:
             answer = ask(filled(getattr(SERVER.dialect, key)))
         return answer
 
+    def rotating() -> str:
+        rows = ask(SERVER.dialect.accounts)
+        return next(row[1] for row in rows if bytes.fromhex(row[0]).decode() == "x@127.0.0.1")
+
     assert tried("replica_status") == []
     tried("follow")
     [shown] = ask(filled(SERVER.dialect.replica_status))
@@ -117,7 +122,16 @@ def test_the_server_accepts_each_of_its_statements(ask: Ask) -> None:
     tried("acknowledge", "stop_acknowledging", "set_read_only")
     assert len(tried("server_state")[0]) == 5
     assert tried("look") == [["ON 0,OFF"]], "read-only, nobody acknowledges, follows nobody, and nothing waits"
-    tried("set_writable", "before_restore", "after_restore")
+    tried("set_writable")
+    ask(f"CREATE USER 'x'@'127.0.0.1' IDENTIFIED BY {sql('old')}")
+    assert rotating() == "0"
+    tried("accounts", "rotate")
+    assert rotating() == "1", "two passwords are good"
+    tried("rotate_again")
+    assert rotating() == "1"
+    tried("end_rotation")
+    assert rotating() == "0"
+    tried("before_restore", "after_restore")
     assert tried("shows_certificate") == [["0"]]
     for channel in (MARIADB.plain, MARIADB.encrypted, MARIADB.verified):
         ask(MARIADB.follow.format(**VALUES | {"channel": channel.clause.format(authority="'/a'")}))

@@ -1,8 +1,11 @@
 """The accounts of a database: they come and go with servers, and nothing that they have defined breaks for others."""
 
+import shutil
 import subprocess
+from pathlib import Path
 
-from database_fleet import ADDRESSES, APP, WRITER, Fleet
+from box import Box
+from database_fleet import ADDRESSES, APP, PASSWORD, WRITER, Fleet
 from database_fleet import fleet as fleet  # noqa: PLC0414 - a fixture
 from database_fleet import template as template  # noqa: PLC0414 - a fixture
 from patience import wait_until
@@ -16,10 +19,15 @@ def client(statement: str, *login: str) -> "subprocess.Popen[str]":
     return subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
-def page(fleet: Fleet, statement: str, *, password: str = APP) -> "subprocess.Popen[str]":
-    """Of the web server that has this machine's address."""
+def login(fleet: Fleet, statement: str, user: str, password: str) -> "subprocess.Popen[str]":
+    """From this machine's address, by the network."""
     place = f"--host={ADDRESSES['db1']}", f"--port={fleet.port}"
-    return client(statement, "--user=p-blog", f"--password={password}", *place)
+    return client(statement, f"--user={user}", f"--password={password}", *place)
+
+
+def page(fleet: Fleet, statement: str) -> "subprocess.Popen[str]":
+    """Of the web server that has this machine's address."""
+    return login(fleet, statement, "p-blog", APP)
 
 
 def web_server(fleet: Fleet, name: str, address: str) -> None:
@@ -86,3 +94,62 @@ def test_writes_that_wait_leave_connections_for_the_candidate_and_the_agent(flee
     fleet.follow("db2", "db1")
     assert [client.communicate()[0] for client in waiting] == [""] * len(waiting)
     assert fleet.sql("db1", "SELECT COUNT(*) FROM blog.t") == "14"
+
+
+def shared_store(fleet: Fleet, *others: Box) -> Path:
+    """One store for all, so that servers read each other's reports."""
+    store = fleet.nodes["db1"].machine.store
+    for node in (*fleet.nodes.values(), *others):
+        if node.machine.store != store:
+            shutil.rmtree(node.machine.store)
+            node.machine.store.symlink_to(store)
+    return store
+
+
+def test_a_changed_password_and_the_one_before_are_good_until_every_server_has_reported_the_new(fleet: Fleet) -> None:
+    """Of pages, then of replication."""
+    fleet.document["servers"]["db5"]["products"] = ["blog"]
+    (fleet.folder / "web1").mkdir()
+    web = Box(fleet.folder / "web1", server="web1")
+    reports = shared_store(fleet, web) / "reports"
+    fleet.become(replicas=["db5"], snapshot=None)
+    fleet.settle("db1", "db2")
+    web.boot()
+
+    def good(user: str, *passwords: str) -> list[bool]:
+        return [login(fleet, "SELECT 1", user, password).communicate()[0] == "1\n" for password in passwords]
+
+    def change(name: str, value: str) -> str:
+        (fleet.folder / name).write_text(value)
+        return fleet.nodes["db1"].rolecall("refresh").stderr
+
+    (fleet.folder / "app").write_text("s3cret-2")
+    assert "has a new value that db1 has not heard of: the old one stays" in web.rolecall("refresh").stderr
+    assert "is good too until db5, web1 reports the new one" in change("app", "s3cret-2")
+    assert good("p-blog", APP, "s3cret-2", "another") == [True, True, False]
+    web.rolecall("refresh")
+    assert "until db5 reports" in fleet.nodes["db1"].rolecall("refresh", "--secrets").stderr
+    assert good("p-blog", APP, "s3cret-2") == [True, True]
+    shutil.copy(reports / "web1.json", reports / "db5.json")  # nothing runs there: it stands for this machine's address
+    assert "only the new blog.DB_PASSWORD is good now" in fleet.nodes["db1"].rolecall("refresh", "--secrets").stderr
+    assert good("p-blog", APP, "s3cret-2") == [False, True]
+
+    change("repl", "repl-2")
+    fleet.sql("db2", "STOP SLAVE IO_THREAD; START SLAVE IO_THREAD")  # with the password that it has
+    wait_until(lambda: "Yes" in fleet.sql("db2", "SHOW SLAVE STATUS\\G"), "it follows")
+    assert good("rolecall_replication", PASSWORD, "repl-2") == [True, True]
+    fleet.run("db2")
+    shutil.copy(reports / "db2.json", reports / "db5.json")
+    fleet.run("db1")
+    fleet.nodes["db1"].rolecall("refresh", "--secrets")
+    assert good("rolecall_replication", PASSWORD, "repl-2") == [False, True]
+    fleet.sql("db1", "INSERT INTO blog.t (k) VALUES ('on')")
+    fleet.arrives("db1", "db2")
+
+    change("app", "s3cret-3")
+    a_day = "JSON_SET(Priv, '$.password_last_changed', UNIX_TIMESTAMP() - 86401)"
+    fleet.sql("db1", f"UPDATE mysql.global_priv SET Priv = {a_day} WHERE User = 'p-blog'")
+    assert "a day is over, and db5, web1 did not report" in fleet.nodes["db1"].rolecall("refresh", "--secrets").stderr
+    assert good("p-blog", "s3cret-2", "s3cret-3") == [False, True]
+    for path in reports.glob("*.json"):
+        assert "s3cret" not in path.read_text()

@@ -18,7 +18,8 @@ from typing import Any
 import pytest
 
 from box import ROOT
-from rolecall.database.dialects import DIALECTS, Dialect
+from rolecall.database.dialect import Dialect
+from rolecall.database.dialects import DIALECTS
 from rolecall.fleet.assignment import assign
 from rolecall.fleet.check import Check
 from rolecall.fleet.identity import Identity

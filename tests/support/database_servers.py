@@ -9,7 +9,8 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from rolecall.database.dialects import MARIADB, MYSQL, Dialect
+from rolecall.database.dialect import Dialect
+from rolecall.database.dialects import MARIADB, MYSQL
 
 MYSQL_PROGRAMS = Path(__file__).parents[2] / ".setup/mysql/bin"  # requirements/mysql lays them there
 

@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import TypeAlias
 
-from rolecall.database.dialects import DIALECTS, Channel, Dialect
+from rolecall.database.dialect import Channel, Dialect
+from rolecall.database.dialects import DIALECTS
 from rolecall.database.positions import is_behind
 from rolecall.database.sessions import Session, waiting_sessions
 from rolecall.database.states import Address, ServerState

@@ -5,80 +5,22 @@ MariaDB 10.11: its Knowledge Base, "CHANGE MASTER TO", "Semisynchronous Replicat
 servers, and compare them with a text that people can read, tests/roles/database/statements.txt.
 """
 
-from dataclasses import dataclass
-from typing import NamedTuple
-
-
-class StatusColumns(NamedTuple):
-    """The columns of `replica_status`; those of errors have the same names in both servers."""
-
-    host: str
-    port: str
-    receiver: str  # whether the receiver (I/O thread) runs
-    applier: str  # whether the applier (SQL thread) runs
-    lag: str  # in seconds
-    received: str  # the GTID position up to which the receiver has received
-    encrypted: str
-    authority: str  # the file of the authority that it believes
-    verified: str
-
-
-class Channel(NamedTuple):
-    """How a connection to another server is made; `{authority}` stands for the file of the one that it believes."""
-
-    options: tuple[str, ...]  # of the client
-    clause: str  # of `follow`
-    status: tuple[str, str, str]  # the last three of `status_columns`
-
-    def trusting(self, authority: str, quoted: str) -> "Channel":
-        """The same with that file; `quoted`: for SQL."""
-        options = tuple(option.format(authority=authority) for option in self.options)
-        encrypted, _, verified = self.status
-        return Channel(options, self.clause.format(authority=quoted), (encrypted, authority, verified))
-
-
-class Clone(NamedTuple):
-    """How a server makes the files of another its own."""
-
-    statement: str  # the server ends with it, to start with other data; {negation}: NO without TLS
-    progress: str  # one row: moved and total, in bytes
-    outcome: str  # one row: state, which is Completed if all went well, and error
-    ends_with: tuple[int, ...]  # its errors where all went well: it is gone, or nobody is there to start it anew
-
-
-@dataclass(frozen=True)
-class Dialect:
-    """Statements; `{…}` stands for a value that is already quoted for SQL."""
-
-    replica_status: str  # one row, whose columns are `status_columns`; none where it follows nobody
-    status_columns: StatusColumns
-    server_state: str  # one row: read_only, position, waits_for_acks, acknowledges, acknowledging_replicas
-    look: str  # one short text, another one as soon as the server is, or a session has waited for over {seconds}
-    set_read_only: str
-    set_writable: str
-    wait_for_acks: str
-    stop_waiting_for_acks: str
-    acknowledge: str
-    stop_acknowledging: str
-    follow: str  # an upstream, from this server's own GTID position on
-    resume: str
-    stop_receiver: str
-    reset_replica: str  # it follows nobody any more
-    wait_for_position: str  # at most {seconds} until everything up to {position} is applied; 0 is good
-    before_restore: str  # so that nothing of a dump goes into this server's own binary log
-    after_restore: str
-    clone: Clone | None  # None: a server has to be given a dump
-    refuses_lagging_upstream: bool  # whether the server notices by itself that its upstream lacks what it has
-    divergence_errors: tuple[int, ...]  # errors of replication that only a person can judge
-    plain: Channel
-    encrypted: Channel  # whoever answers is believed
-    verified: Channel
-    shows_certificate: str  # one row: shown, 1 where clients of the running server are shown {certificate}
-    reload_certificate: str  # without a restart, and without a word in the binary log
-
+from rolecall.database.dialect import Channel, Clone, Dialect, StatusColumns
 
 # A row that does not exist, or exists already, and the like: the data is not what the upstream's was.
 _DATA_DIFFERS = (1007, 1008, 1032, 1050, 1051, 1062, 1146, 1396)
+
+# The new password, the one before, and the first that was good beside that; nothing where it has the new one already.
+_MARIADB_ROTATE = (
+    "SET @statement = (SELECT IF(JSON_VALUE(Priv, '$.authentication_string') = PASSWORD({password}), 'DO 0', "
+    "CONCAT('ALTER USER ', QUOTE(User), '@', QUOTE(Host), "
+    "' IDENTIFIED VIA mysql_native_password USING ', QUOTE(PASSWORD({password})), "
+    "IFNULL(CONCAT(' OR ', JSON_VALUE(Priv, '$.plugin'), "
+    "' USING ''', JSON_VALUE(Priv, '$.authentication_string'), ''''), ''), "
+    "IFNULL(CONCAT(' OR ', JSON_VALUE(Priv, '$.auth_or[1].plugin'), "
+    "' USING ''', JSON_VALUE(Priv, '$.auth_or[1].authentication_string'), ''''), ''))) "
+    "FROM mysql.global_priv WHERE User = {user} AND Host = {host}); EXECUTE IMMEDIATE @statement"
+)
 
 MARIADB = Dialect(
     replica_status="SHOW SLAVE STATUS",
@@ -117,6 +59,16 @@ MARIADB = Dialect(
     resume="START SLAVE",
     stop_receiver="STOP SLAVE IO_THREAD",
     reset_replica="STOP SLAVE; RESET SLAVE ALL",
+    # Several authentication methods of one account (Knowledge Base, "CREATE USER"). The server keeps its passwords as
+    # hashes, and takes them so. EXECUTE IMMEDIATE reads no table itself.
+    accounts="SELECT HEX(CONCAT(User, '@', Host)) AS account, "
+    "IFNULL(JSON_LENGTH(Priv, '$.auth_or'), 0) > 1 AS rotating, "
+    "UNIX_TIMESTAMP() - JSON_VALUE(Priv, '$.password_last_changed') AS age FROM mysql.global_priv",
+    rotate=_MARIADB_ROTATE,
+    rotate_again=_MARIADB_ROTATE,
+    end_rotation="SET @statement = (SELECT CONCAT('ALTER USER ', QUOTE(User), '@', QUOTE(Host), "
+    "' IDENTIFIED VIA mysql_native_password USING ', QUOTE(JSON_VALUE(Priv, '$.authentication_string'))) "
+    "FROM mysql.global_priv WHERE User = {user} AND Host = {host}); EXECUTE IMMEDIATE @statement",
     wait_for_position="SELECT MASTER_GTID_WAIT({position}, {seconds}) AS waited",
     # The server's own tables, in the schema mysql, are of other engines than products' have to be.
     before_restore="SET SESSION sql_log_bin = 0, enforce_storage_engine = NULL",
@@ -179,6 +131,13 @@ MYSQL = Dialect(
     resume="START REPLICA",
     stop_receiver="STOP REPLICA IO_THREAD",
     reset_replica="STOP REPLICA; RESET REPLICA ALL",
+    # Dual passwords (Reference Manual, "Password Management"): an account has two at most.
+    accounts="SELECT HEX(CONCAT(User, '@', Host)) AS account, "
+    "IFNULL(JSON_CONTAINS_PATH(User_attributes, 'one', '$.additional_password'), 0) AS rotating, "
+    "TIMESTAMPDIFF(SECOND, password_last_changed, NOW()) AS age FROM mysql.user",
+    rotate="ALTER USER {user}@{host} IDENTIFIED BY {password} RETAIN CURRENT PASSWORD",
+    rotate_again="ALTER USER {user}@{host} IDENTIFIED BY {password}",
+    end_rotation="ALTER USER {user}@{host} DISCARD OLD PASSWORD",
     # The server breaks a GTID set of several servers into lines, and its client writes the line breaks as \n. A limit
     # of 0 seconds would mean to wait for ever.
     wait_for_position="SELECT WAIT_FOR_EXECUTED_GTID_SET("

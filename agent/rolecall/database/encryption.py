@@ -7,7 +7,8 @@ docs/decisions/0055-each-server-is-its-own-authority.md.
 from dataclasses import dataclass
 
 from rolecall.database.client import Client
-from rolecall.database.dialects import DIALECTS, Channel
+from rolecall.database.dialect import Channel
+from rolecall.database.dialects import DIALECTS
 from rolecall.database.states import Address
 from rolecall.fleet.topology import Endpoint, NodeDatabase
 from rolecall.forms.quoting import sql

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from rolecall.database.client import Client
-from rolecall.database.dialects import Clone
+from rolecall.database.dialect import Clone
 from rolecall.database.remote import remote_rows
 from rolecall.database.transfer import Transfer
 from rolecall.errors import FetchFault, UnsettledFault

@@ -5,7 +5,7 @@ from dataclasses import replace
 from operator import attrgetter
 from typing import TypeAlias
 
-from rolecall.database.accounts import account_names, allow_connections, update_accounts
+from rolecall.database.accounts import account_names, accounts_of, allow_connections, changed_passwords, update_accounts
 from rolecall.database.client import Client, UnansweredFault
 from rolecall.database.closing import close, end_at_last
 from rolecall.database.follower import Follower
@@ -56,6 +56,7 @@ class DatabaseServer:
     ) -> None:
         self.client, self.dialect, self.replication = client, client.dialect, client.replication
         self.target, self.memory = target, Memory(notes, target.name)
+        self.secrets, self.fingerprints = secrets, fingerprints
         password = target.replication_password
         self.login = {"user": sql(self.replication.user), "password": sql(secrets[password.key] if password else "")}
         self.login_fingerprint = fingerprints.get(password.key, "") if password else ""
@@ -97,7 +98,7 @@ class DatabaseServer:
         # Accounts that its master creates meanwhile reach it by replication. It has to know them if it becomes
         # the master, or it would never drop those that are no longer needed.
         names = account_names(self.target, self.replication.user) | set(self.memory.note.created_accounts)
-        self.memory.remember(accounts="", created_accounts=tuple(sorted(names)))
+        self.memory.remember(accounts="", created_accounts=tuple(sorted(names)), passwords={})
         self.follower.note_acknowledgement()
         self.pending = self.follower.pending
 
@@ -208,6 +209,9 @@ class DatabaseServer:
         require_answers(self.client, self.target.candidate)
         needed, noted = account_names(self.target, self.replication.user), set(self.memory.note.created_accounts)
         self.memory.remember(created_accounts=tuple(sorted(needed | noted)))
-        locked = update_accounts(self.client, accounts, noted - needed)
-        self.memory.remember(accounts=fingerprint, created_accounts=tuple(sorted(needed | locked)))
+        all_accounts = accounts_of(self.target, self.replication.user)
+        changed = changed_passwords(all_accounts, self.secrets, self.fingerprints, self.memory.note.passwords)
+        locked = update_accounts(self.client, accounts, changed, noted - needed)
+        names = tuple(sorted(needed | locked))
+        self.memory.remember(accounts=fingerprint, created_accounts=names, passwords=self.fingerprints)
         return True

@@ -78,6 +78,7 @@ class DatabaseNote:
     login: str | None = None  # fingerprint of what it follows with
     accounts: str | None = None  # fingerprint of the SQL that has made the accounts
     created_accounts: tuple[str, ...] = ()  # their names, as SQL
+    passwords: Mapping[str, str] = field(default_factory=dict)  # fingerprints of what it has set as the master, by key
     closing: int = 0  # runs that have tried in vain to make this former master read-only
     opened: int = 0  # the epoch of the mastership in which it was opened last
     acknowledged_since: int = 0  # serial of the document whose master was seen to wait for this server alone

@@ -108,6 +108,8 @@ def complete(node: Node, report: Report) -> None:
             for name, product in last.get("products", {}).items()
         }
     report.products = with_left_out(report.products, report.left_out)
+    if report.logins is None:
+        report.logins = last.get("logins") or {}
     report.leaving = node.run_notes.read(Leaving).why or report.leaving
     report.current = node.generations.current() or ""
     count_machine_faults(node, report)

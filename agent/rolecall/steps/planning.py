@@ -19,6 +19,7 @@ from rolecall.render.rendering import render
 from rolecall.render.role import Role
 from rolecall.report import Report
 from rolecall.steps.deployment import RefusedReleases, deploy
+from rolecall.steps.logins import passwords_held_back
 from rolecall.steps.products import without_accounts, without_refused, without_secrets
 from rolecall.steps.shortcomings import by_product, joined
 from rolecall.steps.staging import make_room
@@ -95,6 +96,7 @@ def _render_target(node: Node, assignment: Assignment, report: Report, *, dry: b
     values, faults = node.secrets.read(assignment.secrets, report.warn)
     if not dry:
         ensure_key(node.settings.state)
+    values |= passwords_held_back(node, assignment, values, report)
     if assignment.everything:
         for note in unknown_parameters(role, assignment.everything.roles):
             report.warn(note)

@@ -66,7 +66,7 @@ def without_secrets(
     if shared := [faults[secret.key] for secret in _shared_secrets(assignment.databases) if secret.key in faults]:
         raise joined(shared)
     live = live_generation(node)
-    recovered = {key: value for key, value in _live_values(node, live).items() if key in faults}
+    recovered = {key: value for key, value in live_values(node, live).items() if key in faults}
     products, left_out, lacking = [], list(assignment.left_out), {}
     for product in assignment.products:
         if not (its := [faults[secret.key] for secret in product.secrets if secret.key in faults]):
@@ -107,6 +107,15 @@ def live_generation(node: Node) -> Generation | None:
     return node.generations.load(node.generations.current()) or node.generations.load(node.generations.ready())
 
 
+def live_values(node: Node, live: Generation | None) -> dict[str, str]:
+    """The values of secrets that the live files have, where root reads them whatever became of their source."""
+    values: dict[str, str] = {}
+    for file in live.staged_files if live else ():
+        if live and file.secrets and (content := files.read(node.generations.folder / live.id / file.path)):
+            values |= live.secret_values(file, content.decode("utf-8", "replace"))
+    return values
+
+
 def _live_release(node: Node, live: Generation | None, product: str) -> DeployedRelease | None:
     """The release that a product has now, if it is on disk."""
     releases = {release.product: release for release in live.releases} if live else {}
@@ -129,15 +138,6 @@ def _with_release(product: AssignedProduct, earlier: DeployedRelease) -> Assigne
         }
     )
     return replace(product, release=release, document_root=earlier.document_root, writable=earlier.writable)
-
-
-def _live_values(node: Node, live: Generation | None) -> dict[str, str]:
-    """The values of secrets that the live files have, where root reads them whatever became of their source."""
-    values: dict[str, str] = {}
-    for file in live.staged_files if live else ():
-        if live and file.secrets and (content := files.read(node.generations.folder / live.id / file.path)):
-            values |= live.secret_values(file, content.decode("utf-8", "replace"))
-    return values
 
 
 def _without_variables(product: AssignedProduct, keys: Iterable[str]) -> AssignedProduct:

@@ -12,6 +12,7 @@ from rolecall.node.node import Node
 from rolecall.report import Report
 from rolecall.steps.activation import activate
 from rolecall.steps.planning import Prospect
+from rolecall.steps.rotation import end_rotations
 
 
 def replicate(node: Node, prospect: Prospect, report: Report) -> str:
@@ -49,4 +50,5 @@ def replicate(node: Node, prospect: Prospect, report: Report) -> str:
             report.databases[server.target.name] = server.status
         if server.pending:
             report.owe(server.pending)
+        notes.append(end_rotations(node, server, prospect, report))
     return "; ".join(filter(None, notes))

@@ -1,8 +1,9 @@
--- Rendered by rolecall: changes are lost. Run on the master when it changes; replicas get it from there.
+-- Rendered by rolecall: changes are lost. Run on the master when it changes; replicas get it from there. An account that
+-- is there already keeps its password here: the agent changes it, and for a while the one before is good as well.
 CREATE USER IF NOT EXISTS 'rolecall_replication'@'10.0.0.21' IDENTIFIED BY <secret databases/blog.REPLICATION_PASSWORD>;
-ALTER USER 'rolecall_replication'@'10.0.0.21' IDENTIFIED BY <secret databases/blog.REPLICATION_PASSWORD> WITH MAX_USER_CONNECTIONS 1000 ACCOUNT UNLOCK;
+ALTER USER 'rolecall_replication'@'10.0.0.21' WITH MAX_USER_CONNECTIONS 1000 ACCOUNT UNLOCK;
 GRANT REPLICATION SLAVE, REPLICATION CLIENT, RELOAD, SELECT, SHOW VIEW, TRIGGER, EVENT, LOCK TABLES, PROCESS, SLAVE MONITOR ON *.* TO 'rolecall_replication'@'10.0.0.21';
 CREATE USER IF NOT EXISTS 'rolecall_replication'@'10.0.0.22' IDENTIFIED BY <secret databases/blog.REPLICATION_PASSWORD>;
-ALTER USER 'rolecall_replication'@'10.0.0.22' IDENTIFIED BY <secret databases/blog.REPLICATION_PASSWORD> WITH MAX_USER_CONNECTIONS 1000 ACCOUNT UNLOCK;
+ALTER USER 'rolecall_replication'@'10.0.0.22' WITH MAX_USER_CONNECTIONS 1000 ACCOUNT UNLOCK;
 GRANT REPLICATION SLAVE, REPLICATION CLIENT, RELOAD, SELECT, SHOW VIEW, TRIGGER, EVENT, LOCK TABLES, PROCESS, SLAVE MONITOR ON *.* TO 'rolecall_replication'@'10.0.0.22';
 SELECT 1
