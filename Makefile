@@ -2,7 +2,7 @@
 SHELL := /usr/bin/env bash
 .SHELLFLAGS := -euo pipefail -c
 MAKEFLAGS += --no-print-directory --no-builtin-rules
-.PHONY: help setup setup-demo setup-disk demo test test-mysql long fuzz machine-disk check accept docs lock wheel packages clean
+.PHONY: help setup setup-demo setup-disk demo test test-mysql failovers long fuzz machine-disk check accept docs lock wheel packages clean
 BIN := .venv/bin
 UV := .setup/uv/bin/uv
 COMPILE = $(UV) pip compile --quiet --no-config --system-certs --universal --python-version 3.11 --generate-hashes \
@@ -29,7 +29,12 @@ test: setup ## all tests, in one process more than there are processors, four at
 
 test-mysql: setup ## the tests of databases on MySQL, which is unpacked below .setup: 8.4 if packages offer it, or Debian sid's
 	@requirements/mysql
-	ROLECALL_DATABASE=mysql $(BIN)/pytest tests/database tests/readers/test_hostile_sql.py tests/roles/test_database*.py $(ARGS)
+	ROLECALL_DATABASE=mysql $(BIN)/pytest tests/database tests/readers/test_hostile_sql.py tests/roles/test_database*.py \
+	  tests/roles/test_failovers.py $(ARGS)
+
+failovers: setup ## 30 rounds in which database servers fail under load, 10 on MySQL (ROLECALL_DATABASE=mysql): half an hour
+	if [[ $${ROLECALL_DATABASE:-} == mysql ]]; then requirements/mysql; fi
+	ROLECALL_LONG=1 $(BIN)/pytest -s tests/roles/test_failovers.py -k many $(ARGS)
 
 long: setup ## all tests, those that take long too, at every place where a run can break: before a release
 	ROLECALL_LONG=1 $(MAKE) test

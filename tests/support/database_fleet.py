@@ -39,15 +39,18 @@ FULL = "SELECT MAX(TIME) > 2 FROM information_schema.PROCESSLIST WHERE STATE = '
 class Fleet:
     """Four servers of the database `blog`, which share one document."""
 
+    addresses = ADDRESSES
+
     def __init__(self, folder: Path) -> None:
         self.folder, self.port = folder, free_port(22000 + os.getpid() % 9000)
         self.mounted: list[Path] = []
+        self.unreached: set[str] = set()  # servers that cannot read the store now
         for name, value in (("repl", PASSWORD), ("app", APP)):
             (folder / name).touch(0o600)
             (folder / name).write_text(value)
         self.nodes = {name: self._node(name) for name in ADDRESSES}
         self.document, self.published = self.nodes["db1"].document, dict[str, Any]()
-        for name, address in ADDRESSES.items():
+        for name, address in self.addresses.items():
             self.document["servers"][name]["address"] = address
         self.document["servers"]["web1"]["address"] = "127.0.0.11"
         # On loopback whoever connects has this address; it stands for a server that is only in the document.
@@ -64,7 +67,7 @@ class Fleet:
         made = Box(self.folder / name, server=name, platform=SERVER.platform)
         root, config = made.machine.root, made.machine.config
         text = config.read_text().replace('role = "web"', 'role = "database"').partition("[names]")[0]
-        names = {"mysql_bind": ADDRESSES[name], "mysql_user": getpass.getuser(), **SERVER.names}
+        names = {"mysql_bind": self.addresses[name], "mysql_user": getpass.getuser(), **SERVER.names}
         lines = (f'{key} = "{value}"\n' for key, value in names.items())
         config.write_text(f"{text}[names]\n{''.join(lines)}")
         for folder in ("etc/mysql/mariadb.conf.d", "etc/my.cnf.d", "run/mysqld", "var/log/mysql"):
@@ -85,8 +88,12 @@ class Fleet:
         for name, succession in successions(self.published, fleet, serial, self._opened()).items():
             self.document["databases"][name]["succession"] = succession.model_dump(exclude_defaults=True)
         self.published = copy.deepcopy(self.document)
-        for node in self.nodes.values():
-            node.publish(self.document, raise_serial=False)
+        for name in self.nodes.keys() - self.unreached:
+            self.deliver(name)
+
+    def deliver(self, name: str) -> None:
+        """The document that was published last comes to a node's store."""
+        self.nodes[name].publish(self.published, raise_serial=False)
 
     def _opened(self) -> dict[str, int]:
         """What the master of the document that is replaced has reported."""
@@ -181,11 +188,15 @@ class Fleet:
             time.sleep(0.1)
         raise AssertionError(f"{server} still has room")
 
+    def prefix(self, name: str) -> tuple[str, ...]:
+        """What a program of that machine is started by."""
+        return ()
+
     def start(self, name: str) -> None:
         """As the machine's boot, or systemd after a crash: behind the agent's back."""
         cnf = self.nodes[name].state / "current/mysql/server.cnf"
         self.socket(name).unlink(missing_ok=True)
-        argv = [SERVER.daemon, f"--defaults-file={cnf}", f"--user={getpass.getuser()}"]
+        argv = [*self.prefix(name), SERVER.daemon, f"--defaults-file={cnf}", f"--user={getpass.getuser()}"]
         subprocess.Popen(argv, start_new_session=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                          stderr=subprocess.DEVNULL)  # fmt: skip
         wait_until(lambda: self.socket(name).exists() and "1" in self.sql(name, "SELECT 1", check=False), "it answers")
