@@ -19,7 +19,8 @@ from box import alive
 from database_fleet import ADDRESSES, Fleet, Load
 from database_fleet import fleet as fleet  # noqa: PLC0414 - a fixture
 from database_fleet import template as template  # noqa: PLC0414 - a fixture
-from patience import wait_until
+from database_servers import SERVER
+from patience import on_this_machine, wait_until
 from rolecall import run
 from rolecall.database import client, closing
 from rolecall.node.node import open_node
@@ -29,13 +30,13 @@ AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="mounts a small disk")
 
 
 def impatient(fleet: Fleet) -> None:
-    """Writes may wait for a second."""
-    fleet.document.setdefault("roles", {}).setdefault("database", {})["max_ack_wait"] = "1s"
+    """Writes may wait for some seconds."""
+    fleet.document.setdefault("roles", {}).setdefault("database", {})["max_ack_wait"] = "4s"
     fleet.publish()
 
 
 def has_waited(fleet: Fleet) -> Callable[[], bool]:
-    statement = "SELECT MAX(TIME) > 2 FROM information_schema.PROCESSLIST WHERE STATE LIKE 'Waiting for semi-sync%'"
+    statement = "SELECT MAX(TIME) > 4 FROM information_schema.PROCESSLIST WHERE STATE LIKE 'Waiting for semi-sync%'"
     return lambda: fleet.sql("db1", statement) == "1"
 
 
@@ -60,10 +61,10 @@ def test_a_master_whose_writes_nobody_acknowledges_is_not_ready_until_they_are(f
         write = fleet.waiting_write("db1", "k")
         wait_until(has_waited(fleet), "it waits")
         report = node.json("refresh", ok=75)
-        assert "s for db2's acknowledgement (at most 1 s)" in report["error"]
+        assert "s for db2's acknowledgement (at most 4 s)" in report["error"]
         assert "look at db2" in report["hint"]
         assert (report["outcome"], report["cause"], report["serving"]) == ("not ready", "acknowledgement", False)
-        assert report["waits"]["blog"] > 2
+        assert report["waits"]["blog"] > 4
         assert "for db2's acknowledgement" in node.rolecall("status", ok=1).stdout
         assert "rolecall_ready 0" in metrics.read_text()
         assert "for db2's acknowledgement" in node.rolecall("selftest", ok=1).stdout
@@ -77,21 +78,21 @@ def test_a_replica_that_no_longer_follows_is_seen_by_the_next_refresh(fleet: Fle
     fleet.settle("db1", "db2")
     fleet.run("db2")
     assert has_nothing_to_do(fleet, "db2")
-    fleet.sql("db2", "STOP SLAVE SQL_THREAD")
+    fleet.sql("db2", "STOP REPLICA SQL_THREAD")
     assert "follows its upstream" in fleet.nodes["db2"].rolecall("refresh").stderr
     assert has_nothing_to_do(fleet, "db2")
-    fleet.sql("db1", "SET GLOBAL read_only = ON")
+    fleet.sql("db1", SERVER.dialect.set_read_only)
     fleet.run("db1")
     assert fleet.sql("db1", "SELECT @@read_only") == "0"
 
 
 def refreshed(fleet: Fleet, name: str) -> dict[str, Any]:
     """The report of a refresh in this process, which has no patience with a server that does not answer."""
-    box = fleet.nodes[name]
+    box, seconds = fleet.nodes[name], on_this_machine(2)
     with (
         mock.patch.dict(os.environ, box.env),
-        mock.patch.multiple(client, ANSWER_TIMEOUT=3.0, STOPPING_TIMEOUT=3.0, GLANCE_TIMEOUT=2.0),
-        mock.patch.multiple(closing, CLOSING_TIMEOUT=3.0, ENDING_TIMEOUT=3.0),
+        mock.patch.multiple(client, ANSWER_TIMEOUT=seconds, STOPPING_TIMEOUT=seconds, GLANCE_TIMEOUT=seconds),
+        mock.patch.multiple(closing, CLOSING_TIMEOUT=seconds, ENDING_TIMEOUT=seconds),
     ):
         node = open_node(load_settings(box.machine.config))
         return run.converge(node, "refresh", config=box.machine.config).data()
@@ -122,7 +123,7 @@ def test_a_candidate_whose_logs_have_no_room_says_so_and_so_does_its_master_unti
     assert "blog: the logs' disk is not full" in fleet.nodes["db2"].rolecall("status", ok=1).stdout
     masters = fleet.nodes["db1"].json("refresh", ok=75)
     assert (masters["cause"], masters["serving"]) == ("acknowledgement", False)
-    assert float(munin(fleet, "db1")["waiting"]) > 2
+    assert float(munin(fleet, "db1")["waiting"]) > 4
     assert munin(fleet, "db2")["lag"] == "U", "Nagios: it does not follow its upstream"
     filler.unlink()
     assert last.communicate(timeout=120)[0].strip() == "last"

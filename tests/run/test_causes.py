@@ -19,7 +19,7 @@ import pytest
 from aws_node import BUCKET, DOCUMENT, KEY_ID, PREFIX, S3, SECRET, TOKEN, AwsNode, aws_node, in_this_process, new_key
 from box import ROOT
 from database_fleet import WRITER, Fleet
-from patience import wait_until
+from patience import on_this_machine, wait_until
 from rolecall import run
 from rolecall.cli import doctor
 from rolecall.cli.answers import Diagnosis
@@ -38,7 +38,7 @@ BY_THE_PROGRAM = ("imds-off", "no-key", "access-denied", "no-credentials", "sign
 SHORT = {"timeout": "200ms"}  # where the end of a deadline is what happens
 REPLICATION = "rolecall_replication@127.0.0.1"
 CLIENTS = "SHOW STATUS LIKE 'Rpl_semi_sync_master_clients'"
-WAITING = "SELECT MAX(TIME) > 2 FROM information_schema.PROCESSLIST WHERE STATE LIKE 'Waiting for semi-sync%'"
+WAITING = "SELECT MAX(TIME) > 4 FROM information_schema.PROCESSLIST WHERE STATE LIKE 'Waiting for semi-sync%'"
 HELD = 1234.5  # seconds that a table is locked
 HOLDER = f"SELECT ID FROM information_schema.PROCESSLIST WHERE INFO = 'DO SLEEP({HELD})'"
 APPLYING = "SELECT COMMAND FROM information_schema.PROCESSLIST WHERE STATE LIKE 'Waiting for table%lock'"
@@ -476,7 +476,7 @@ def nobody_published_for_a_week(node: AwsNode) -> None:
 @scene("upstream")
 def the_upstream_is_not_there_yet(fleet: Fleet) -> str:
     fleet.small_disk("db2")
-    fleet.document.setdefault("roles", {})["database"] = {"max_ack_wait": "1s"}
+    fleet.document.setdefault("roles", {})["database"] = {"max_ack_wait": "4s"}
     fleet.become(replicas=["db5"], snapshot=None)
     for name in ("db1", "db2"):
         fleet.nodes[name].rolecall("image", "attach")
@@ -563,11 +563,21 @@ def its_applier_is_at_something_long(fleet: Fleet) -> str:
     return "db2"
 
 
-@scene("former-master")
-def the_former_master_has_not_heard_of_it(fleet: Fleet) -> str:
+@scene("long-statement")
+def somebody_has_locked_the_master(fleet: Fleet) -> str:
     fleet.sql("db2", f"KILL {fleet.sql('db2', HOLDER)}")
     fleet.become(candidate="db2", replicas=["db5"])
     fleet.follow("db2", "db1")
+    fleet.hold(f"FLUSH TABLES WITH READ LOCK; DO SLEEP({HELD})", "db1")
+    fleet.waiting_write("db1", "k")
+    wait_until(lambda: fleet.sql("db1", WAITING.replace("semi-sync", "backup lock")) == "1", "it waits")
+    return "db1"
+
+
+@scene("former-master")
+def the_former_master_has_not_heard_of_it(fleet: Fleet) -> str:
+    fleet.sql("db1", f"KILL {fleet.sql('db1', HOLDER)}")
+    fleet.follow("db1")
     fleet.become(epoch=2, master="db2", candidate="db1")
     return "db2"
 
@@ -760,7 +770,7 @@ def test_a_database_server_tells_why_it_is_not_what_the_document_says_and_overwr
         with (
             mock.patch.dict(os.environ, box.env),
             mock.patch.multiple(promotion, FORMER_MASTER_TIMEOUT=0.5, CATCH_UP_TIMEOUT=1),
-            mock.patch.multiple(client, ANSWER_TIMEOUT=2, STOPPING_TIMEOUT=2),
+            mock.patch.multiple(client, ANSWER_TIMEOUT=on_this_machine(1), STOPPING_TIMEOUT=on_this_machine(1)),
         ):
             node = open_node(load_settings(box.machine.config))
             report = run.converge(node, "refresh", config=box.machine.config, resume=True).data()

@@ -33,7 +33,10 @@ WRITER = "writer"  # not the administrator, who may write to a server that is re
 ADMIN = SERVER.admin
 
 
-FULL = "SELECT MAX(TIME) > 2 FROM information_schema.PROCESSLIST WHERE STATE = 'Waiting for someone to free space'"
+FULL = (
+    "SELECT MAX(TIME) > 4 FROM information_schema.PROCESSLIST "
+    "WHERE STATE IN ('Waiting for someone to free space', 'Waiting for disk space')"
+)
 
 
 class Fleet:

@@ -11,7 +11,7 @@ from typing import TypeAlias
 from rolecall.database.dialect import Channel, Dialect
 from rolecall.database.dialects import DIALECTS
 from rolecall.database.positions import is_behind
-from rolecall.database.sessions import Session, waiting_sessions
+from rolecall.database.sessions import Session, Wait, waiting_sessions
 from rolecall.database.states import Address, ServerState
 from rolecall.errors import UnsettledFault
 from rolecall.forms.quantities import duration
@@ -78,7 +78,7 @@ class Client:
         except programs.OverdueFault:
             hint = "is it stopped (SIGSTOP), or does its disk hang? Look at the kernel log and at what its processes do"
             return UnansweredFault(f"{words}, and answers nothing else either", hint, "server-hangs")
-        if any(session.for_room for session in sessions):
+        if any(session.wait is Wait.ROOM for session in sessions):
             return UnansweredFault(f"{words}: it waits for room on a disk that is full", FULL_HINT, "disk-full")
         hint = "SHOW PROCESSLIST on this server tells what it is at; the next run goes on"
         return UnansweredFault(f"{words}: it is at something that takes longer", hint, "long-statement")
@@ -101,7 +101,7 @@ class Client:
             ) from fault
 
     def sessions(self) -> list[Session]:
-        """Those that wait for an acknowledgement, or for room on a full disk."""
+        """Those that wait for what no other session of this server gives them."""
         return waiting_sessions(self.rows("SHOW PROCESSLIST", GLANCE_TIMEOUT))
 
     def answers(self) -> bool:

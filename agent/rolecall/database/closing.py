@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from rolecall.database.client import Client, UnansweredFault
+from rolecall.database.sessions import Wait
 from rolecall.errors import FetchFault, UnsettledFault
 from rolecall.host import processes
 from rolecall.host.processes import Process
@@ -57,10 +58,10 @@ def _end(client: Client, reason: str) -> NoReturn:
 def _waiting_writes(client: Client) -> str:
     """What writes wait for that will not come by itself; '' if none does, or the server does not tell."""
     with suppress(UnsettledFault):
-        sessions = client.sessions()
-        if any(session.for_room for session in sessions):
+        waits = {session.wait for session in client.sessions()}
+        if Wait.ROOM in waits:
             return "writes waited for room on a disk that is full"
-        if sessions:
+        if Wait.ACKNOWLEDGEMENT in waits:
             return "writes waited for an acknowledgement that they will not get"
     return ""
 

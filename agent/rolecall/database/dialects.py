@@ -42,7 +42,8 @@ MARIADB = Dialect(
     look="SELECT CONCAT_WS(' ', @@global.read_only, (SELECT GROUP_CONCAT(VARIABLE_VALUE ORDER BY VARIABLE_NAME) "
     "FROM information_schema.GLOBAL_STATUS WHERE VARIABLE_NAME IN ('Rpl_semi_sync_master_clients', 'Slave_running')), "
     "(SELECT MAX(TIME) FROM information_schema.PROCESSLIST WHERE TIME > {seconds} AND "
-    "(STATE LIKE 'Waiting for semi-sync ACK%' OR STATE = 'Waiting for someone to free space')))",
+    "(STATE LIKE 'Waiting for semi-sync ACK%' OR "
+    "STATE IN ('Waiting for someone to free space', 'Waiting for backup lock'))))",
     set_read_only="SET GLOBAL read_only = ON",
     set_writable="SET GLOBAL read_only = OFF",
     wait_for_acks="SET GLOBAL rpl_semi_sync_master_enabled = ON",
@@ -116,7 +117,8 @@ MYSQL = Dialect(
     "(SELECT GROUP_CONCAT(SERVICE_STATE) FROM performance_schema.replication_connection_status), "
     "(SELECT GROUP_CONCAT(SERVICE_STATE) FROM performance_schema.replication_applier_status), "
     "(SELECT MAX(TIME) FROM performance_schema.processlist WHERE TIME > {seconds} AND "
-    "(STATE LIKE 'Waiting for semi-sync ACK%' OR STATE = 'Waiting for disk space')))",
+    "(STATE LIKE 'Waiting for semi-sync ACK%' OR "
+    "STATE IN ('Waiting for disk space', 'Waiting for global read lock', 'Waiting for commit lock'))))",
     set_read_only="SET GLOBAL super_read_only = ON",  # and read_only with it
     set_writable="SET GLOBAL read_only = OFF",  # and super_read_only with it
     wait_for_acks="SET GLOBAL rpl_semi_sync_source_enabled = ON",

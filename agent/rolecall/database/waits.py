@@ -1,8 +1,9 @@
-"""Writes that wait: for the candidate's acknowledgement, or for room on a full disk. Nobody tells their clients."""
+"""Writes that wait for what may never come: an acknowledgement, room on a full disk, a lock. No client is told why."""
 
 import time
 
 from rolecall.database.client import FULL_HINT, TRUE, Client
+from rolecall.database.sessions import Session, Wait
 from rolecall.errors import UnsettledFault
 from rolecall.forms.quantities import duration
 
@@ -16,20 +17,33 @@ def oldest_wait(client: Client) -> float:
 
 def waiting_problem(client: Client, candidate: str | None) -> UnsettledFault | None:
     """That writes wait, or would wait, for longer than the role allows; None if they are answered."""
-    limit, name = client.replication.max_ack_wait, candidate or "the candidate"
-    hint = f"look at {name}: its server, its disks, its network; if it is lost, name another in the document, or none"
-    state = client.rows(client.dialect.server_state)[0]
+    name, state = candidate or "the candidate", client.rows(client.dialect.server_state)[0]
     if state["waits_for_acks"] in TRUE and not int(state["acknowledging_replicas"] or 0):
-        return UnsettledFault(f"{name} does not acknowledge, so every write waits", hint, _CAUSE)
+        return UnsettledFault(f"{name} does not acknowledge, so every write waits", _candidate_hint(name), _CAUSE)
+    limit, is_read_only = client.replication.max_ack_wait, state["read_only"] in TRUE
     waiting = [session for session in client.sessions() if session.seconds > limit]
-    if not waiting:
-        return None
-    oldest = max(waiting, key=lambda session: session.seconds)
+    if is_read_only:  # a backup may lock a server that nobody writes to; its lag tells if that takes too long
+        waiting = [session for session in waiting if session.wait is not Wait.LOCK]
+    return _fault(max(waiting, key=lambda session: session.seconds), name, limit) if waiting else None
+
+
+def _fault(oldest: Session, candidate: str, limit: float) -> UnsettledFault:
     waited = f"has waited {duration(oldest.seconds)} for"
-    if oldest.for_room:
-        return UnsettledFault(f"the database server {waited} room on a disk that is full", FULL_HINT, "disk-full")
-    words = f"the oldest write {waited} {name}'s acknowledgement (at most {duration(limit)})"
-    return UnsettledFault(words, hint, _CAUSE)
+    match oldest.wait:
+        case Wait.ROOM:
+            words = f"the database server {waited} room on a disk that is full"
+            return UnsettledFault(words, FULL_HINT, "disk-full")
+        case Wait.LOCK:
+            words = f"the oldest write {waited} a lock of the whole server (at most {duration(limit)})"
+            hint = "a backup, or FLUSH TABLES WITH READ LOCK: SHOW PROCESSLIST tells whose it is; end that session"
+            return UnsettledFault(words, hint, "long-statement")
+        case Wait.ACKNOWLEDGEMENT:
+            words = f"the oldest write {waited} {candidate}'s acknowledgement (at most {duration(limit)})"
+            return UnsettledFault(words, _candidate_hint(candidate), _CAUSE)
+
+
+def _candidate_hint(name: str) -> str:
+    return f"look at {name}: its server, its disks, its network; if it is lost, name another in the document, or none"
 
 
 def require_answers(client: Client, candidate: str | None) -> None:
