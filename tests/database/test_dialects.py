@@ -120,7 +120,7 @@ def test_the_server_accepts_each_of_its_statements(ask: Ask) -> None:
     assert tried("wait_for_position") == [[SERVER.late]], "what has not arrived is told"
     tried("reset_replica", "wait_for_acks", "stop_waiting_for_acks")
     tried("acknowledge", "stop_acknowledging", "set_read_only")
-    assert len(tried("server_state")[0]) == 5
+    assert len(tried("server_state")[0]) == 6
     assert tried("look") == [["ON 0,OFF"]], "read-only, nobody acknowledges, follows nobody, and nothing waits"
     tried("set_writable")
     ask(f"CREATE USER 'x'@'127.0.0.1' IDENTIFIED BY {sql('old')}")

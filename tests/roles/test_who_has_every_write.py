@@ -115,3 +115,19 @@ def test_a_master_whose_disk_was_replaced_does_not_open_empty_while_the_others_a
         assert "does not answer" in fleet.nodes["db1"].rolecall("refresh", ok=75).stderr
         assert fleet.duty("db1")[0] == "1"
     assert "has no data, but" in fleet.nodes["db1"].rolecall("refresh", ok=75).stderr
+
+
+def test_a_former_master_that_was_replaced_does_not_speak_for_the_one_that_it_was(fleet: Fleet) -> None:
+    fleet.become(replicas=["db3", "db5"], snapshot=None)
+    fleet.settle("db1", "db2", "db3")
+    fleet.publish()
+    fleet.sql("db3", "STOP SLAVE IO_THREAD")
+    write(fleet, "db1", "acknowledged")
+    fleet.replace_disk("db1")
+    with fleet.frozen("db2"):
+        fleet.become(epoch=2, master="db3", candidate=None, replicas=["db1", "db2", "db5"])
+        fleet.run("db3", "db1", "db1", ok=False)  # db1 may have restored itself from db3 by now
+        assert "may have writes that this server lacks" in fleet.nodes["db3"].rolecall("refresh", ok=75).stderr
+    fleet.run("db2", ok=False)
+    fleet.follow("db3")
+    assert "acknowledged" in fleet.keys("db3")

@@ -21,7 +21,7 @@ from rolecall.render.contents import Replication
 
 Row: TypeAlias = dict[str, str]
 
-_SYSTEM_SCHEMAS = ("information_schema", "performance_schema", "mysql", "sys")
+_SYSTEM_SCHEMAS = ("information_schema", "performance_schema", "mysql", "rolecall", "sys")
 TRUE = ("Yes", "ON", "1")
 FULL_HINT = "free space on the disks of its data and of its logs: it goes on by itself within a minute"
 ANSWER_TIMEOUT = 10.0  # seconds for a server to tell something

@@ -47,7 +47,9 @@ class Dialect:
 
     replica_status: str  # one row, whose columns are `status_columns`; none where it follows nobody
     status_columns: StatusColumns
-    server_state: str  # one row: read_only, position, waits_for_acks, acknowledges, acknowledging_replicas
+    # One row: read_only, position, waits_for_acks, acknowledges, acknowledging_replicas, has_written. The last one is
+    # whether its data is still that to which it has written itself, and no copy of another's.
+    server_state: str
     look: str  # one short text, another one as soon as the server is, or a session has waited for over {seconds}
     set_read_only: str
     set_writable: str

@@ -38,7 +38,8 @@ MARIADB = Dialect(
     server_state="SELECT @@global.read_only AS read_only, @@global.gtid_current_pos AS position, "
     "@@global.rpl_semi_sync_master_enabled AS waits_for_acks, @@global.rpl_semi_sync_slave_enabled AS acknowledges, "
     "(SELECT VARIABLE_VALUE FROM information_schema.GLOBAL_STATUS "
-    "WHERE VARIABLE_NAME = 'Rpl_semi_sync_master_clients') AS acknowledging_replicas",
+    "WHERE VARIABLE_NAME = 'Rpl_semi_sync_master_clients') AS acknowledging_replicas, "
+    "CONCAT(',', @@global.gtid_binlog_state) REGEXP CONCAT(',[0-9]+-', @@global.server_id, '-') AS has_written",
     look="SELECT CONCAT_WS(' ', @@global.read_only, (SELECT GROUP_CONCAT(VARIABLE_VALUE ORDER BY VARIABLE_NAME) "
     "FROM information_schema.GLOBAL_STATUS WHERE VARIABLE_NAME IN ('Rpl_semi_sync_master_clients', 'Slave_running')), "
     "(SELECT MAX(TIME) FROM information_schema.PROCESSLIST WHERE TIME > {seconds} AND "
@@ -111,7 +112,8 @@ MYSQL = Dialect(
     server_state="SELECT @@global.super_read_only AS read_only, @@global.gtid_executed AS position, "
     "@@global.rpl_semi_sync_source_enabled AS waits_for_acks, @@global.rpl_semi_sync_replica_enabled AS acknowledges, "
     "(SELECT VARIABLE_VALUE FROM performance_schema.global_status "
-    "WHERE VARIABLE_NAME = 'Rpl_semi_sync_source_clients') AS acknowledging_replicas",
+    "WHERE VARIABLE_NAME = 'Rpl_semi_sync_source_clients') AS acknowledging_replicas, "
+    "INSTR(@@global.gtid_executed, @@global.server_uuid) > 0 AS has_written",
     look="SELECT CONCAT_WS(' ', @@global.super_read_only, (SELECT GROUP_CONCAT(VARIABLE_VALUE) "
     "FROM performance_schema.global_status WHERE VARIABLE_NAME = 'Rpl_semi_sync_source_clients'), "
     "(SELECT GROUP_CONCAT(SERVICE_STATE) FROM performance_schema.replication_connection_status), "

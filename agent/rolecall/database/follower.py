@@ -1,10 +1,11 @@
 """How a server comes to follow its upstream, and stays able to say that it has all that was acknowledged."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rolecall.database.client import Client
-from rolecall.database.mastership import acknowledges_alone
+from rolecall.database.marks import has_mark
+from rolecall.database.mastership import may_speak_for_all
 from rolecall.database.memory import Memory
 from rolecall.database.remote import remote_state, require_superset
 from rolecall.database.restore import Helpers, Restore, end_earlier_restore
@@ -69,7 +70,7 @@ class Follower:
         if not self._require_upstream().positions:
             raise FetchFault(f"{upstream.server} has no data yet", "the next run checks again", "upstream")
         end_earlier_restore(self.client)
-        self.memory.remember(joining=True)
+        self.memory.remember(joining=True, opened=0, acknowledged_since=0)  # that was with other data
         Restore(self.client, upstream, self.login, self.helpers).run()
         self.memory.remember(joining=False)
 
@@ -103,12 +104,11 @@ class Follower:
         noted = self.memory.note.acknowledged_since
         if self.target.duty != "candidate" or not succession or noted == succession.since:
             return
-        # The master first: what it had before it was seen to wait has to be here too.
-        master = remote_state(self.client, address_of(self.target.master))
-        if acknowledges_alone(master, self.client.state()) and all(map(self._has_applied, master.positions[:1])):
+        state = replace(self.client.state(), marked=has_mark(self.client, self.target))
+        if may_speak_for_all(state, self.target):
             self.memory.remember(acknowledged_since=succession.since)
         else:
-            self.pending = f"{self.target.master.server} does not wait for this server's acknowledgements alone yet"
+            self.pending = f"{self.target.master.server} has not said yet that it waits for this server"
 
     def _has_applied(self, position: str) -> bool:
         return self.client.has_applied(position, _APPLY_TIMEOUT)

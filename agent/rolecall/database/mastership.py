@@ -72,8 +72,13 @@ def members_to_hear(state: ServerState, target: NodeDatabase, servers: Collectio
 
 
 def _tells(address: Address | None, servers: Iterable[RemoteState]) -> bool:
-    """Whether the server at this address tells all that it has, and gets no more."""
-    return any(server.address == address and server.answers and server.read_only for server in servers)
+    """Whether the master that was at this address tells all that it has, and gets no more.
+
+    Another machine may have its name by now, or its data may have been restored from a server that had less.
+    """
+    return any(
+        server.address == address and server.answers and server.read_only and server.has_written for server in servers
+    )
 
 
 def reason_to_wait(
@@ -106,6 +111,15 @@ def reason_to_wait(
     return ""
 
 
+def acks_required(note: DatabaseNote, target: NodeDatabase, state: ServerState, candidate: RemoteState) -> bool:
+    """Whether the master must not go on without its candidate's acknowledgements: it has them, or had them before."""
+    opened = was_opened(note, target)
+    if state.marked or (opened and note.candidate == target.candidate):
+        return True
+    own_address = (target.master.address, target.master.port)
+    return state.acknowledging_replicas > 0 and candidate.acknowledges and candidate.upstream == own_address
+
+
 def successor_problem(successor: RemoteState, state: ServerState) -> str:
     """Why the server that is to be the next master cannot take over from this one; '' if it can, or has already.
 
@@ -125,15 +139,12 @@ def successor_problem(successor: RemoteState, state: ServerState) -> str:
     return ""
 
 
-def acknowledges_alone(master: RemoteState, candidate: ServerState) -> bool:
-    """Whether the master waits for this candidate, and for nobody else: then nothing is acknowledged without it."""
-    return (
-        master.answers
-        and not master.read_only
-        and master.waits_for_acks
-        and master.acknowledging_replicas == 1
-        and candidate.upstream == master.address
-        and candidate.acknowledges
-        and candidate.receiving
-        and candidate.applying
-    )
+def waits_for_nobody_else(state: ServerState) -> bool:
+    """Whether the master waits for its candidate alone: one before it that has not heard of it may acknowledge too."""
+    return state.acks_required and state.acknowledging_replicas == 1
+
+
+def may_speak_for_all(state: ServerState, target: NodeDatabase) -> bool:
+    """Whether nothing is acknowledged any more without this candidate: its master has said so, and it follows still."""
+    own_master = state.upstream == (target.master.address, target.master.port)
+    return state.marked and own_master and state.acknowledges and state.receiving and state.applying

@@ -29,6 +29,7 @@ def remote_state(client: Client, address: Address) -> RemoteState:
         address,
         read_only=state[0]["read_only"] in TRUE,
         positions=tuple(filter(None, positions)),
+        has_written=state[0]["has_written"] in TRUE,
         waits_for_acks=state[0]["waits_for_acks"] in TRUE,
         acknowledging_replicas=int(state[0]["acknowledging_replicas"] or 0),
         acknowledges=state[0]["acknowledges"] in TRUE,

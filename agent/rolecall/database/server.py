@@ -9,10 +9,13 @@ from rolecall.database.accounts import account_names, accounts_of, allow_connect
 from rolecall.database.client import Client, UnansweredFault
 from rolecall.database.closing import close, end_at_last
 from rolecall.database.follower import Follower
+from rolecall.database.marks import has_mark, set_mark
 from rolecall.database.mastership import (
+    acks_required,
     has_every_write,
     opened_before,
     successor_problem,
+    waits_for_nobody_else,
     was_opened,
 )
 from rolecall.database.memory import Memory
@@ -92,7 +95,18 @@ class DatabaseServer:
         candidate = self.target.candidate
         if candidate and not state.acks_required:
             self.pending = f"{candidate} does not acknowledge yet: what is written is on this server alone"
+        elif candidate and not state.marked:
+            self._set_mark(candidate, state)
         self.oldest_wait = oldest_wait(self.client)
+
+    def _set_mark(self, candidate: str, state: ServerState) -> None:
+        """Say in the data that this master waits for its candidate, as soon as it waits for nobody else."""
+        require_answers(self.client, candidate)
+        replicas = self.client.state().acknowledging_replicas
+        if waits_for_nobody_else(replace(state, acknowledging_replicas=replicas)):
+            set_mark(self.client, self.target)
+        else:
+            self.pending = f"others than {candidate} acknowledge still: their next runs end that"
 
     def _end_as_follower(self) -> None:
         # Accounts that its master creates meanwhile reach it by replication. It has to know them if it becomes
@@ -123,6 +137,7 @@ class DatabaseServer:
         state = self.client.state()
         if state.diverged and state.applying and not state.receiving and self.target.upstream:
             state = self.client.state_after_retry()  # the upstream may only have lagged when it was last asked
+        state = replace(state, marked=has_mark(self.client, self.target))
         return replace(
             state,
             opened=was_opened(self.memory.note, self.target),
@@ -139,13 +154,8 @@ class DatabaseServer:
         candidate = next((member for member in members if member.server == self.target.candidate), None)
         if candidate is None:
             return False
-        opened = was_opened(self.memory.note, self.target)
-        if opened and self.memory.note.candidate == self.target.candidate:
-            return True
         remote = remote_state(self.client, address_of(candidate))
-        # A master that has lost its notes may have waited for it before, though it is not connected just now.
-        connected = state.acknowledging_replicas > 0 or not opened
-        return connected and remote.acknowledges and remote.upstream == address_of(self.target.master)
+        return acks_required(self.memory.note, self.target, state, remote)
 
     # Actions
 

@@ -35,6 +35,8 @@ class ServerState:
     acknowledging_replicas: int = 0  # replicas that are connected to it and acknowledge
     channel: tuple[str, str, str] = ("", "", "")  # how it connects to its upstream: `Channel.status`
 
+    marked: bool = False  # its data says that the master of this document waits for its candidate
+
     # From the agent's notes, not from the server:
     acks_required: bool = False  # the candidate acknowledges, or has before: the master never goes on without it
     opened: bool = False  # it was opened as this master before: nobody has more than it
@@ -53,6 +55,7 @@ class RemoteState:
     error: str = ""
     read_only: bool = True
     positions: tuple[str, ...] = ()  # GTID positions: what it has, and what it has received and will apply
+    has_written: bool = False  # it has been open with the data that it has now
     waits_for_acks: bool = False
     acknowledging_replicas: int = 0
     acknowledges: bool = False

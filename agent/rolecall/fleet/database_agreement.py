@@ -7,7 +7,7 @@ from rolecall.forms import quoting
 from rolecall.forms.mistakes import Mistake, Path, suggest
 
 _DUTIES = ("master", "candidate", "replicas", "snapshot")
-_SCHEMAS = ("information_schema", "mysql", "performance_schema", "sys")
+_SCHEMAS = ("information_schema", "mysql", "performance_schema", "rolecall", "sys")
 
 
 def list_of(value: Any) -> list[Any]:
@@ -86,7 +86,7 @@ def account_mistakes(products: dict[str, Any]) -> Iterator[Mistake]:
     for name, product in products.items():
         databases = [database for database in list_of(product.get("databases")) if isinstance(database, str)]
         if databases and name.replace("-", "_") in _SCHEMAS:
-            message = f"{name!r} is the name of a schema that belongs to the database server itself"
+            message = f"{name!r} is the name of a schema that belongs to the database server or to the agent"
             yield Mistake(("products", name), message, "give the product another name")
         environment, secrets = (
             table if isinstance(table := product.get(key), dict) else {} for key in ("environment", "secrets")
