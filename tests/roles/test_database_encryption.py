@@ -82,7 +82,7 @@ def certify(fleet: Fleet) -> None:
     """The document has the certificates of all servers that are there, and everybody has read it."""
     certificates(fleet, ok=75)  # db5 is only in the document
     fleet.publish()
-    fleet.run(*SERVERS)
+    fleet.follow(*SERVERS)
 
 
 @contextmanager
@@ -153,7 +153,7 @@ def test_from_the_first_boot_nobody_can_overhear_and_reports_say_that_nobody_is_
     for server in fleet.document["servers"].values():
         server.pop("certificate", None)
     fleet.become(tls="on")
-    fleet.run(*SERVERS)
+    fleet.follow(*SERVERS)
     assert [channel(fleet, name) for name in ("db2", "db4")] == [ENCRYPTED, ENCRYPTED]
     assert not overheard(fleet, "one-to-nobody-else")
     for name in SERVERS:
@@ -192,7 +192,7 @@ def test_a_renewed_certificate_is_shown_without_a_restart_and_nobody_has_to_publ
     other.ensure("db1", "10.9.9.9", -1)  # as if its address had been another one until now
     (folder / "server.pem").write_bytes(other.server.read_bytes())
     fleet.publish()
-    fleet.run("db1")
+    fleet.follow("db1")
     assert (folder / "server.pem").read_bytes() not in (before, other.server.read_bytes())
     fleet.sql("db2", f"{SERVER.dialect.stop_receiver}; {SERVER.dialect.resume}")
     wait_until(lambda: channel(fleet, "db2") == VERIFIED, "it connects anew")
@@ -209,7 +209,7 @@ def test_a_server_that_still_runs_as_before_an_upgrade_is_followed_and_reports_n
     for server in fleet.document["servers"].values():
         server.pop("certificate", None)
     fleet.become(tls="on")
-    fleet.run(*SERVERS)
+    fleet.follow(*SERVERS)
     cnf = fleet.nodes["db1"].state / "current/mysql/server.cnf"
     text = cnf.read_text()
     fleet.kill("db1")
@@ -248,7 +248,7 @@ def test_a_product_knows_the_servers_of_its_database_by_a_file_and_is_sent_to_no
     fleet: Fleet, box: Box, template: Path
 ) -> None:
     fleet.become(tls="on")
-    fleet.run(*SERVERS)
+    fleet.follow(*SERVERS)
     certify(fleet)
     database = {**fleet.document["databases"]["blog"], "replicas": ["db4", "db5"], "snapshot": None}
     box.document |= {"databases": {"blog": database}, "servers": {**fleet.document["servers"]}}
