@@ -74,6 +74,19 @@ def test_a_master_whose_writes_nobody_acknowledges_is_not_ready_until_they_are(f
     assert has_nothing_to_do(fleet, "db1")
 
 
+def test_a_master_that_is_about_to_close_is_not_taken_for_one_that_is_read_only(fleet: Fleet) -> None:
+    """What it has written until then is not all: a successor that believed it would open too early."""
+    fleet.settle("db1", "db2")
+    fleet.run("db2", "db1")
+    with fleet.frozen("db2"):
+        write = fleet.waiting_write("db1", "under-way")
+        wait_until(has_waited(fleet), "it waits")
+        fleet.hold(SERVER.dialect.set_read_only, "db1")
+        assert fleet.sql("db1", SERVER.dialect.server_state).split()[0] == "0"
+    assert write.communicate()[0].strip() == "under-way"
+    wait_until(lambda: fleet.sql("db1", SERVER.dialect.server_state).split()[0] == "1", "it is read-only")
+
+
 def test_a_replica_that_no_longer_follows_is_seen_by_the_next_refresh(fleet: Fleet) -> None:
     fleet.settle("db1", "db2")
     fleet.run("db2")

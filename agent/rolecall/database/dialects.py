@@ -109,7 +109,10 @@ MYSQL = Dialect(
         authority="Source_SSL_CA_File",
         verified="Source_SSL_Verify_Server_Cert",
     ),
-    server_state="SELECT @@global.super_read_only AS read_only, @@global.gtid_executed AS position, "
+    # While SET GLOBAL super_read_only waits for writes that are under way, the server shows that as ON already (seen on
+    # 9.7), and read_only as OFF.
+    server_state="SELECT @@global.read_only AND @@global.super_read_only AS read_only, "
+    "@@global.gtid_executed AS position, "
     "@@global.rpl_semi_sync_source_enabled AS waits_for_acks, @@global.rpl_semi_sync_replica_enabled AS acknowledges, "
     "(SELECT VARIABLE_VALUE FROM performance_schema.global_status "
     "WHERE VARIABLE_NAME = 'Rpl_semi_sync_source_clients') AS acknowledging_replicas, "
