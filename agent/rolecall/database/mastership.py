@@ -65,8 +65,9 @@ def members_to_hear(state: ServerState, target: NodeDatabase, servers: Collectio
         names = ()
     elif succession and former and former.opened and _tells(members.get(former.master), servers):
         names = succession.between  # nobody has more of that time than its master
-    elif succession and former and state.complete:
+    elif succession and former and state.complete and members.keys() >= set(former.relieved):
         # Candidates before this one may have acknowledged too, as long as they had not heard that they no longer are.
+        # What one has acknowledged that is lost for good, the former master alone may have.
         names = (*former.relieved, *succession.between)
     return frozenset(members[name] for name in names if name in members) - {own}
 
