@@ -142,6 +142,7 @@ def test_a_follower_logs_in_with_the_password_that_was_written(ask: Ask, texts: 
     [[data]] = ask("SELECT @@datadir")
     for text in taken("sql_password", texts):
         words = {"host": sql("127.0.0.1"), "port": "1", "user": sql("rolecall_replication")}
+        words["channel"] = SERVER.dialect.plain.clause
         ask(f"{SERVER.dialect.follow.format(**words, password=sql_password(text))};\n{SERVER.dialect.stop_receiver};\n")
         if SERVER.logins:
             host, user, password, port = (bytes.fromhex(field).decode() for field in ask(SERVER.logins)[0])

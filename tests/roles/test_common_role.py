@@ -134,7 +134,7 @@ def test_steps_of_one_name_are_one_figure_and_a_document_has_the_time_when_it_wa
 def test_every_figure_stands_in_the_reference() -> None:
     page = (ROOT / "docs/reference/settings.md").read_text()
     products = {"blog": ProductStatus("1", serving=True)}
-    report = Report("boot", steps=[Step("fetch", 0.5)], products=products, boot="0c1a")
+    report = Report("boot", steps=[Step("fetch", 0.5)], products=products, boot="0c1a", waits={"blog": 0.0})
     names = {name for name, _ in parsed(exposition(report, datetime(2026, 11, 21, 18, tzinfo=UTC)))}
     assert names == set(re.findall(r"^\| `(rolecall_\w+)` \|", page, re.MULTILINE))
 

@@ -92,7 +92,7 @@ def reason_to_wait(
 
     `leaders`: the former master, and this server's upstream. `to_hear`: those whose silence forbids it.
     """
-    for server in servers:
+    for server in sorted(servers, key=lambda server: server.read_only):  # first whoever takes writes
         if server.unreachable:
             if server.address in to_hear:
                 return (
