@@ -144,7 +144,8 @@ def state_of(world: World, name: str, target: NodeDatabase) -> ServerState:
     )
     if target.upstream is None and target.candidate:
         candidate = remote_of(world, name, target.candidate)
-        state = replace(state, acks_required=mastership.acks_required(note, target, state, candidate))
+        before = mastership.has_been_acknowledged(note, target, state)
+        state = replace(state, acks_required=before or mastership.acknowledges_now(target, state, candidate))
     return state
 
 

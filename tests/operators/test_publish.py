@@ -664,3 +664,28 @@ def test_a_write_that_is_refused_leaves_the_file_and_the_store_as_they_were(
     s3.heal()
     assert s3.objects == before
     assert "published serial 3" in desk.publish().stdout
+
+
+def test_a_publication_says_who_may_have_writes_that_others_lack(desk: Desk) -> None:
+    desk.publish()
+    assert desk.data()["databases"]["blog"]["succession"] == {"epoch": 1, "since": 2}
+    desk.publish()
+    assert desk.data()["databases"]["blog"]["succession"] == {"epoch": 1, "since": 2}, "nothing has changed hands"
+    blog = desk.data()["databases"]["blog"]
+    desk.edit(databases={"blog": {**blog, "candidate": None, "replicas": ["db2", "db3"], "succession": None}})
+    desk.publish()
+    withdrawn = {"epoch": 1, "since": 4, "relieved": ["db2"]}
+    assert desk.data()["databases"]["blog"]["succession"] == withdrawn, "whatever its author wrote"
+    report = desk.live.parent / "reports/db1.json"
+    report.parent.mkdir()
+    report.write_text(json.dumps({"databases": {"blog": {"duty": "master", "epoch": 1, "opened": 1}}}))
+    blog = desk.data()["databases"]["blog"]
+    desk.edit(databases={"blog": {**blog, "epoch": 2, "master": "db2", "replicas": ["db1", "db3"]}})
+    desk.publish()
+    former = {**withdrawn, "master": "db1", "opened": True}
+    assert desk.data()["databases"]["blog"]["succession"] == {"epoch": 2, "since": 5, "former": former}
+    blog = desk.data()["databases"]["blog"]
+    desk.edit(databases={"blog": {**blog, "epoch": 3, "master": "db3", "replicas": ["db1", "db2"]}})
+    desk.publish()
+    unseen = {"epoch": 3, "since": 6, "former": former, "between": ["db2"]}
+    assert desk.data()["databases"]["blog"]["succession"] == unseen, "db2 has never reported that it was open"

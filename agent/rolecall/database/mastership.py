@@ -112,11 +112,13 @@ def reason_to_wait(
     return ""
 
 
-def acks_required(note: DatabaseNote, target: NodeDatabase, state: ServerState, candidate: RemoteState) -> bool:
-    """Whether the master must not go on without its candidate's acknowledgements: it has them, or had them before."""
-    opened = was_opened(note, target)
-    if state.marked or (opened and note.candidate == target.candidate):
-        return True
+def has_been_acknowledged(note: DatabaseNote, target: NodeDatabase, state: ServerState) -> bool:
+    """Whether the master has waited for this candidate before: it never goes on without it then."""
+    return state.marked or (was_opened(note, target) and note.candidate == target.candidate)
+
+
+def acknowledges_now(target: NodeDatabase, state: ServerState, candidate: RemoteState) -> bool:
+    """Whether the candidate acknowledges what this master writes."""
     own_address = (target.master.address, target.master.port)
     return state.acknowledging_replicas > 0 and candidate.acknowledges and candidate.upstream == own_address
 

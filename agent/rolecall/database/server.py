@@ -11,7 +11,8 @@ from rolecall.database.closing import close, end_at_last
 from rolecall.database.follower import Follower
 from rolecall.database.marks import has_mark, set_mark
 from rolecall.database.mastership import (
-    acks_required,
+    acknowledges_now,
+    has_been_acknowledged,
     has_every_write,
     opened_before,
     successor_problem,
@@ -92,12 +93,12 @@ class DatabaseServer:
 
     def _end_as_master(self, state: ServerState) -> None:
         self.memory.remember(opened=self.target.mastership)  # a note of an earlier version does not have it
+        self.oldest_wait = oldest_wait(self.client)  # first, for the mark is not left while writes wait
         candidate = self.target.candidate
         if candidate and not state.acks_required:
             self.pending = f"{candidate} does not acknowledge yet: what is written is on this server alone"
         elif candidate and not state.marked:
             self._set_mark(candidate, state)
-        self.oldest_wait = oldest_wait(self.client)
 
     def _set_mark(self, candidate: str, state: ServerState) -> None:
         """Say in the data that this master waits for its candidate, as soon as it waits for nobody else."""
@@ -154,8 +155,9 @@ class DatabaseServer:
         candidate = next((member for member in members if member.server == self.target.candidate), None)
         if candidate is None:
             return False
-        remote = remote_state(self.client, address_of(candidate))
-        return acks_required(self.memory.note, self.target, state, remote)
+        if has_been_acknowledged(self.memory.note, self.target, state):
+            return True  # whatever it is now: one that is out is not waited for here too
+        return acknowledges_now(self.target, state, remote_state(self.client, address_of(candidate)))
 
     # Actions
 
